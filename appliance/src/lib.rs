@@ -1,0 +1,6 @@
+//! The appliance: an S3 server whose every decision is in a signed log and can be explained and replayed.
+//!
+//! This crate is the composition root. A request enters at [`server`], is wrapped in an audit [`scope`], authenticated
+//! and resolved in [`s3`], decided in [`authz`], and only then reaches `storage` through a permit.
+
+pub mod s3;
