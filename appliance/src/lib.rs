@@ -4,3 +4,7 @@
 //! and resolved in [`s3`], decided in [`authz`], and only then reaches `storage` through a permit.
 
 pub mod s3;
+pub mod bootstrap;
+pub mod config;
+pub mod server;
+pub mod telemetry;

@@ -1,0 +1,133 @@
+//! The configuration that the rest of the program sees: complete, checked, and without a trace of where it came from.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// Everything that `serve` needs to know. Paths are as the operator wrote them, not made absolute.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub data_dir: PathBuf,
+    /// One entry per drive, ellipses expanded, in the order written. 1 to 16.
+    pub drives: Vec<PathBuf>,
+    /// Port 0 lets the operating system choose.
+    pub address: SocketAddr,
+    pub certs_dir: PathBuf,
+    /// The region that signatures name, beside the empty one and `us-east-1`.
+    pub region: String,
+    /// Given by the operator; wins over the generated ones and is never written down.
+    pub root: Option<RootCredentials>,
+    /// Rego files that may only deny.
+    pub guardrails_dir: PathBuf,
+    pub transport: Transport,
+    pub audit_reads: AuditReads,
+    /// Base address of an OTLP/HTTP receiver; no spans are exported without one.
+    pub otlp_endpoint: Option<String>,
+    pub log_format: LogFormat,
+    pub metrics: MetricsAccess,
+    pub limits: Limits,
+}
+
+impl Resolved {
+    /// Certificates, keys and guardrails: never on a data drive.
+    #[must_use]
+    pub fn config_dir(&self) -> PathBuf {
+        self.data_dir.join("config")
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit_dir(&self) -> PathBuf {
+        self.data_dir.join("audit")
+    }
+}
+
+/// The access key and secret of the root user.
+#[derive(Clone)]
+pub struct RootCredentials {
+    pub access_key: String,
+    pub secret_key: Zeroizing<String>,
+}
+
+impl fmt::Debug for RootCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RootCredentials")
+            .field("access_key", &self.access_key)
+            .field("secret_key", &"…")
+            .finish()
+    }
+}
+
+/// How bytes travel between client and server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tls,
+    /// Plain HTTP; the configuration refuses it beyond loopback.
+    PlainLoopback,
+}
+
+impl Transport {
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Tls => "https",
+            Self::PlainLoopback => "http",
+        }
+    }
+}
+
+/// Whether the first byte of a read waits until its decision is durable in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditReads {
+    Sync,
+    Async,
+}
+
+/// Who may read `/minio/v2/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    Public,
+    Off,
+}
+
+/// The form of log lines on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What one process accepts before it says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, handshakes included.
+    pub connections: usize,
+    /// Requests worked on at once; more are answered `SlowDown`.
+    pub concurrent_requests: usize,
+    /// From accept to a finished TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request head to its end.
+    pub header_timeout: Duration,
+    /// Between two pieces of a request body.
+    pub body_idle_timeout: Duration,
+    /// From the stop signal until open requests are cut.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    /// Why these numbers: 4096 connections hold about 1 GiB of buffers at worst; an honest client finishes a handshake
+    /// and a head within seconds even over a bad link; systemd waits 90 s before it kills, so a drain fits three times.
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            concurrent_requests: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(15),
+            body_idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The numbers of one server, in the Prometheus text format and, where they mean the same, under MinIO's names.
+//!
+//! The registry belongs to the server and not to the process: two servers in one test count apart.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Upper bounds in seconds: a policy decision takes well under a microsecond, a bad one must still be visible.
+const DECISION_SECONDS: [f64; 9] =
+    [0.000_000_25, 0.000_000_5, 0.000_001, 0.000_002_5, 0.000_01, 0.000_05, 0.000_25, 0.001, 0.01];
+/// Upper bounds in seconds: an append is one fsync, from fast flash to a struggling disk.
+const APPEND_SECONDS: [f64; 9] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0];
+/// Upper bounds in seconds of a whole request.
+const REQUEST_SECONDS: [f64; 9] = [0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0];
+
+/// Label sets are bounded by code: `api` is an operation's name, `code` an HTTP status, `operation` a KMS verb.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    api: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabels {
+    api: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KmsLabels {
+    operation: &'static str,
+    result: &'static str,
+}
+
+/// The metrics of one server.
+///
+/// Ownership: the app holds it in an `Arc`; every counter is atomic, so any task may count.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<ApiLabels, Counter>,
+    responses: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    in_flight: Gauge,
+    rejected_auth: Counter,
+    /// Gauges only in type: MinIO's name has no `_total`, and the library gives every counter one.
+    bytes_in: Gauge<u64, AtomicU64>,
+    bytes_out: Gauge<u64, AtomicU64>,
+    decision_seconds: Histogram,
+    append_seconds: Histogram,
+    audit_size: Gauge<u64, AtomicU64>,
+    kms_requests: Family<KmsLabels, Counter>,
+    drives_online: Gauge,
+    drives_total: Gauge,
+    connections: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            responses: Family::default(),
+            request_seconds: Histogram::new(REQUEST_SECONDS),
+            in_flight: Gauge::default(),
+            rejected_auth: Counter::default(),
+            bytes_in: Gauge::default(),
+            bytes_out: Gauge::default(),
+            decision_seconds: Histogram::new(DECISION_SECONDS),
+            append_seconds: Histogram::new(APPEND_SECONDS),
+            audit_size: Gauge::default(),
+            kms_requests: Family::default(),
+            drives_online: Gauge::default(),
+            drives_total: Gauge::default(),
+            connections: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    /// Registers every field. The library appends `_total` to counters.
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("minio_s3_requests", "Requests by operation", self.requests.clone());
+        r.register(
+            "appliance_responses",
+            "Responses by operation and status",
+            self.responses.clone(),
+        );
+        r.register("appliance_request_seconds", "Whole requests", self.request_seconds.clone());
+        r.register(
+            "minio_s3_requests_inflight_total",
+            "Requests now in work",
+            self.in_flight.clone(),
+        );
+        r.register(
+            "minio_s3_requests_rejected_auth",
+            "Requests whose caller could not be authenticated",
+            self.rejected_auth.clone(),
+        );
+        r.register("minio_s3_traffic_received_bytes", "Request body bytes", self.bytes_in.clone());
+        r.register("minio_s3_traffic_sent_bytes", "Response body bytes", self.bytes_out.clone());
+        r.register("appliance_decision_seconds", "Policy decisions", self.decision_seconds.clone());
+        r.register(
+            "appliance_audit_append_seconds",
+            "From append to durable in the audit log",
+            self.append_seconds.clone(),
+        );
+        r.register(
+            "appliance_audit_records",
+            "Durable records in the audit log",
+            self.audit_size.clone(),
+        );
+        r.register(
+            "appliance_kms_requests",
+            "Key operations by verb and result",
+            self.kms_requests.clone(),
+        );
+        r.register("minio_cluster_drive_online_total", "Drives in use", self.drives_online.clone());
+        r.register("minio_cluster_drive_total", "Drives configured", self.drives_total.clone());
+        r.register("appliance_connections", "Open connections", self.connections.clone());
+    }
+    /// Counts a request as in work until the guard is dropped.
+    #[must_use]
+    pub fn request_started(self: &Arc<Self>) -> InFlight {
+        self.in_flight.inc();
+        InFlight { metrics: Arc::clone(self) }
+    }
+
+    /// Counts a finished request. `api` is an operation's name from the table, never text of the client.
+    pub fn request_finished(&self, api: &'static str, code: u16, seconds: f64) {
+        self.requests.get_or_create(&ApiLabels { api }).inc();
+        self.responses.get_or_create(&RequestLabels { api, code }).inc();
+        self.request_seconds.observe(seconds);
+    }
+
+    pub fn rejected_auth(&self) {
+        self.rejected_auth.inc();
+    }
+
+    pub fn received_bytes(&self, bytes: u64) {
+        self.bytes_in.inc_by(bytes);
+    }
+
+    pub fn sent_bytes(&self, bytes: u64) {
+        self.bytes_out.inc_by(bytes);
+    }
+
+    pub fn decision(&self, seconds: f64) {
+        self.decision_seconds.observe(seconds);
+    }
+
+    pub fn audit_append(&self, seconds: f64) {
+        self.append_seconds.observe(seconds);
+    }
+
+    /// Durable records in the log.
+    pub fn audit_size(&self, records: u64) {
+        self.audit_size.set(records);
+    }
+
+    pub fn kms_request(&self, operation: &'static str, succeeded: bool) {
+        let result = if succeeded { "success" } else { "error" };
+        self.kms_requests.get_or_create(&KmsLabels { operation, result }).inc();
+    }
+
+    pub fn drives(&self, online: usize, total: usize) {
+        self.drives_online.set(i64::try_from(online).unwrap_or(i64::MAX));
+        self.drives_total.set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    pub fn connections(&self, open: usize) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// The Prometheus text format, version 0.0.4.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut page = String::new();
+        // Writing to a `String` cannot fail; a collector of our own could, and then the page is cut, not wrong.
+        if let Err(error) = text::encode_registry(&mut page, &self.registry) {
+            tracing::error!(%error, "the metrics page is incomplete");
+        }
+        page
+    }
+}
+
+/// One request in work.
+#[derive(Debug)]
+pub struct InFlight {
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_names_what_was_counted() {
+        let metrics = Arc::new(Metrics::new());
+        let guard = metrics.request_started();
+        metrics.request_finished("PutObject", 200, 0.002);
+        metrics.received_bytes(4096);
+        metrics.kms_request("GenerateDataKey", true);
+        metrics.drives(3, 4);
+        let page = metrics.encode();
+        for line in [
+            "minio_s3_requests_total{api=\"PutObject\"} 1",
+            "minio_s3_requests_inflight_total 1",
+            "appliance_responses_total{api=\"PutObject\",code=\"200\"} 1",
+            "minio_s3_traffic_received_bytes 4096",
+            "appliance_kms_requests_total{operation=\"GenerateDataKey\",result=\"success\"} 1",
+            "minio_cluster_drive_online_total 3",
+            "minio_cluster_drive_total 4",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+        drop(guard);
+        assert!(metrics.encode().contains("minio_s3_requests_inflight_total 0"));
+    }
+
+    #[test]
+    fn two_servers_count_apart() {
+        let (one, other) = (Metrics::new(), Metrics::new());
+        one.rejected_auth();
+        assert!(one.encode().contains("rejected_auth_total 1"));
+        assert!(other.encode().contains("rejected_auth_total 0"));
+    }
+}
