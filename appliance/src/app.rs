@@ -1,0 +1,330 @@
+//! The composition root: makes the parts of one server from a configuration and a deployment's material, and is the
+//! service that its listeners call. Two of them fit in one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use audit::{Clock, Ed25519Signer, Indexer, LocalFiles, Log, SystemClock};
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use policy_lab::Guardrails;
+use sha2::{Digest, Sha256};
+use storage::{Store, StoreConfig};
+use tokio::sync::Semaphore;
+
+use crate::authz::Gate;
+use crate::bootstrap::Material;
+use crate::config::{AuditReads, MetricsAccess, Resolved};
+use crate::iam::Iam;
+use crate::s3::auth::{Policy as SignaturePolicy, Verifier};
+use crate::s3::body::Limits as BodyLimits;
+use crate::s3::error::Code;
+use crate::s3::route::Table;
+use crate::s3::{answer, audited};
+use crate::scope::Scope;
+use crate::server::{Body, Connection, Service};
+use crate::telemetry::Metrics;
+use crate::{admin, health, kms, s3};
+
+/// One running server.
+///
+/// Ownership: made by [`App::start`], shared by the listeners' tasks, stopped once by [`App::stop`].
+pub struct App {
+    clock: Arc<dyn Clock>,
+    log: Arc<Log>,
+    indexer: Indexer,
+    store: Store,
+    gate: Arc<Gate>,
+    iam: Arc<Iam>,
+    admin: admin::Context,
+    verifier: Verifier,
+    operations: Table,
+    metrics: Arc<Metrics>,
+    metrics_access: MetricsAccess,
+    audit_reads: AuditReads,
+    admission: Semaphore,
+    body_limits: BodyLimits,
+    account: String,
+    region: String,
+    owner_id: String,
+    host_id: String,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("App").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Opens drives, log, index, keys and identities, in the order in which they need each other.
+    ///
+    /// # Errors
+    /// What could not be opened, with its path; nothing is left running.
+    pub async fn start(resolved: &Resolved, material: Material) -> anyhow::Result<Arc<Self>> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let log = Arc::new(open_log(&material, &clock)?);
+        let store = open_store(resolved, &material)?;
+        let keys = Arc::new(
+            kms::Local::open(&material.paths.config_dir, &material.kms_root_key)
+                .context("opening the key store")?,
+        );
+        let iam = Iam::load(store.clone(), material.root.clone(), &material.account)
+            .await
+            .context("loading users and policies")?;
+        let guardrails = load_guardrails(&resolved.guardrails_dir)?;
+        let indexer =
+            Indexer::start(&material.paths.audit_dir, &log).context("opening the audit index")?;
+        let gate = Arc::new(Gate::new(
+            store.clone(),
+            keys,
+            Arc::clone(&iam),
+            guardrails,
+            Arc::clone(&log),
+        ));
+        attach_bucket_policies(&store, &gate).await?;
+        Ok(Arc::new(Self {
+            clock,
+            log,
+            indexer,
+            admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam)),
+            gate,
+            iam,
+            verifier: Verifier::new(SignaturePolicy::for_region(&resolved.region)),
+            operations: Table::default(),
+            metrics: Arc::new(Metrics::new()),
+            metrics_access: resolved.metrics,
+            audit_reads: resolved.audit_reads,
+            admission: Semaphore::new(resolved.limits.concurrent_requests),
+            body_limits: BodyLimits { idle: resolved.limits.body_idle_timeout },
+            region: resolved.region.clone(),
+            owner_id: hex::encode(Sha256::digest(material.account.as_bytes())),
+            host_id: hex::encode(Sha256::digest(material.deployment_id.as_bytes())),
+            account: material.account,
+            store,
+        }))
+    }
+
+    /// Closes the parts in reverse order. Requests must have been drained.
+    ///
+    /// # Errors
+    /// The log could not write its last records.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.indexer.stop();
+        self.store.close();
+        self.log.close().context("closing the audit log")
+    }
+
+    /// Opens the audit scope of a request.
+    #[must_use]
+    pub fn open_scope(&self, connection: Arc<Connection>, agent: Option<&str>) -> Scope {
+        Scope::open(Arc::clone(&self.log), Arc::clone(&self.clock), connection, agent)
+    }
+
+    #[must_use]
+    pub const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    #[must_use]
+    pub const fn iam(&self) -> &Arc<Iam> {
+        &self.iam
+    }
+
+    #[must_use]
+    pub const fn admin(&self) -> &admin::Context {
+        &self.admin
+    }
+
+    #[must_use]
+    pub const fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    #[must_use]
+    pub const fn operations(&self) -> &Table {
+        &self.operations
+    }
+
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Whether a read waits for its decision to be durable.
+    #[must_use]
+    pub const fn audit_reads(&self) -> AuditReads {
+        self.audit_reads
+    }
+
+    #[must_use]
+    pub const fn body_limits(&self) -> &BodyLimits {
+        &self.body_limits
+    }
+
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Domains of virtual-host style; none are configured yet.
+    #[must_use]
+    pub const fn domains(&self) -> &[String] {
+        &[]
+    }
+
+    #[must_use]
+    pub fn owner_id(&self) -> &str {
+        &self.owner_id
+    }
+
+    #[must_use]
+    pub const fn owner_name(&self) -> &'static str {
+        "appliance"
+    }
+
+    #[must_use]
+    pub fn host_id(&self) -> &str {
+        &self.host_id
+    }
+
+    /// Whether the server can carry out requests now.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.log.is_poisoned() && self.store.health().write_ok
+    }
+
+    /// The metrics page, if it is open.
+    #[must_use]
+    pub fn metrics_page(&self) -> Option<String> {
+        (self.metrics_access == MetricsAccess::Public).then(|| {
+            let health = self.store.health();
+            let online = health.drives.iter().filter(|drive| drive.online).count();
+            self.metrics.drives(online, health.drives.len());
+            self.metrics.audit_size(self.log.durable_size());
+            self.metrics.encode()
+        })
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        if let Some(response) = health::answer(&self, &request) {
+            return response;
+        }
+        let _in_flight = self.metrics.request_started();
+        let Ok(_admitted) = self.admission.try_acquire() else {
+            let error = s3::error::S3Error::from(Code::SlowDown);
+            return answer::bytes(error.status, Bytes::new());
+        };
+        if admin::is_admin_path(request.uri().path()) {
+            return admin::serve(Arc::clone(&self), connection, request).await;
+        }
+        audited::serve(Arc::clone(&self), connection, request).await
+    }
+}
+
+impl Service for App {
+    fn call(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> BoxFuture<'static, Response<Body>> {
+        async move {
+            // A task of its own: an effect that has begun ends, with its outcome in the log, also when the client
+            // has gone.
+            match tokio::spawn(self.answer(connection, request)).await {
+                Ok(response) => response,
+                Err(error) => {
+                    tracing::error!(%error, "a request ended abnormally");
+                    answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+fn open_log(material: &Material, clock: &Arc<dyn Clock>) -> anyhow::Result<Log> {
+    let files = Arc::new(
+        LocalFiles::open(&material.paths.audit_dir).context("opening the audit directory")?,
+    );
+    let signer = Arc::new(Ed25519Signer::new(&material.origin, &material.audit_seed));
+    let options = audit::Options {
+        origin: material.origin.clone(),
+        node: "n1".into(),
+        ..audit::Options::default()
+    };
+    let (log, recovery) = Log::open(files, signer, Arc::clone(clock), options)
+        .with_context(|| format!("opening the audit log in {}", material.paths.audit_dir.display()))?;
+    if recovery.discarded_bytes > 0 {
+        tracing::warn!(
+            bytes = recovery.discarded_bytes,
+            "the audit log had an unacknowledged torn tail; it was moved to quarantine"
+        );
+    }
+    Ok(log)
+}
+
+fn open_store(resolved: &Resolved, material: &Material) -> anyhow::Result<Store> {
+    Store::open(StoreConfig {
+        drives: resolved.drives.clone(),
+        deployment: material.deployment_id.clone(),
+        row_key: *material.row_key,
+        parity: None,
+    })
+    .context("opening the drives")
+}
+
+/// Reads every `.rego` file of the directory; a missing directory has none. One bad file stops the start: a guardrail
+/// that is not in force must not look as if it were.
+fn load_guardrails(dir: &std::path::Path) -> anyhow::Result<Option<Arc<Guardrails>>> {
+    let mut sources = Vec::new();
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", dir.display())),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("reading {}", dir.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "rego") {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("reading {}", path.display()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            sources.push((name, text));
+        }
+    }
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    sources.sort();
+    let guardrails = Guardrails::load(sources)
+        .with_context(|| format!("loading the guardrails of {}", dir.display()))?;
+    Ok(Some(Arc::new(guardrails)))
+}
+
+/// Puts the stored bucket policies in force.
+async fn attach_bucket_policies(store: &Store, gate: &Gate) -> anyhow::Result<()> {
+    use s3::ops::bucket_policy::{KIND, parse};
+    for bucket in store.buckets().await? {
+        if let Some(policy) = store.bucket_config(&bucket.name, KIND).await? {
+            let attached = parse(bucket.name.as_str(), &policy)
+                .with_context(|| format!("the stored policy of bucket {}", bucket.name.as_str()))?;
+            gate.set_bucket_policy(bucket.name.as_str(), Some(attached));
+        }
+    }
+    Ok(())
+}
+
+/// How long `stop` may take before the process ends anyway.
+pub const STOP_WITHIN: Duration = Duration::from_secs(30);

@@ -1,0 +1,278 @@
+//! Decides, records the decision, and only then hands out a [`Permit`].
+//!
+//! Storage and keys are reachable through a permit alone: the gate keeps its handles private, so a handler that
+//! forgot its check has nothing to call. Each check of an operation is one decision record; all checks of a request
+//! are appended as one run.
+//!
+//! A forged permit does not compile:
+//!
+//! ```compile_fail,E0451
+//! use appliance::authz::Permit;
+//! use appliance::s3::ops::get_object::GetObject;
+//!
+//! fn forge(capability: appliance::authz::Capability) -> Permit<GetObject> {
+//!     Permit { capability, _operation: std::marker::PhantomData }
+//! }
+//! ```
+//!
+//! And a handler cannot be called without one:
+//!
+//! ```compile_fail,E0061
+//! use appliance::s3::{ops::get_object::GetObject, request::Call, route::Operation};
+//!
+//! fn unchecked(call: Call) {
+//!     let _ = GetObject::run(call);
+//! }
+//! ```
+
+mod permit;
+mod sets;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use audit::{Auth, Class, LogError, Matched, Phase, Record, Resource as Touched, Verdict};
+use policy_lab::{
+    Action, Attached, Context, Decision, Guardrails, Principal, Reason, Request, Resource, evaluate,
+};
+use storage::{KeyService, Store};
+
+pub use self::permit::{Capability, Permit};
+use self::sets::Sets;
+use crate::iam::Iam;
+use crate::scope::Scope;
+
+/// One question to the policies: may the caller do `action` on `resource` in `context`?
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub action: Action,
+    pub resource: Resource,
+    pub context: Context,
+    pub class: Class,
+}
+
+/// Whether an operation changes anything: a change waits for its decision to be durable before it starts, a read
+/// before its first byte leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Read,
+    Write,
+}
+
+/// Why there is no permit.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The policies do not allow it. `event` is the deciding record.
+    #[error("access denied by decision `{event}`")]
+    Denied { event: String, reason: Reason },
+    /// The decision could not be recorded, so there is none.
+    #[error("the decision could not be recorded")]
+    Unrecorded(#[from] LogError),
+}
+
+/// Where every access is decided. One per server.
+pub struct Gate {
+    store: Store,
+    keys: Arc<dyn KeyService>,
+    iam: Arc<Iam>,
+    guardrails: ArcSwapOption<Guardrails>,
+    sets: Sets,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// Takes the only handles to storage and keys that requests can reach.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        keys: Arc<dyn KeyService>,
+        iam: Arc<Iam>,
+        guardrails: Option<Arc<Guardrails>>,
+        log: Arc<audit::Log>,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            iam,
+            guardrails: ArcSwapOption::from(guardrails),
+            sets: Sets::new(log),
+        }
+    }
+
+    /// Replaces the policy of a bucket in what later decisions see; `None` removes it.
+    pub fn set_bucket_policy(&self, bucket: &str, policy: Option<Attached>) {
+        self.sets.set_bucket_policy(bucket, policy);
+    }
+
+    /// Forgets the sets made for principals; called when users, groups or policies changed.
+    pub fn forget_identities(&self) {
+        self.sets.forget();
+    }
+
+    /// Allows operation `O` if every check is allowed.
+    ///
+    /// # Errors
+    /// [`Refusal::Denied`] names the first denied check; [`Refusal::Unrecorded`] when the log did not take it.
+    pub async fn decide<O>(
+        &self,
+        scope: &Arc<Scope>,
+        effect: Effect,
+        checks: Vec<Check>,
+    ) -> Result<Permit<O>, Refusal> {
+        let verdicts = self.record_decisions(scope, &checks).await?;
+        if effect == Effect::Write || verdicts.iter().any(Option::is_some) {
+            scope.settle().await?;
+        }
+        match verdicts.into_iter().flatten().next() {
+            Some(refusal) => Err(refusal),
+            None => Ok(self.permit(scope)),
+        }
+    }
+
+    /// Decides each check on its own: the keys of a multi-object delete.
+    ///
+    /// # Errors
+    /// [`Refusal::Unrecorded`] when the log did not take the decisions; then nothing may be done.
+    pub async fn decide_each<O>(
+        &self,
+        scope: &Arc<Scope>,
+        checks: Vec<Check>,
+    ) -> Result<Vec<Result<Permit<O>, Refusal>>, Refusal> {
+        let verdicts = self.record_decisions(scope, &checks).await?;
+        scope.settle().await?;
+        Ok(verdicts
+            .into_iter()
+            .map(|refusal| refusal.map_or_else(|| Ok(self.permit(scope)), Err))
+            .collect())
+    }
+
+    fn permit<O>(&self, scope: &Arc<Scope>) -> Permit<O> {
+        Permit::granted(self.store.clone(), Arc::clone(&self.keys), Arc::clone(scope))
+    }
+
+    /// Evaluates and appends every check; the answer is the refusal of each, or none.
+    async fn record_decisions(
+        &self,
+        scope: &Arc<Scope>,
+        checks: &[Check],
+    ) -> Result<Vec<Option<Refusal>>, Refusal> {
+        let anonymous = crate::iam::anonymous();
+        let principal = scope.actor().map_or(&anonymous, |actor| &actor.principal);
+        let mut records = Vec::with_capacity(checks.len());
+        let mut refusals = Vec::with_capacity(checks.len());
+        for check in checks {
+            let (record, refusal) = self.decide_one(scope, principal, check).await?;
+            records.push(record);
+            refusals.push(refusal);
+        }
+        scope.append(&records)?;
+        Ok(refusals)
+    }
+
+    async fn decide_one(
+        &self,
+        scope: &Scope,
+        principal: &Principal,
+        check: &Check,
+    ) -> Result<(Record, Option<Refusal>), Refusal> {
+        let started = Instant::now();
+        let identity = self.iam.snapshot();
+        let set = self.sets.of(
+            &identity,
+            principal,
+            bucket_of(&check.resource),
+            self.guardrails.load_full(),
+        )?;
+        let mut request = Request {
+            action: check.action.clone(),
+            resource: check.resource.clone(),
+            principal: principal.clone(),
+            context: check.context.clone(),
+        };
+        if set.reads_object_tags {
+            self.add_object_tags(&mut request).await;
+        }
+        let decision = evaluate(&set.policies, &request);
+        let mut record = scope.record(check.class, check.action.as_str());
+        record.phase = Phase::Decision;
+        record.resources = vec![touched(&check.resource)];
+        record.auth = Some(auth_of(&decision, &set.digest, request.context, started));
+        let refusal = (!decision.is_allowed()).then(|| Refusal::Denied {
+            event: record.event.to_string(),
+            reason: decision.reason,
+        });
+        Ok((record, refusal))
+    }
+
+    /// Fills `s3:ExistingObjectTag/*` for a policy that asks for it. An unreadable object has no tags.
+    async fn add_object_tags(&self, request: &mut Request) {
+        let Resource::Object { bucket, key } = &request.resource else { return };
+        let (Ok(bucket), Ok(key)) =
+            (storage::BucketName::parse(bucket), storage::ObjectKey::parse(key))
+        else {
+            return;
+        };
+        if let Ok(info) = self.store.head(&bucket, &key).await {
+            for (name, value) in &info.tags {
+                request.context.set(&format!("s3:ExistingObjectTag/{name}"), value.clone());
+            }
+        }
+    }
+}
+
+fn bucket_of(resource: &Resource) -> Option<&str> {
+    match resource {
+        Resource::Bucket(bucket) | Resource::Object { bucket, .. } => Some(bucket),
+        _ => None,
+    }
+}
+
+/// The resource of a check as the log names it.
+#[must_use]
+pub fn touched(resource: &Resource) -> Touched {
+    let (bucket, key) = match resource {
+        Resource::Bucket(bucket) => (Some(bucket.clone()), None),
+        Resource::Object { bucket, key } => (Some(bucket.clone()), Some(key.clone())),
+        _ => (None, None),
+    };
+    Touched { bucket, key, arn: Some(resource.arn()), ..Touched::default() }
+}
+
+fn auth_of(decision: &Decision, digest: &str, context: Context, started: Instant) -> Auth {
+    let decided = match decision.reason {
+        Reason::EngineError => Verdict::Error,
+        _ if decision.is_allowed() => Verdict::Allow,
+        _ => Verdict::Deny,
+    };
+    let mut by: Vec<Matched> = decision
+        .by
+        .iter()
+        .map(|statement| Matched {
+            id: format!("{}:{}#{}", statement.layer.as_str(), statement.policy, statement.index),
+            sid: statement.sid.as_deref().map(Into::into),
+            ver: None,
+        })
+        .collect();
+    by.extend(decision.denials.iter().map(|denial| Matched {
+        id: format!("guardrail:{}", denial.id),
+        sid: None,
+        ver: None,
+    }));
+    Auth {
+        decision: decided,
+        reason: decision.reason.as_str().into(),
+        by,
+        digest: digest.into(),
+        ctx: context
+            .iter()
+            .map(|(key, values)| (key.to_owned(), values.iter().map(ToString::to_string).collect()))
+            .collect(),
+        us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
+}

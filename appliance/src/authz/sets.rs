@@ -1,0 +1,111 @@
+//! The policies in force for a principal on a bucket, prepared once and kept until something changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use audit::{Log, LogError};
+use policy_lab::{Attached, Guardrails, PolicySet, Principal};
+
+use crate::iam::Snapshot;
+
+/// Prepared sets kept at most; the map is emptied when it is full (a set is cheap to make again).
+const PREPARED_MAX: usize = 4096;
+
+/// A policy set with what each decision needs of it besides evaluation.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) policies: PolicySet,
+    /// Hex of the set's digest. Its manifest and documents are blobs of the log.
+    pub(super) digest: String,
+    /// A document asks for tags of the stored object.
+    pub(super) reads_object_tags: bool,
+}
+
+/// The sets by principal and bucket.
+///
+/// Ownership: `state` belongs to this type alone; it is held for map operations, never over an await.
+#[derive(Debug)]
+pub(super) struct Sets {
+    log: Arc<Log>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    prepared: HashMap<(String, String), Arc<Prepared>>,
+    buckets: HashMap<String, Attached>,
+    /// Grows with each change, so that a set made from older facts is not kept.
+    epoch: u64,
+}
+
+impl Sets {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        Self { log, state: Mutex::new(State::default()) }
+    }
+
+    pub(super) fn set_bucket_policy(&self, bucket: &str, policy: Option<Attached>) {
+        let mut state = self.lock();
+        state.prepared.clear();
+        state.epoch += 1;
+        match policy {
+            Some(policy) => state.buckets.insert(bucket.to_owned(), policy),
+            None => state.buckets.remove(bucket),
+        };
+    }
+
+    pub(super) fn forget(&self) {
+        let mut state = self.lock();
+        state.prepared.clear();
+        state.epoch += 1;
+    }
+
+    /// The set for a principal on a bucket; made, and its documents put into the log's blobs, on first use.
+    pub(super) fn of(
+        &self,
+        identities: &Snapshot,
+        principal: &Principal,
+        bucket: Option<&str>,
+        guardrails: Option<Arc<Guardrails>>,
+    ) -> Result<Arc<Prepared>, LogError> {
+        let name = (principal.arn.clone(), bucket.unwrap_or_default().to_owned());
+        let (epoch, bucket_policy) = {
+            let state = self.lock();
+            if let Some(prepared) = state.prepared.get(&name) {
+                return Ok(Arc::clone(prepared));
+            }
+            (state.epoch, bucket.and_then(|bucket| state.buckets.get(bucket).cloned()))
+        };
+        let policies = PolicySet {
+            identity: identities.identity_policies(principal),
+            bucket: bucket_policy,
+            boundary: None,
+            session: identities.session_policy(principal),
+            guardrails,
+        };
+        let prepared = Arc::new(self.prepare(policies)?);
+        let mut state = self.lock();
+        if state.epoch == epoch {
+            if state.prepared.len() >= PREPARED_MAX {
+                state.prepared.clear();
+            }
+            state.prepared.insert(name, Arc::clone(&prepared));
+        }
+        Ok(prepared)
+    }
+
+    fn prepare(&self, policies: PolicySet) -> Result<Prepared, LogError> {
+        let mut reads_object_tags = false;
+        for (_, source) in policies.documents() {
+            self.log.put_blob(source.as_bytes())?;
+            reads_object_tags |= source.to_ascii_lowercase().contains("existingobjecttag/");
+        }
+        // ORDER: the documents before the manifest that names them, the manifest before any record with its digest.
+        self.log.put_blob(policies.manifest().as_bytes())?;
+        let digest = hex::encode(policies.digest());
+        Ok(Prepared { policies, digest, reads_object_tags })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

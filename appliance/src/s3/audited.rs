@@ -1,0 +1,368 @@
+//! The outermost layer of a request: opens its audit scope, and does not answer before the log has what it must have.
+//!
+//! A change is answered when its outcome is durable; a read's first byte waits for its decision, and its outcome
+//! follows when the last byte has left. A request that fails before it is an operation is recorded too.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use audit::{Class, ErrorInfo, Outcome, Record, Resource};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header as names};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tracing::Instrument;
+
+use super::auth::{self, Authenticated};
+use super::body::Payload;
+use super::error::{Code, Named, S3Error};
+use super::query::Query;
+use super::request::{Call, Target, header};
+use super::{answer, guard};
+use crate::app::App;
+use crate::authz::{Effect, touched};
+use crate::config::AuditReads;
+use crate::scope::{Actor, Scope};
+use crate::server::{Body, Connection};
+
+/// Answers one S3 request.
+pub async fn serve(
+    app: Arc<App>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let agent = header(request.headers(), "user-agent");
+    let scope = Arc::new(app.open_scope(connection, agent));
+    let head_only = request.method() == Method::HEAD;
+    let path = request.uri().path().to_owned();
+    let mut trail = Trail::default();
+    let span = tracing::info_span!("s3", request = %scope.request_id, operation = tracing::field::Empty);
+    let result = operate(&app, &scope, request, &mut trail).instrument(span).await;
+    let code = match &result {
+        Ok(response) => response.status(),
+        Err(error) => error.status,
+    };
+    let result = match close(&app, &scope, &mut trail, result).await {
+        Ok(response) => response,
+        Err(error) => error_response(&app, &scope, &trail, &path, head_only, &error),
+    };
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float")]
+    let seconds = scope.elapsed_us() as f64 / 1e6;
+    app.metrics().request_finished(trail.name, code.as_u16(), seconds);
+    app.metrics().received_bytes(trail.bytes_in);
+    finish(&app, &scope, result)
+}
+
+/// What is known of a request as it goes, for its outcome.
+#[derive(Debug)]
+struct Trail {
+    name: &'static str,
+    action: &'static str,
+    class: Class,
+    effect: Effect,
+    target: Option<Target>,
+    bytes_in: u64,
+    /// The operation was found and its decision is the log's business from here.
+    resolved: bool,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self {
+            name: "unresolved",
+            action: "s3:unresolved",
+            class: Class::Authn,
+            effect: Effect::Read,
+            target: None,
+            bytes_in: 0,
+            resolved: false,
+        }
+    }
+}
+
+impl Trail {
+    fn resources(&self) -> Vec<Resource> {
+        self.target.as_ref().map(|target| vec![touched(&target.resource())]).unwrap_or_default()
+    }
+}
+
+async fn operate(
+    app: &Arc<App>,
+    scope: &Arc<Scope>,
+    request: Request<Incoming>,
+    trail: &mut Trail,
+) -> Result<Response<Body>, S3Error> {
+    let (parts, body) = request.into_parts();
+    let authenticated = authenticate(app, scope, &parts).await?;
+    guard::unsupported(&parts.headers, app.account())?;
+    let query = Query::parse(parts.uri.query())?;
+    let host = parts.uri.host().or_else(|| header(&parts.headers, "host"));
+    let target = Target::parse(parts.uri.path(), host, app.domains())?;
+    trail.target = Some(target.clone());
+    let row = app.operations().resolve(&parts.method, &target, &query, &parts.headers)?.clone();
+    (trail.name, trail.action, trail.class, trail.effect) =
+        (row.name, row.action, row.class, row.effect);
+    trail.resolved = true;
+    tracing::Span::current().record("operation", row.name);
+    let payload = Payload::new(body, &authenticated, &parts.headers, app.body_limits())?;
+    let received = payload.counter();
+    let call = Call {
+        app: Arc::clone(app),
+        scope: Arc::clone(scope),
+        target,
+        query,
+        headers: parts.headers,
+        authenticated,
+        payload,
+    };
+    let result = (row.run)(call).await;
+    trail.bytes_in = received.bytes();
+    result
+}
+
+/// Verifies who is asking. A failure is a record of its own, durable before the answer.
+async fn authenticate(
+    app: &App,
+    scope: &Scope,
+    parts: &http::request::Parts,
+) -> Result<Authenticated, S3Error> {
+    let now_s = scope.now_us() / 1_000_000;
+    let span = tracing::info_span!("authenticate").entered();
+    let identities = app.iam().snapshot();
+    let verified = app.verifier().authenticate(
+        &parts.method,
+        &parts.uri,
+        &parts.headers,
+        &*identities,
+        now_s,
+    );
+    drop(span);
+    let failure = match verified {
+        Ok(authenticated) => match actor_of(&identities, &authenticated) {
+            Some(actor) => {
+                scope.identify(actor);
+                return Ok(authenticated);
+            }
+            None => auth::Failure::unknown_key(&authenticated),
+        },
+        Err(failure) => failure,
+    };
+    app.metrics().rejected_auth();
+    let record = scope.refused_record(
+        failure.reason(),
+        failure.code(),
+        failure.claimed_access_key(),
+        parts.method.as_str(),
+        parts.uri.path(),
+    );
+    scope.append(&[record])?;
+    scope.settle().await?;
+    Err(S3Error::new(failure.code(), failure.status(), failure.message()))
+}
+
+fn actor_of(identities: &crate::iam::Snapshot, authenticated: &Authenticated) -> Option<Actor> {
+    match authenticated {
+        Authenticated::Anonymous => Some(Actor {
+            principal: crate::iam::anonymous(),
+            access_key: None,
+            scheme: "none",
+            signature_sha256: None,
+        }),
+        Authenticated::Signed(signed) => {
+            let credential = identities.credential(&signed.access_key)?;
+            credential.enabled.then(|| Actor {
+                principal: credential.principal,
+                access_key: Some(signed.access_key.clone()),
+                scheme: match signed.scheme {
+                    auth::Scheme::Header => "v4",
+                    auth::Scheme::Presigned => "presigned",
+                },
+                signature_sha256: Some(signed.sig_sha256.clone()),
+            })
+        }
+    }
+}
+
+/// Records the outcome and waits for what must be durable before the answer.
+async fn close(
+    app: &Arc<App>,
+    scope: &Arc<Scope>,
+    trail: &mut Trail,
+    result: Result<Response<Body>, S3Error>,
+) -> Result<Response<Body>, S3Error> {
+    match result {
+        Ok(response) if trail.effect == Effect::Read => {
+            if app.audit_reads() == AuditReads::Sync {
+                scope.settle().await?;
+            }
+            let code = response.status().as_u16();
+            let (app, scope) = (Arc::clone(app), Arc::clone(scope));
+            Ok(response.map(|body| Outgoing::wrap(body, code, app, scope, trail)))
+        }
+        Ok(response) => {
+            let outcome = Outcome {
+                code: response.status().as_u16(),
+                bytes_in: trail.bytes_in,
+                us: scope.elapsed_us(),
+                ..Outcome::default()
+            };
+            scope.append(&[outcome_record(scope, trail, outcome, None)])?;
+            scope.settle().await?;
+            Ok(response)
+        }
+        Err(error) => {
+            // A refused signature has its own record already.
+            if scope.actor().is_some() {
+                let outcome = Outcome {
+                    code: error.status.as_u16(),
+                    bytes_in: trail.bytes_in,
+                    us: scope.elapsed_us(),
+                    ..Outcome::default()
+                };
+                let info = ErrorInfo { code: error.code.to_string(), msg: error.message.to_string() };
+                scope.append(&[outcome_record(scope, trail, outcome, Some(info))])?;
+                scope.settle().await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn outcome_record(
+    scope: &Scope,
+    trail: &Trail,
+    outcome: Outcome,
+    error: Option<ErrorInfo>,
+) -> Record {
+    let mut record =
+        scope.outcome_record(trail.class, trail.action, trail.resources(), outcome, error);
+    record.params.insert("operation".into(), trail.name.into());
+    record
+}
+
+fn error_response(
+    app: &App,
+    scope: &Scope,
+    trail: &Trail,
+    path: &str,
+    head_only: bool,
+    error: &S3Error,
+) -> Response<Body> {
+    let target = trail.target.as_ref();
+    let named = Named {
+        bucket: target.and_then(Target::bucket).map(storage::BucketName::as_str),
+        key: target.and_then(Target::key).map(storage::ObjectKey::as_str),
+        path,
+        request_id: &scope.request_id,
+        host_id: app.host_id(),
+    };
+    let mut response = if head_only || error.status == StatusCode::NOT_MODIFIED {
+        answer::empty(error.status)
+    } else {
+        answer::xml(error.status, error.to_xml(&named))
+    };
+    let headers = response.headers_mut();
+    if head_only {
+        insert(headers, "x-minio-error-code", &error.code);
+        insert(headers, "x-minio-error-desc", &error.message);
+    }
+    if let Some(event) = &error.decision {
+        insert(headers, "x-appliance-decision", event);
+    }
+    response
+}
+
+/// Headers that every answer carries.
+fn finish(app: &App, scope: &Scope, mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(names::SERVER, HeaderValue::from_static("appliance"));
+    insert(headers, "x-amz-request-id", &scope.request_id);
+    insert(headers, "x-amz-id-2", app.host_id());
+    insert(headers, "x-content-type-options", "nosniff");
+    if scope.connection.tls.is_some() {
+        insert(headers, "strict-transport-security", "max-age=31536000; includeSubDomains");
+    }
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Counts what leaves and records the outcome when the body ends, or when the client is gone.
+struct Outgoing {
+    inner: Body,
+    app: Arc<App>,
+    scope: Arc<Scope>,
+    trail: Trail,
+    expected: Option<u64>,
+    code: u16,
+    sent: u64,
+    ended: bool,
+}
+
+impl Outgoing {
+    fn wrap(
+        inner: Body,
+        code: u16,
+        app: Arc<App>,
+        scope: Arc<Scope>,
+        trail: &mut Trail,
+    ) -> Body {
+        let expected = inner.size_hint().exact();
+        let name = trail.name;
+        let trail = std::mem::replace(trail, Trail { name, resolved: true, ..Trail::default() });
+        Self { inner, app, scope, trail, expected, code, sent: 0, ended: false }.boxed_unsync()
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.ended = self.inner.is_end_stream();
+            }
+            Poll::Ready(None) => self.ended = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        let whole = self.ended || self.expected == Some(self.sent) || self.inner.is_end_stream();
+        let outcome = Outcome {
+            code: self.code,
+            bytes_in: self.trail.bytes_in,
+            bytes_out: self.sent,
+            us: self.scope.elapsed_us(),
+            aborted: !whole,
+            ..Outcome::default()
+        };
+        self.app.metrics().sent_bytes(self.sent);
+        let record = outcome_record(&self.scope, &self.trail, outcome, None);
+        if let Err(error) = self.scope.append(&[record]) {
+            tracing::error!(%error, "the outcome of a read could not be recorded");
+        }
+    }
+}
