@@ -1,1 +1,53 @@
-//! Placeholder.
+//! A signed, hash-chained audit log in public formats, with its index and its verifier.
+//!
+//! The leaf of the tree is the exact line of one canonical JSON record; the tree is RFC 6962; heads are C2SP
+//! checkpoints in C2SP signed notes. `FORMAT.md` has every byte. Reading order:
+//!
+//! - [`record`]: what happened, as plain data. [`encode`]: its canonical bytes, with gaps for `seq` and `time`.
+//! - [`tree`], [`chain`], [`note`], [`checkpoint`]: the arithmetic of trust, pure.
+//! - [`segment`]: batches of records in files. [`durable`]: the file system as the log needs it.
+//! - [`log`]: one writer thread, group commit, heads signed behind it.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use audit::{Class, Ed25519Signer, EventId, LocalFiles, Log, Options, Record, SystemClock};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let origin = "audit.example.com/node1";
+//! let signer = Arc::new(Ed25519Signer::from_seed(origin, &[7; 32]));
+//! let options = Options { origin: origin.to_owned(), ..Options::default() };
+//! let files = Arc::new(LocalFiles::new(dir));
+//! let (log, _) = Log::open(files, signer, Arc::new(SystemClock), options)?;
+//! let record = Record::new(Class::Data, "s3:GetObject", EventId::new(1_767_225_600_000, [0; 10]));
+//! let committed = log.append(&record)?.wait()?;
+//! assert_eq!(log.durable_size(), committed.end);
+//! log.close()?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod chain;
+pub mod checkpoint;
+pub mod durable;
+pub mod encode;
+pub mod log;
+pub mod note;
+pub mod record;
+pub mod segment;
+pub mod stamp;
+pub mod tip;
+pub mod tree;
+
+pub use checkpoint::Head;
+pub use durable::{Files, LocalFiles};
+pub use log::{
+    BlobError, Clock, Committed, Log, LogError, OpenError, Options, Pending, Recovery, Sha256Hex,
+    SystemClock, Watch, read_blob,
+};
+pub use note::{Ed25519Signer, Signer};
+pub use record::{
+    Auth, Class, ErrorInfo, EventId, Kms, Matched, Net, Outcome, Phase, Principal, Record,
+    Resource, Sse, Trace, Verdict,
+};

@@ -1,0 +1,263 @@
+//! The log while it is written: one writer thread, group commit, heads signed behind it.
+//!
+//! [`Log::append`] encodes on the caller's thread and queues; the order of calls is the order of `seq`. The writer
+//! thread takes everything queued, stamps, hashes, writes and syncs it as one batch, and only then completes the
+//! callers' [`Pending`]s. The signer thread signs sizes that are already durable, so that no crash can take back what
+//! a signed head covers. Any I/O error poisons the log: every waiter and every later call gets
+//! [`LogError::Poisoned`], nothing is retried, and only opening it again tells what is on disk.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::{
+    checkpoint::Head,
+    durable::Files,
+    encode::{self, Encoded, TooLarge},
+    record::Record,
+    segment::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
+};
+
+pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
+pub use open::OpenError;
+pub use pending::Pending;
+pub use watch::Watch;
+
+pub(crate) mod blob;
+pub(crate) mod heads;
+pub(crate) mod identity;
+mod open;
+mod own;
+mod pending;
+mod queue;
+mod signer;
+mod watch;
+mod writer;
+
+use queue::{Job, Queue};
+
+/// Microseconds since 1970. Contract: may step back; the log then keeps its own time monotone and says so.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Now.
+    fn now_us(&self) -> u64;
+}
+
+/// The operating system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> u64 {
+        u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0)
+    }
+}
+
+/// How a log behaves. The defaults are what a server wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The log's name for life, and its key's name: a URL without scheme. Required.
+    pub origin: String,
+    /// Name of this writer, at most 32 bytes.
+    pub node: String,
+    /// A segment that reached this size is followed by a new one. 64 MiB hash in well under a second at restart.
+    pub segment_bytes_max: u64,
+    /// Zeros written ahead of the records; they halve the time of each sync. 0 turns it off.
+    pub preallocate_bytes: u64,
+    /// Encoded bytes that may wait for the writer before callers get [`LogError::Full`].
+    pub queue_bytes_max: usize,
+    /// Time without a heartbeat record, at most: silence of the log must mean something.
+    pub heartbeat: Duration,
+    /// Time between two signed heads while busy, at least.
+    pub sign_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            origin: String::new(),
+            node: "n1".to_owned(),
+            segment_bytes_max: 64 << 20,
+            preallocate_bytes: 4 << 20,
+            queue_bytes_max: 64 << 20,
+            heartbeat: Duration::from_secs(60),
+            sign_interval: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What opening a log found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Records before this start.
+    pub size: u64,
+    /// Bytes of a torn, unacknowledged write that were moved to `quarantine/`.
+    pub discarded_bytes: u64,
+    /// Whether the log was closed properly before.
+    pub clean: bool,
+    /// Whether the log was created just now.
+    pub created: bool,
+}
+
+/// Why a record was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// Too much is waiting for the disk; the caller answers 503 and may try again.
+    #[error("the audit log cannot keep up: {queued_bytes} bytes are waiting")]
+    Full {
+        /// Bytes in the queue.
+        queued_bytes: usize,
+    },
+    /// An earlier write failed and the log stopped.
+    #[error("the audit log stopped after a failure: {reason}")]
+    Poisoned {
+        /// The first failure.
+        reason: Arc<str>,
+    },
+    /// The log was closed.
+    #[error("the audit log is closed")]
+    Closed,
+    /// The record, or the batch, cannot be held.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+}
+
+/// Where records ended up: `first..end` are theirs, and durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// `seq` of the first record.
+    pub first: u64,
+    /// `seq` after the last one.
+    pub end: u64,
+}
+
+/// An open log. Dropping it closes it.
+///
+/// Ownership: the writer thread alone has the tip, the segment file and the batch buffer; the signer thread alone
+/// has the heads file. What they share is the queue, the durable size and the newest durable head.
+#[derive(Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+    node: String,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    blobs_known: Mutex<HashSet<Sha256Hex>>,
+}
+
+/// What the threads and the callers share.
+#[derive(Debug)]
+struct Shared {
+    files: Arc<dyn Files>,
+    queue: Queue,
+    durable: Watch,
+    to_sign: signer::Mailbox,
+    /// Held until the last thread is gone.
+    _lock: LockGuard,
+}
+
+struct LockGuard(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockGuard")
+    }
+}
+
+impl Shared {
+    /// Stops everything after a failure.
+    fn poison(&self, reason: &str) {
+        tracing::error!(reason, "the audit log stopped");
+        self.queue.poison(reason);
+        self.to_sign.close();
+        self.durable.close();
+    }
+
+    /// A durable batch: wakes readers and the signer.
+    fn publish(&self, head: Head) {
+        self.durable.advance(head.size);
+        self.to_sign.put(head);
+    }
+}
+
+impl Log {
+    /// Queues one record; encodes it here, on the caller's thread.
+    ///
+    /// # Errors
+    /// [`LogError::Full`], [`LogError::Poisoned`], [`LogError::Closed`], or [`LogError::TooLarge`]. After any of
+    /// them nothing was queued.
+    pub fn append(&self, record: &Record) -> Result<Pending, LogError> {
+        self.enqueue(vec![encode::encode(record, &self.node)?])
+    }
+
+    /// Queues several records that get contiguous positions and one commit.
+    ///
+    /// # Errors
+    /// As [`Log::append`]; [`LogError::TooLarge`] also when they do not fit into one batch of 4096 records and 4 MiB.
+    pub fn append_all(&self, records: &[Record]) -> Result<Pending, LogError> {
+        let encoded: Result<Vec<_>, _> =
+            records.iter().map(|record| encode::encode(record, &self.node)).collect();
+        let encoded = encoded?;
+        let bytes = encoded.iter().map(Encoded::len_max).sum();
+        if encoded.len() > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX {
+            return Err(TooLarge { bytes }.into());
+        }
+        self.enqueue(encoded)
+    }
+
+    fn enqueue(&self, records: Vec<Encoded>) -> Result<Pending, LogError> {
+        let (job, pending) = Job::new(records);
+        self.shared.queue.push(job)?;
+        Ok(pending)
+    }
+
+    /// Number of records that survive a power loss now.
+    pub fn durable_size(&self) -> u64 {
+        self.shared.durable.size()
+    }
+
+    /// Follows the durable size.
+    pub fn subscribe(&self) -> Watch {
+        self.shared.durable.clone()
+    }
+
+    /// Whether a failure stopped the log.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.queue.poisoned().is_some()
+    }
+
+    /// Commits what is queued, writes `audit:stop`, signs the final head and ends both threads. Calling it again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`LogError::Poisoned`] when something failed before or during the close.
+    pub fn close(&self) -> Result<(), LogError> {
+        self.shared.queue.close();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A panicking thread aborts the process in our profiles; in a test it shows as poison.
+            if thread.join().is_err() {
+                self.shared.poison("an audit thread panicked");
+            }
+        }
+        match self.shared.queue.poisoned() {
+            Some(reason) => Err(LogError::Poisoned { reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the audit log");
+        }
+    }
+}
+
+/// A mutex guard; a panic elsewhere does not make our plain data wrong.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,324 @@
+//! Opening a log: identity, what was promised, what is there, what was torn.
+
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, Mutex},
+    thread,
+    time::Instant,
+};
+
+use crate::{
+    checkpoint::{self, CheckpointError, Head},
+    durable::{Files, read_optional},
+    note::{NoteError, Signer, Vkey},
+    segment::{self, Recovered, recover::RecoverError},
+};
+
+use super::{
+    Clock, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
+    heads::{self, Heads, Notes},
+    identity,
+    queue::Queue,
+    signer::{Mailbox, SignerThread},
+    writer::Writer,
+};
+
+/// Why a log was not opened. Nothing was written, except after [`OpenError::Start`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Reading or writing failed.
+    #[error("opening the audit log, `{path}`: {source}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the audit log is in use by another process")]
+    Locked,
+    /// The directory holds another log.
+    #[error("the directory holds the log `{found}`, not `{expected}`")]
+    Origin {
+        /// Name on disk.
+        found: String,
+        /// Name in the options.
+        expected: String,
+    },
+    /// Written by a newer release.
+    #[error("the audit log has format {found}; this release reads format {}", identity::FORMAT)]
+    Format {
+        /// Number on disk.
+        found: u64,
+    },
+    /// The signing key is not the one that this log was created with.
+    #[error("`{path}` does not verify under the configured key: {source}")]
+    Key {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// A file that must be there is not.
+    #[error("the audit log has records but no `{path}`; restore it from a copy")]
+    Absent {
+        /// Which file.
+        path: String,
+    },
+    /// Signed heads know more records than the segments hold.
+    #[error(
+        "the segments hold {local} records but a signed head covers {known}: records are lost; \
+         restore the missing segments from a copy"
+    )]
+    Truncated {
+        /// Records found.
+        local: u64,
+        /// Records promised.
+        known: u64,
+    },
+    /// Signed heads and segments tell different stories.
+    #[error("the records do not match the signed head of size {size}; run `audit verify`")]
+    Mismatch {
+        /// Size of the head.
+        size: u64,
+    },
+    /// A segment is damaged where no crash can have damaged it.
+    #[error("{0}; run `audit verify`")]
+    Damaged(String),
+    /// The options cannot be used.
+    #[error("{0}")]
+    Options(&'static str),
+    /// The first records of this start could not be written.
+    #[error("starting the audit log: {0}")]
+    Start(String),
+}
+
+impl Log {
+    /// Opens the log under `files`, or creates it where there is none, and records the start.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A log whose heads know more than its segments, or with damage that is not a torn tail, is
+    /// never opened.
+    pub fn open(
+        files: Arc<dyn Files>,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let vkey = key_of(signer.as_ref(), &options)?;
+        let lock = files.lock().map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => OpenError::Locked,
+            _ => OpenError::Io { path: "LOCK".to_owned(), source },
+        })?;
+        let created = !check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref())?;
+        let (known, torn_list) = newest_head(files.as_ref(), &vkey)?;
+        let recovered = recover(files.as_ref(), known.as_ref())?;
+        let clean = is_clean(known.as_ref(), &recovered);
+        // ORDER: repairs come after every reason to refuse.
+        repair_heads(files.as_ref(), torn_list).map_err(io_error("heads"))?;
+        let mut recovery =
+            Recovery { size: recovered.tip.size(), clean, created, discarded_bytes: 0 };
+        let (segment, torn) = active_segment(&files, &recovered, clock.as_ref(), &options)
+            .map_err(io_error("seg"))?;
+        recovery.discarded_bytes = torn.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let shared = Arc::new(Shared {
+            files: files.clone(),
+            queue: Queue::new(options.queue_bytes_max),
+            durable: Watch::new(recovered.tip.size()),
+            to_sign: Mailbox::default(),
+            _lock: LockGuard(lock),
+        });
+        let mut writer = Writer {
+            shared: shared.clone(),
+            clock: clock.clone(),
+            options: options.clone(),
+            tip: recovered.tip,
+            segment,
+            batch: segment::Batch::default(),
+            last_heartbeat: Instant::now(),
+            clock_reported: false,
+        };
+        record_start(&mut writer, &recovery, torn).map_err(OpenError::Start)?;
+        let signing = SignerThread {
+            shared: shared.clone(),
+            signer,
+            clock,
+            origin: options.origin,
+            heads: Heads::new(files),
+            interval: options.sign_interval,
+        };
+        let threads = vec![
+            spawn("audit-writer", move || writer.run())?,
+            spawn("audit-signer", move || signing.run())?,
+        ];
+        let log = Self {
+            shared,
+            node: options.node,
+            threads: Mutex::new(threads),
+            blobs_known: Mutex::new(HashSet::new()),
+        };
+        Ok((log, recovery))
+    }
+}
+
+fn io_error(path: &str) -> impl FnOnce(io::Error) -> OpenError + '_ {
+    move |source| OpenError::Io { path: path.to_owned(), source }
+}
+
+fn key_of(signer: &dyn Signer, options: &Options) -> Result<Vkey, OpenError> {
+    let path = identity::PATH.to_owned();
+    let vkey = Vkey::parse(&signer.vkey())
+        .map_err(|source| OpenError::Key { path, source: source.into() })?;
+    if vkey.name() != options.origin {
+        return Err(OpenError::Options("the signing key's name must be the log's origin"));
+    }
+    if options.segment_bytes_max == 0 {
+        return Err(OpenError::Options("a segment needs room for a batch"));
+    }
+    Ok(vkey)
+}
+
+/// Compares `log.json` with what is expected, or writes it into an empty directory; false when it did.
+fn check_identity(
+    files: &dyn Files,
+    signer: &dyn Signer,
+    vkey: &Vkey,
+    clock: &dyn Clock,
+) -> Result<bool, OpenError> {
+    let path = identity::PATH;
+    let Some(bytes) = read_optional(files, path).map_err(io_error(path))? else {
+        let records = segment::names(&|p| files.list(p)).map_err(io_error("seg"))?;
+        let heads = read_optional(files, "checkpoint").map_err(io_error("checkpoint"))?;
+        if !records.is_empty() || heads.is_some() {
+            return Err(OpenError::Absent { path: path.to_owned() });
+        }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| OpenError::Start(e.to_string()))?;
+        let note = identity::create(vkey.name(), signer, clock.now_us(), &random)
+            .map_err(|e| OpenError::Start(e.to_string()))?;
+        files.replace(path, note.as_bytes()).map_err(io_error(path))?;
+        return Ok(false);
+    };
+    let key = |source: NoteError| OpenError::Key { path: path.to_owned(), source: source.into() };
+    let peeked = identity::peek(&bytes).ok_or(key(NoteError::Malformed))?;
+    if peeked.format > identity::FORMAT {
+        return Err(OpenError::Format { found: peeked.format });
+    }
+    if peeked.origin != vkey.name() {
+        return Err(OpenError::Origin { found: peeked.origin, expected: vkey.name().to_owned() });
+    }
+    identity::open(&bytes, vkey).map_err(key)?;
+    Ok(true)
+}
+
+/// A list of heads whose last note was torn: path, where its whole notes end, and the bytes after that.
+type TornList = Option<(String, u64, Vec<u8>)>;
+
+/// The largest signed head in `checkpoint` and the newest list of heads.
+fn newest_head(files: &dyn Files, vkey: &Vkey) -> Result<(Option<Head>, TornList), OpenError> {
+    let opened = |path: &str, bytes: &[u8]| {
+        checkpoint::open(bytes, vkey)
+            .map_err(|source| OpenError::Key { path: path.to_owned(), source })
+    };
+    let checkpoint = read_optional(files, "checkpoint").map_err(io_error("checkpoint"))?;
+    let checkpoint = checkpoint.map(|bytes| opened("checkpoint", &bytes)).transpose()?;
+    let lists = heads::paths(&|path| files.list(path)).map_err(io_error("heads"))?;
+    let mut torn = None;
+    // A list that was created just before a crash may be empty; then the one before it has the last note.
+    for path in lists.iter().rev() {
+        let bytes = files.read(path).map_err(io_error(path))?;
+        let mut notes = Notes::new(&bytes);
+        let last = notes.by_ref().last();
+        if let Some(rest) = bytes.get(notes.end()..).filter(|rest| !rest.is_empty()) {
+            torn = Some((path.clone(), notes.end() as u64, rest.to_vec()));
+        }
+        if let Some((_, note)) = last {
+            let head = opened(path, note)?;
+            return Ok((checkpoint.filter(|c| c.size >= head.size).or(Some(head)), torn));
+        }
+    }
+    Ok((checkpoint, torn))
+}
+
+/// Moves the bytes of a torn note to `quarantine/`.
+fn repair_heads(files: &dyn Files, torn: TornList) -> io::Result<()> {
+    let Some((path, end, bytes)) = torn else { return Ok(()) };
+    files.replace(&format!("quarantine/{}", Sha256Hex::of(&bytes)), &bytes)?;
+    files.open(&path)?.truncate(end)
+}
+
+/// Finds the end of the records and compares it with the newest head.
+fn recover(files: &dyn Files, known: Option<&Head>) -> Result<Recovered, OpenError> {
+    let recovered = segment::recover(files, known).map_err(|error| match error {
+        RecoverError::Io(source) => OpenError::Io { path: "seg".to_owned(), source },
+        other => OpenError::Damaged(other.to_string()),
+    })?;
+    let local = recovered.tip.size();
+    match known {
+        Some(known) if known.size > local => Err(OpenError::Truncated { local, known: known.size }),
+        Some(known) if recovered.root_at_known.is_some_and(|root| root != known.root) => {
+            Err(OpenError::Mismatch { size: known.size })
+        }
+        _ => Ok(recovered),
+    }
+}
+
+/// A proper close signs the last record; anything else leaves records or bytes after the newest head.
+fn is_clean(known: Option<&Head>, recovered: &Recovered) -> bool {
+    let torn = recovered.active.as_ref().is_some_and(|(_, _, torn)| !torn.is_empty());
+    !torn && known.map_or(0, |head| head.size) == recovered.tip.size()
+}
+
+/// The segment to append to; a torn tail is copied to `quarantine/` before it is cut.
+fn active_segment(
+    files: &Arc<dyn Files>,
+    recovered: &Recovered,
+    clock: &dyn Clock,
+    options: &Options,
+) -> io::Result<(segment::Writer, Option<(Sha256Hex, u64)>)> {
+    let ahead = options.preallocate_bytes;
+    let Some((name, end, torn)) = &recovered.active else {
+        let writer = segment::Writer::create(files.clone(), &recovered.tip, clock.now_us(), ahead)?;
+        return Ok((writer, None));
+    };
+    let mut quarantined = None;
+    if !torn.is_empty() {
+        let digest = Sha256Hex::of(torn);
+        files.replace(&format!("quarantine/{digest}"), torn)?;
+        quarantined = Some((digest, torn.len() as u64));
+    }
+    let writer = segment::Writer::reopen(files.clone(), name.clone(), *end, ahead)?;
+    Ok((writer, quarantined))
+}
+
+fn record_start(
+    writer: &mut Writer,
+    recovery: &Recovery,
+    torn: Option<(Sha256Hex, u64)>,
+) -> Result<(), String> {
+    let size = recovery.size.to_string();
+    if let Some((digest, bytes)) = torn {
+        let bytes = bytes.to_string();
+        let params =
+            [("discarded_bytes", bytes), ("sha256", digest.into()), ("size", size.clone())];
+        writer.commit_own("audit:recovery", &params)?;
+    }
+    let params = [
+        ("clean", recovery.clean.to_string()),
+        ("previous_size", size),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    writer.commit_own("audit:start", &params)
+}
+
+fn spawn(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, OpenError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| OpenError::Io { path: format!("thread {name}"), source })
+}

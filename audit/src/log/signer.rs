@@ -1,0 +1,90 @@
+//! The signer thread: durable sizes become signed heads.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    checkpoint::{self, Head},
+    note::Signer,
+};
+
+use super::{Clock, Shared, heads::Heads, lock};
+
+/// The newest durable head; older ones that were not signed in time are skipped.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    head: Option<Head>,
+    closed: bool,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, head: Head) {
+        lock(&self.inner).head = Some(head);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        lock(&self.inner).closed = true;
+        self.changed.notify_one();
+    }
+
+    /// The next head; `None` once closed and empty.
+    fn take(&self) -> Option<Head> {
+        let empty = |inner: &mut Inner| inner.head.is_none() && !inner.closed;
+        let mut inner = self
+            .changed
+            .wait_while(lock(&self.inner), empty)
+            .unwrap_or_else(PoisonError::into_inner);
+        inner.head.take()
+    }
+
+    /// Lets heads pile up for a while, unless the end came.
+    fn pause(&self, interval: Duration) {
+        let open = |inner: &mut Inner| !inner.closed;
+        drop(self.changed.wait_timeout_while(lock(&self.inner), interval, open));
+    }
+}
+
+/// Everything that only the signer thread touches.
+#[derive(Debug)]
+pub(super) struct SignerThread {
+    pub(super) shared: Arc<Shared>,
+    pub(super) signer: Arc<dyn Signer>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) origin: String,
+    pub(super) heads: Heads,
+    pub(super) interval: Duration,
+}
+
+impl SignerThread {
+    /// Signs until the log is closed or fails.
+    pub(super) fn run(mut self) {
+        while let Some(head) = self.shared.to_sign.take() {
+            if self.shared.queue.poisoned().is_some() {
+                return;
+            }
+            if let Err(error) = self.publish(&head) {
+                self.shared.poison(&format!("publishing the head of size {}: {error}", head.size));
+                return;
+            }
+            self.shared.to_sign.pause(self.interval);
+        }
+    }
+
+    fn publish(&mut self, head: &Head) -> io::Result<()> {
+        let note =
+            checkpoint::sign(&self.origin, head, self.signer.as_ref()).map_err(io::Error::other)?;
+        // ORDER: the head is in the list before it is the checkpoint; so every checkpoint is in the list.
+        self.heads.append(note.as_bytes(), self.clock.now_us())?;
+        self.shared.files.replace("checkpoint", note.as_bytes())
+    }
+}

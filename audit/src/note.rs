@@ -1,0 +1,186 @@
+//! C2SP signed notes: a text, an empty line, and signature lines.
+//!
+//! # Source
+//! C2SP signed-note v1.0.0. Signature type 0x01 (Ed25519) is what we write and check; lines of keys that we do
+//! not know are ignored, as the specification demands.
+#![deny(clippy::indexing_slicing)]
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+/// Larger notes are refused; one with sixteen signatures has about 2 KiB.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+const ED25519: u8 = 1;
+const DASH: &str = "\u{2014} ";
+
+/// Signs heads and the log's own description. Contract: deterministic or not, but always under the key that
+/// [`Signer::vkey`] names; called on one thread at a time, may block, must not keep the text.
+pub trait Signer: fmt::Debug + Send + Sync + 'static {
+    /// The verifier key in C2SP form; its name is the log's origin.
+    fn vkey(&self) -> String;
+    /// The raw Ed25519 signature over `text`, 64 bytes.
+    fn sign(&self, text: &[u8]) -> Vec<u8>;
+}
+
+/// An Ed25519 key in memory, erased when dropped.
+pub struct Ed25519Signer {
+    key: SigningKey,
+    vkey: Vkey,
+}
+
+impl Ed25519Signer {
+    /// A signer named `origin` from a 32-byte seed. The caller erases its own copy.
+    pub fn from_seed(origin: &str, seed: &[u8; 32]) -> Self {
+        let key = SigningKey::from_bytes(seed);
+        let vkey = Vkey::new(origin, key.verifying_key());
+        Self { key, vkey }
+    }
+}
+
+impl Signer for Ed25519Signer {
+    fn vkey(&self) -> String {
+        self.vkey.to_string()
+    }
+
+    fn sign(&self, text: &[u8]) -> Vec<u8> {
+        self.key.sign(text).to_bytes().to_vec()
+    }
+}
+
+impl fmt::Debug for Ed25519Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ed25519Signer")
+            .field("vkey", &self.vkey.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A public key with its name: `name+hex8(keyid)+base64(type ‖ key)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Vkey {
+    name: String,
+    id: [u8; 4],
+    key: VerifyingKey,
+}
+
+impl Vkey {
+    fn new(name: &str, key: VerifyingKey) -> Self {
+        let digest = Sha256::new()
+            .chain_update(name)
+            .chain_update([b'\n', ED25519])
+            .chain_update(key.as_bytes())
+            .finalize();
+        let mut id = [0; 4];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self { name: name.to_owned(), id, key }
+    }
+
+    /// Reads a verifier key.
+    ///
+    /// # Errors
+    /// [`NoteError::Vkey`] unless it is a well-formed Ed25519 key whose id fits.
+    pub fn parse(text: &str) -> Result<Self, NoteError> {
+        let mut parts = text.trim().splitn(3, '+');
+        let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(NoteError::Vkey);
+        };
+        let data = STANDARD.decode(data).map_err(|_| NoteError::Vkey)?;
+        let Some((&ED25519, key)) = data.split_first() else { return Err(NoteError::Vkey) };
+        let key: &[u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
+        let key = VerifyingKey::from_bytes(key).map_err(|_| NoteError::Vkey)?;
+        let vkey = Self::new(name, key);
+        if name.is_empty() || name.contains(char::is_whitespace) || hex::encode(vkey.id) != id {
+            return Err(NoteError::Vkey);
+        }
+        Ok(vkey)
+    }
+
+    /// The key's name, which is the log's origin.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Vkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut data = vec![ED25519];
+        data.extend_from_slice(self.key.as_bytes());
+        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(data))
+    }
+}
+
+impl fmt::Debug for Vkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a note or key was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    /// Not a verifier key that we can use.
+    #[error("not an Ed25519 verifier key of the form name+id+key")]
+    Vkey,
+    /// The bytes are no signed note.
+    #[error("not a signed note")]
+    Malformed,
+    /// No signature is by a key we know.
+    #[error("no signature by a known key")]
+    UnknownKey,
+    /// A known key's signature does not fit the text.
+    #[error("the signature does not fit the text")]
+    BadSignature,
+}
+
+/// Signs a text, which must end in a newline, into a note.
+///
+/// # Errors
+/// [`NoteError::Vkey`] when the signer's own key text is unusable.
+pub fn sign(text: &str, signer: &dyn Signer) -> Result<String, NoteError> {
+    let vkey = Vkey::parse(&signer.vkey())?;
+    let mut payload = vkey.id.to_vec();
+    payload.extend_from_slice(&signer.sign(text.as_bytes()));
+    Ok(format!("{text}\n{DASH}{} {}\n", vkey.name, STANDARD.encode(payload)))
+}
+
+/// Checks a note and returns its text.
+///
+/// # Errors
+/// See [`NoteError`]; one bad signature of the known key rejects the whole note.
+pub fn open<'a>(note: &'a [u8], vkey: &Vkey) -> Result<&'a str, NoteError> {
+    let (text, signatures) = split(note)?;
+    let mut verified = false;
+    for line in signatures.split_inclusive('\n') {
+        let line = line.strip_suffix('\n').ok_or(NoteError::Malformed)?;
+        let rest = line.strip_prefix(DASH).ok_or(NoteError::Malformed)?;
+        let (name, payload) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
+        let payload = STANDARD.decode(payload).map_err(|_| NoteError::Malformed)?;
+        let (id, signature) = payload.split_at_checked(4).ok_or(NoteError::Malformed)?;
+        if name != vkey.name || id != vkey.id {
+            continue;
+        }
+        let signature = Signature::from_slice(signature).map_err(|_| NoteError::BadSignature)?;
+        // Strict: every implementation must agree on which signatures hold.
+        vkey.key.verify_strict(text.as_bytes(), &signature).map_err(|_| NoteError::BadSignature)?;
+        verified = true;
+    }
+    if verified { Ok(text) } else { Err(NoteError::UnknownKey) }
+}
+
+/// Text and signature block; the separator is the last empty line.
+fn split(note: &[u8]) -> Result<(&str, &str), NoteError> {
+    let note = std::str::from_utf8(note).map_err(|_| NoteError::Malformed)?;
+    let control = |c: char| c < ' ' && c != '\n';
+    if note.len() > NOTE_BYTES_MAX || note.contains(control) {
+        return Err(NoteError::Malformed);
+    }
+    let end = note.rfind("\n\n").ok_or(NoteError::Malformed)?;
+    let (text, rest) = note.split_at_checked(end + 1).ok_or(NoteError::Malformed)?;
+    let signatures =
+        rest.strip_prefix('\n').filter(|s| !s.is_empty()).ok_or(NoteError::Malformed)?;
+    Ok((text, signatures))
+}

@@ -1,0 +1,79 @@
+//! Segment files: records as JSON Lines, in batches that end on a 4096-byte boundary.
+//!
+//! ```text
+//! batch   = (leaf LF){1..4096} control
+//! control = {"_c":{"chain":"…","crc":"…","n":N,"root":"…","size":S,"t":"…"}} spaces LF
+//! file    = batch* NUL*
+//! ```
+//! Every byte of a control line follows from the records before it, so the line is checked by writing it again.
+
+use std::io;
+
+pub use control::Control;
+pub(crate) use reader::{Frame, Leaves, Reader, Tail};
+pub(crate) use recover::{Recovered, recover};
+pub(crate) use writer::{Batch, Writer};
+
+pub(crate) mod check;
+mod control;
+mod reader;
+pub(crate) mod recover;
+pub(crate) mod start;
+mod writer;
+
+/// Alignment of batches: a sector that was acknowledged is never written again.
+pub const BLOCK_BYTES: usize = 4096;
+/// Records in one batch, at most.
+pub const BATCH_RECORDS_MAX: usize = 4096;
+/// Bytes of records that the writer puts into one batch, at most.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// What a reader accepts as one batch: the above, its newlines, the control line and its padding.
+pub(crate) const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_RECORDS_MAX + 2 * BLOCK_BYTES;
+/// First bytes of a control line; no record begins so, because member names begin with a letter.
+pub(crate) const CONTROL_PREFIX: &[u8] = b"{\"_c\":";
+
+/// One segment file by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    /// `seq` of its first record.
+    pub(crate) first: u64,
+    /// Path relative to the log's directory.
+    pub(crate) path: String,
+}
+
+impl Name {
+    /// The name of a segment that begins with `first` on the day `YYYY/MM/DD`.
+    pub(crate) fn new(first: u64, day: &str) -> Self {
+        Self { first, path: format!("seg/{day}/{first:016}.jsonl") }
+    }
+
+    /// The file beside it that holds the tip at its start.
+    pub(crate) fn start_path(&self) -> String {
+        format!("{}.start", self.path.trim_end_matches(".jsonl"))
+    }
+}
+
+/// All segments in order, found through `list`, which names the entries of a directory.
+pub(crate) fn names(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Result<Vec<Name>> {
+    let mut directories = vec!["seg".to_owned()];
+    for _ in ["year", "month", "day"] {
+        let mut deeper = Vec::new();
+        for directory in directories {
+            let entries = list(&directory)?.into_iter();
+            deeper.extend(
+                entries.filter_map(|e| Some(format!("{directory}/{}", e.strip_suffix('/')?))),
+            );
+        }
+        directories = deeper;
+    }
+    let mut names = Vec::new();
+    for directory in directories {
+        for entry in list(&directory)? {
+            if let Some(first) = entry.strip_suffix(".jsonl").and_then(|n| n.parse().ok()) {
+                names.push(Name { first, path: format!("{directory}/{entry}") });
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}

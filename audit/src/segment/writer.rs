@@ -1,0 +1,123 @@
+//! Appends batches to the active segment.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    durable::{File, Files},
+    encode::Encoded,
+    stamp,
+    tip::Tip,
+};
+
+use super::{Name, check, start};
+
+/// A batch under construction; the buffer is reused.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Writes one record at the tip's position and `now_us`, or just after the last record if the clock is behind it.
+    pub(crate) fn push(&mut self, record: &Encoded, now_us: u64, tip: &mut Tip) {
+        tip.time_us = now_us.max(tip.time_us + 1);
+        let at = self.bytes.len();
+        record.splice(tip.size(), &stamp::text(tip.time_us), &mut self.bytes);
+        tip.push(self.bytes.get(at..).unwrap_or_default());
+        self.bytes.push(b'\n');
+    }
+
+    /// Ends the batch that leads from `before` to `after`.
+    pub(crate) fn seal(&mut self, before: &Tip, after: &Tip) -> &[u8] {
+        check::control(before, after, check::crc(&self.bytes)).append_to(&mut self.bytes);
+        &self.bytes
+    }
+
+    /// Begins the next one.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
+
+/// The active segment, open for appending.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    files: Arc<dyn Files>,
+    file: Box<dyn File>,
+    name: Name,
+    /// Where the next batch goes; a multiple of the block size.
+    offset: u64,
+    /// End of the zeros written ahead. Overwriting durable zeros needs no journal commit, which halves the
+    /// time of each sync; plain fallocate gains nothing, because unwritten extents need the commit too.
+    zeroed: u64,
+    ahead_bytes: u64,
+}
+
+impl Writer {
+    /// Creates the segment that begins at `tip`, after the file that lets a restart begin there.
+    pub(crate) fn create(
+        files: Arc<dyn Files>,
+        tip: &Tip,
+        now_us: u64,
+        ahead_bytes: u64,
+    ) -> io::Result<Self> {
+        let name = Name::new(tip.size(), &stamp::day_path(now_us.max(tip.time_us)));
+        files.replace(&name.start_path(), &start::encode(tip))?;
+        let file = files.create(&name.path)?;
+        Ok(Self { files, file, name, offset: 0, zeroed: 0, ahead_bytes })
+    }
+
+    /// Opens a segment whose valid batches end at `offset`, and cuts off whatever follows.
+    pub(crate) fn reopen(
+        files: Arc<dyn Files>,
+        name: Name,
+        offset: u64,
+        ahead_bytes: u64,
+    ) -> io::Result<Self> {
+        let mut file = files.open(&name.path)?;
+        if file.len()? != offset {
+            file.truncate(offset)?;
+        }
+        Ok(Self { files, file, name, offset, zeroed: offset, ahead_bytes })
+    }
+
+    /// Bytes of batches so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether it belongs to the day of `now_us`.
+    pub(crate) fn is_of_day(&self, now_us: u64) -> bool {
+        self.name.path.contains(&stamp::day_path(now_us))
+    }
+
+    /// Makes a batch durable. After an error the writer must not be used again.
+    pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
+        let end = self.offset + batch.len() as u64;
+        if end > self.zeroed && self.ahead_bytes > 0 {
+            let until = end.next_multiple_of(self.ahead_bytes);
+            let from = self.zeroed.max(self.offset);
+            self.file.write_at(from, &vec![0; (until - from) as usize])?;
+            self.file.sync()?;
+            self.zeroed = until;
+        }
+        self.file.write_at(self.offset, batch)?;
+        self.file.sync()?;
+        self.offset = end;
+        Ok(())
+    }
+
+    /// Ends this segment and begins the next one.
+    pub(crate) fn rotate(&mut self, tip: &Tip, now_us: u64) -> io::Result<()> {
+        self.finish()?;
+        *self = Self::create(self.files.clone(), tip, now_us, self.ahead_bytes)?;
+        Ok(())
+    }
+
+    /// Cuts off the zeros written ahead, so that the file is plain JSON Lines.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.file.truncate(self.offset)?;
+        self.zeroed = self.offset;
+        Ok(())
+    }
+}

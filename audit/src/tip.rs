@@ -1,0 +1,43 @@
+//! The end of the log while it is being written or read: the tree's right edge, the chain and the last time.
+
+use crate::{
+    chain,
+    checkpoint::Head,
+    tree::{self, Frontier, Hash},
+};
+
+/// Everything that the next record needs to know about all records before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Right edge of the tree.
+    pub frontier: Frontier,
+    /// Chain value of the last record.
+    pub chain: Hash,
+    /// Time of the last record in microseconds; the next one is later.
+    pub time_us: u64,
+}
+
+impl Default for Tip {
+    fn default() -> Self {
+        Self { frontier: Frontier::default(), chain: chain::START, time_us: 0 }
+    }
+}
+
+impl Tip {
+    /// Number of records, and the `seq` of the next one.
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Size and root.
+    pub fn head(&self) -> Head {
+        Head { size: self.size(), root: self.frontier.root() }
+    }
+
+    /// Takes in one record.
+    pub fn push(&mut self, leaf: &[u8]) {
+        let hash = tree::leaf_hash(leaf);
+        self.chain = chain::step(&self.chain, &hash);
+        self.frontier.push(hash);
+    }
+}

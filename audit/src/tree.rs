@@ -1,0 +1,104 @@
+//! The Merkle tree of RFC 6962 section 2.1 over the exact bytes of the records, kept as its right edge only.
+
+use sha2::{Digest, Sha256};
+
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];
+
+/// Hash of one leaf.
+pub fn leaf_hash(leaf: &[u8]) -> Hash {
+    Sha256::new().chain_update([0]).chain_update(leaf).finalize().into()
+}
+
+/// Hash of an inner node.
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+}
+
+/// Root of the tree without leaves.
+pub fn empty_root() -> Hash {
+    Sha256::digest([]).into()
+}
+
+/// The complete subtrees along the right edge, largest first: all that appending and the root need.
+///
+/// INVARIANT: `hashes.len()` is the number of one bits in `size`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    size: u64,
+    hashes: Vec<Hash>,
+}
+
+impl Frontier {
+    /// A frontier from its parts; `None` when the count does not fit the size.
+    pub fn from_parts(size: u64, hashes: Vec<Hash>) -> Option<Self> {
+        (hashes.len() == size.count_ones() as usize).then_some(Self { size, hashes })
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The hashes, largest subtree first.
+    pub fn hashes(&self) -> &[Hash] {
+        &self.hashes
+    }
+
+    /// Appends a leaf by its hash.
+    pub fn push(&mut self, leaf: Hash) {
+        let mut hash = leaf;
+        // Each trailing one bit of the size is a complete subtree as large as the one we carry.
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.hashes.pop() {
+                hash = node_hash(&left, &hash);
+            }
+        }
+        self.hashes.push(hash);
+        self.size += 1;
+    }
+
+    /// Root over all leaves so far.
+    pub fn root(&self) -> Hash {
+        self.hashes
+            .iter()
+            .rev()
+            .copied()
+            .reduce(|right, left| node_hash(&left, &right))
+            .unwrap_or_else(empty_root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// MTH as RFC 6962 section 2.1 writes it.
+    pub(crate) fn naive_root(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => empty_root(),
+            [one] => *one,
+            many => {
+                let split = many.len().next_power_of_two() / 2;
+                let (left, right) = many.split_at(split);
+                node_hash(&naive_root(left), &naive_root(right))
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn root_is_the_naive_root(n in 0usize..600) {
+            let leaves: Vec<Hash> = (0..n).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+            let mut frontier = Frontier::default();
+            for leaf in &leaves {
+                frontier.push(*leaf);
+            }
+            prop_assert_eq!(frontier.root(), naive_root(&leaves));
+            let again = Frontier::from_parts(frontier.size(), frontier.hashes().to_vec());
+            prop_assert_eq!(again, Some(frontier));
+        }
+    }
+}
