@@ -1,7 +1,80 @@
-//! Configuration in two steps: what was written (raw layers), then what was resolved. Only [`Resolved`] leaves this module.
+//! Configuration in two steps: what was written, then what was resolved.
+//!
+//! [`load`] lays the layers over each other (flag, environment, file, default; the first that has a value wins) and
+//! checks the result as a whole. Only [`Resolved`] goes on to the rest of the program; where a value came from is kept
+//! beside it for `config show --origin` and for error messages.
 
+mod drives;
+mod key;
+mod raw;
+mod resolve;
 mod resolved;
+mod secret;
+mod suggest;
 
+use std::path::PathBuf;
+
+pub use key::{KEYS, Key};
+pub use raw::{Origin, Sources};
 pub use resolved::{
     AuditReads, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials, Transport,
 };
+pub use secret::Weakness;
+
+/// A configuration and the story of each of its values.
+#[derive(Debug)]
+pub struct Loaded {
+    pub resolved: Resolved,
+    /// One entry per key of [`KEYS`], in that order.
+    pub settings: Vec<Setting>,
+    /// Things to tell the operator that are no reason to stop.
+    pub warnings: Vec<String>,
+}
+
+/// One value as it stands.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// Secrets read `(set)` or `(generated)`.
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// Reads all layers and resolves them.
+///
+/// # Errors
+/// The first thing that is wrong, with the place where it was written.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let written = raw::read(sources)?;
+    let resolved = resolve::resolve(&written)?;
+    let settings = KEYS.iter().map(|key| written.setting(key)).collect();
+    Ok(Loaded { resolved, settings, warnings: written.warnings })
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    #[error("reading {what} `{}`", path.display())]
+    Read { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("the configuration file `{}` is not TOML", path.display())]
+    Syntax { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("unknown key `{name}` in `{}`{hint}", path.display())]
+    UnknownKey { name: String, path: PathBuf, hint: String },
+    #[error("`{name}` from {origin}: {problem}")]
+    Value { name: &'static str, origin: Origin, problem: String },
+    #[error("`{name}` is given twice: by {first} and by {second}")]
+    Twice { name: &'static str, first: Origin, second: Origin },
+    #[error(
+        "plain HTTP on {address} is refused: without TLS the listener must be a loopback address \
+         (drop --no-tls, or listen on 127.0.0.1)"
+    )]
+    PlainBeyondLoopback { address: std::net::SocketAddr },
+    #[error("root_user and root_password belong together; {missing} is missing")]
+    HalfRoot { missing: &'static str },
+    #[error("the root credentials from {origin} are refused: {weakness}")]
+    WeakRoot { origin: Origin, weakness: Weakness },
+}
+
+#[cfg(test)]
+mod tests;

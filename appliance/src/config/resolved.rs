@@ -1,7 +1,7 @@
 //! The configuration that the rest of the program sees: complete, checked, and without a trace of where it came from.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +32,27 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Every default, in a data directory of its own, on a loopback port that the system chooses.
+    #[must_use]
+    pub fn in_directory(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
+        Self {
+            drives: (1..=4).map(|number| data_dir.join(format!("drive{number}"))).collect(),
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            certs_dir: data_dir.join("config/certs"),
+            region: "us-east-1".into(),
+            root: None,
+            guardrails_dir: data_dir.join("config/guardrails"),
+            transport: Transport::Tls,
+            audit_reads: AuditReads::Sync,
+            otlp_endpoint: None,
+            log_format: LogFormat::Text,
+            metrics: MetricsAccess::Off,
+            limits: Limits::default(),
+            data_dir,
+        }
+    }
+
     /// Certificates, keys and guardrails: never on a data drive.
     #[must_use]
     pub fn config_dir(&self) -> PathBuf {

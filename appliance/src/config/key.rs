@@ -1,0 +1,156 @@
+//! Every key of the configuration, once: its name in the file, its environment variables, its default, its meaning.
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// The name in the file; a dot enters a table.
+    pub name: &'static str,
+    /// Environment variables in order of precedence; the first is ours, the others are names that operators already have.
+    pub environment: &'static [&'static str],
+    /// The text of the default; empty when absence means something.
+    pub default: &'static str,
+    pub kind: Kind,
+    pub doc: &'static str,
+}
+
+/// What a key's text may look like before it is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Single,
+    /// A TOML array, or words separated by blanks in the environment.
+    List,
+    /// Never shown, and may be given as the path of a file (`…_FILE`).
+    Secret,
+}
+
+/// In the order in which `config show` prints them.
+pub const KEYS: &[Key] = &[
+    key(
+        "data_dir",
+        &["APPLIANCE_DATA_DIR"],
+        "./appliance-data",
+        "configuration, audit log and default drives",
+    ),
+    Key {
+        name: "drives",
+        environment: &["APPLIANCE_DRIVES", "MINIO_VOLUMES"],
+        default: "",
+        kind: Kind::List,
+        doc: "drive directories, ellipses allowed; DATA_DIR/drive{1...4} when empty",
+    },
+    key(
+        "address",
+        &["APPLIANCE_ADDRESS", "MINIO_ADDRESS"],
+        "127.0.0.1:9000",
+        "S3 listener, HOST:PORT; port 0 lets the system choose",
+    ),
+    key(
+        "certs_dir",
+        &["APPLIANCE_CERTS_DIR"],
+        "",
+        "certificates in MinIO's layout; DATA_DIR/config/certs when empty",
+    ),
+    key(
+        "region",
+        &["APPLIANCE_REGION", "MINIO_SITE_REGION", "MINIO_REGION", "MINIO_REGION_NAME"],
+        "us-east-1",
+        "the region that clients sign for",
+    ),
+    secret(
+        "root_user",
+        &["APPLIANCE_ROOT_USER", "MINIO_ROOT_USER"],
+        "access key of the root user; generated when empty",
+    ),
+    secret(
+        "root_password",
+        &["APPLIANCE_ROOT_PASSWORD", "MINIO_ROOT_PASSWORD"],
+        "secret key of the root user; generated when empty",
+    ),
+    key(
+        "guardrails_dir",
+        &["APPLIANCE_GUARDRAILS_DIR"],
+        "",
+        "Rego files that may only deny; DATA_DIR/config/guardrails when empty",
+    ),
+    key("no_tls", &["APPLIANCE_NO_TLS"], "false", "plain HTTP, loopback only"),
+    key(
+        "audit.reads",
+        &["APPLIANCE_AUDIT__READS"],
+        "sync",
+        "sync: a read's first byte waits for its durable record; async: it does not",
+    ),
+    key(
+        "telemetry.otlp_endpoint",
+        &["APPLIANCE_TELEMETRY__OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+        "",
+        "base address of an OTLP/HTTP receiver; no export when empty",
+    ),
+    key(
+        "telemetry.log_format",
+        &["APPLIANCE_TELEMETRY__LOG_FORMAT"],
+        "text",
+        "text or json, on stderr",
+    ),
+    key(
+        "telemetry.metrics",
+        &["APPLIANCE_TELEMETRY__METRICS"],
+        "off",
+        "public: anyone may read the metrics page; off: nobody",
+    ),
+    key("limits.connections", &["APPLIANCE_LIMITS__CONNECTIONS"], "4096", "open connections"),
+    key(
+        "limits.concurrent_requests",
+        &["APPLIANCE_LIMITS__CONCURRENT_REQUESTS", "MINIO_API_REQUESTS_MAX"],
+        "1024",
+        "requests in work; more are answered SlowDown",
+    ),
+    key(
+        "limits.handshake_timeout",
+        &["APPLIANCE_LIMITS__HANDSHAKE_TIMEOUT"],
+        "10s",
+        "from accept to a finished TLS handshake",
+    ),
+    key(
+        "limits.header_timeout",
+        &["APPLIANCE_LIMITS__HEADER_TIMEOUT"],
+        "15s",
+        "for a whole request head",
+    ),
+    key(
+        "limits.body_idle_timeout",
+        &["APPLIANCE_LIMITS__BODY_IDLE_TIMEOUT"],
+        "60s",
+        "between two pieces of a request body",
+    ),
+    key(
+        "limits.drain_timeout",
+        &["APPLIANCE_LIMITS__DRAIN_TIMEOUT"],
+        "30s",
+        "from the stop signal until open requests are cut",
+    ),
+];
+
+/// Variables that begin with `APPLIANCE_` and are no keys.
+pub(super) const OTHER_VARIABLES: &[&str] = &["APPLIANCE_CONFIG", "APPLIANCE_LOG"];
+
+/// Finds a key by its name in the file.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+const fn key(
+    name: &'static str,
+    environment: &'static [&'static str],
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, environment, default, kind: Kind::Single, doc }
+}
+
+const fn secret(
+    name: &'static str,
+    environment: &'static [&'static str],
+    doc: &'static str,
+) -> Key {
+    Key { name, environment, default: "", kind: Kind::Secret, doc }
+}

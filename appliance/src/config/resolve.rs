@@ -1,0 +1,184 @@
+//! From text to meaning: every value parsed once, every rule between values checked here.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::raw::{Origin, Written};
+use super::{
+    AuditReads, ConfigError, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
+    Transport, drives, secret,
+};
+
+/// Longest duration that a limit may have: one day.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Largest count that a limit may have; beyond it the machine ends first.
+const COUNT_MAX: usize = 1 << 20;
+
+pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
+    let data_dir = PathBuf::from(written.text("data_dir").0);
+    let config_dir = data_dir.join("config");
+    let address = parsed(written, "address", address_of)?;
+    let transport = match parsed(written, "no_tls", bool_of)? {
+        false => Transport::Tls,
+        true if address.ip().is_loopback() => Transport::PlainLoopback,
+        true => return Err(ConfigError::PlainBeyondLoopback { address }),
+    };
+    Ok(Resolved {
+        drives: drives_of(written, &data_dir)?,
+        certs_dir: path_or(written, "certs_dir", config_dir.join("certs")),
+        guardrails_dir: path_or(written, "guardrails_dir", config_dir.join("guardrails")),
+        data_dir,
+        address,
+        transport,
+        region: parsed(written, "region", region_of)?,
+        root: root_of(written)?,
+        audit_reads: parsed(written, "audit.reads", |text| {
+            choice(text, &[("sync", AuditReads::Sync), ("async", AuditReads::Async)])
+        })?,
+        otlp_endpoint: parsed(written, "telemetry.otlp_endpoint", endpoint_of)?,
+        log_format: parsed(written, "telemetry.log_format", |text| {
+            choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+        })?,
+        metrics: parsed(written, "telemetry.metrics", |text| {
+            choice(text, &[("public", MetricsAccess::Public), ("off", MetricsAccess::Off)])
+        })?,
+        limits: Limits {
+            connections: parsed(written, "limits.connections", count_of)?,
+            concurrent_requests: parsed(written, "limits.concurrent_requests", count_of)?,
+            handshake_timeout: parsed(written, "limits.handshake_timeout", duration_of)?,
+            header_timeout: parsed(written, "limits.header_timeout", duration_of)?,
+            body_idle_timeout: parsed(written, "limits.body_idle_timeout", duration_of)?,
+            drain_timeout: parsed(written, "limits.drain_timeout", duration_of)?,
+        },
+    })
+}
+
+/// Parses one value; a problem carries the key and where it was written.
+fn parsed<T>(
+    written: &Written,
+    name: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, ConfigError> {
+    let (text, origin) = written.text(name);
+    parse(text).map_err(|problem| ConfigError::Value { name, origin: origin.clone(), problem })
+}
+
+fn path_or(written: &Written, name: &str, default: PathBuf) -> PathBuf {
+    match written.text(name).0 {
+        "" => default,
+        text => PathBuf::from(text),
+    }
+}
+
+fn drives_of(written: &Written, data_dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let (arguments, origin) = written.list("drives");
+    if arguments.is_empty() {
+        return Ok((1..=4).map(|number| data_dir.join(format!("drive{number}"))).collect());
+    }
+    drives::expand(arguments).map_err(|problem| ConfigError::Value {
+        name: "drives",
+        origin: origin.clone(),
+        problem,
+    })
+}
+
+fn root_of(written: &Written) -> Result<Option<RootCredentials>, ConfigError> {
+    let (user, _) = written.text("root_user");
+    let (password, origin) = written.text("root_password");
+    match (user, password) {
+        ("", "") => Ok(None),
+        ("", _) => Err(ConfigError::HalfRoot { missing: "root_user" }),
+        (_, "") => Err(ConfigError::HalfRoot { missing: "root_password" }),
+        (user, password) => match secret::weakness(user, password) {
+            Some(weakness) => {
+                Err(ConfigError::WeakRoot { origin: Origin::clone(origin), weakness })
+            }
+            None => Ok(Some(RootCredentials {
+                access_key: user.to_owned(),
+                secret_key: Zeroizing::new(password.to_owned()),
+            })),
+        },
+    }
+}
+
+/// `127.0.0.1:9000`, `[::1]:9000`, `localhost:9000`, and `:9000` for every address of the machine. No DNS: a listener
+/// that depends on a name server at start fails at the worst time.
+fn address_of(text: &str) -> Result<SocketAddr, String> {
+    let problem = || format!("`{text}` is no address; write IP:PORT, localhost:PORT or :PORT");
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(problem)?;
+    let port: u16 = port.parse().map_err(|_| problem())?;
+    match host {
+        "" => Ok((Ipv6Addr::UNSPECIFIED, port).into()),
+        "localhost" => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        _ => Err(problem()),
+    }
+}
+
+fn region_of(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    match text.len() {
+        1..=64 if text.bytes().all(fits) => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is no region; use lower-case letters, digits and `-`")),
+    }
+}
+
+fn endpoint_of(text: &str) -> Result<Option<String>, String> {
+    match text {
+        "" => Ok(None),
+        text if text.starts_with("http://") || text.starts_with("https://") => {
+            Ok(Some(text.trim_end_matches('/').to_owned()))
+        }
+        text => Err(format!("`{text}` is no http or https address")),
+    }
+}
+
+fn bool_of(text: &str) -> Result<bool, String> {
+    choice(
+        text,
+        &[
+            ("true", true),
+            ("on", true),
+            ("1", true),
+            ("false", false),
+            ("off", false),
+            ("0", false),
+        ],
+    )
+}
+
+fn count_of(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=COUNT_MAX) => Ok(count),
+        _ => Err(format!("`{text}` is no whole number from 1 to {COUNT_MAX}")),
+    }
+}
+
+/// `250ms`, `10s`, `2m`, `1h`.
+fn duration_of(text: &str) -> Result<Duration, String> {
+    let problem = || format!("`{text}` is no duration from 1ms to 24h; write 250ms, 10s, 2m or 1h");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(problem)?;
+    let number: u64 = number.parse().map_err(|_| problem())?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(problem()),
+    };
+    let duration = Duration::from_millis(number.checked_mul(unit_ms).ok_or_else(problem)?);
+    if duration.is_zero() || duration > DURATION_MAX { Err(problem()) } else { Ok(duration) }
+}
+
+fn choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, String> {
+    options.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
+        format!("`{text}` is none of {}", words.join(", "))
+    })
+}
