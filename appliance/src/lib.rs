@@ -1,10 +1,12 @@
 //! The appliance: an S3 server whose every decision is in a signed log and can be explained and replayed.
 //!
 //! This crate is the composition root. A request enters at [`server`], is wrapped in an audit [`scope`], authenticated
-//! and resolved in [`s3`], decided in [`authz`], and only then reaches `storage` through a permit.
+//! and resolved in [`s3`], decided in [`authz`], and only then reaches `storage` through a permit. [`app`] puts the
+//! parts together; [`cli`] is what an operator types.
 
-pub mod s3;
 pub mod bootstrap;
 pub mod config;
+pub mod s3;
 pub mod server;
 pub mod telemetry;
+pub mod tls;

@@ -1,8 +1,12 @@
 //! Listeners: from an accepted socket to a [`Service`] call and back, over TLS or, on loopback only, in the clear.
 //!
 //! What the socket told us stays together in one [`Connection`], because the audit log and the policy conditions both
-//! need it and neither should ask the socket again. Limits of this layer are in [`Limits`]; everything above a parsed
-//! request head (authentication, bodies, concurrency answers) belongs to the service.
+//! need it and neither should ask the socket again. Limits of this layer are in [`Limits`](crate::config::Limits);
+//! everything above a parsed request head (authentication, bodies, concurrency answers) belongs to the service.
+
+mod accept;
+mod handshake;
+mod protocol;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +15,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+
+pub use accept::{Drained, Server};
 
 /// Response bodies. A body that ends in an error cuts the connection, so a client never takes half an object for whole.
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -50,3 +56,6 @@ pub trait Service: Send + Sync + 'static {
         request: http::Request<Incoming>,
     ) -> BoxFuture<'static, http::Response<Body>>;
 }
+
+#[cfg(test)]
+mod tests;
