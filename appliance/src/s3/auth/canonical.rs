@@ -37,7 +37,10 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn named<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q [u8]> {
-        self.0.iter().filter(move |(known, _)| **known == *name.as_bytes()).map(|(_, value)| &**value)
+        self.0
+            .iter()
+            .filter(move |(known, _)| **known == *name.as_bytes())
+            .map(|(_, value)| &**value)
     }
 
     pub(super) fn named_in_any_case(&self, name: &str) -> bool {
@@ -88,11 +91,14 @@ pub(super) fn path_encoded(raw: &str) -> Cow<'_, str> {
 /// Splits `SignedHeaders`: lower-case names, each once. The canonical form is sorted, whatever the order given.
 pub(super) fn signed_headers(list: &str, place: Place) -> Result<Vec<&str>, Cause> {
     let lower_case = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
     };
     let mut names: Vec<&str> = list.split(';').take(SIGNED_HEADERS_MAX + 1).collect();
     if names.len() > SIGNED_HEADERS_MAX || !names.iter().all(|name| lower_case(name)) {
-        return Err(place.malformed("SignedHeaders must be lower-case header names separated by `;`"));
+        return Err(
+            place.malformed("SignedHeaders must be lower-case header names separated by `;`")
+        );
     }
     names.sort_unstable();
     if names.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
@@ -183,7 +189,10 @@ mod tests {
         assert_eq!(query("uploads", Place::Header), "uploads=");
         assert_eq!(query("location=", Place::Header), "location=");
         assert_eq!(query("b=2&a=z&a=b&a-b=1&", Place::Header), "a=b&a=z&a-b=1&b=2");
-        assert_eq!(query("prefix=a/b+c%2b%7e&x=%E4%BD%A0", Place::Header), "prefix=a%2Fb%20c%2B~&x=%E4%BD%A0");
+        assert_eq!(
+            query("prefix=a/b+c%2b%7e&x=%E4%BD%A0", Place::Header),
+            "prefix=a%2Fb%20c%2B~&x=%E4%BD%A0"
+        );
     }
 
     #[test]
@@ -208,7 +217,10 @@ mod tests {
 
     #[test]
     fn signed_headers_are_sorted_and_unique() {
-        assert_eq!(signed_headers("x-amz-date;host", Place::Header).unwrap(), ["host", "x-amz-date"]);
+        assert_eq!(
+            signed_headers("x-amz-date;host", Place::Header).unwrap(),
+            ["host", "x-amz-date"]
+        );
         for list in ["", "host;", "Host", "host;host", "ho st"] {
             assert!(signed_headers(list, Place::Header).is_err(), "{list}");
         }

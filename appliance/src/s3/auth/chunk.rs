@@ -56,7 +56,12 @@ impl ChunkSigner {
         self.accept("AWS4-HMAC-SHA256-TRAILER", &lines, signature)
     }
 
-    fn accept(&mut self, algorithm: &str, lines: &str, signature: &[u8]) -> Result<(), SignatureMismatch> {
+    fn accept(
+        &mut self,
+        algorithm: &str,
+        lines: &str,
+        signature: &[u8],
+    ) -> Result<(), SignatureMismatch> {
         let Self { timestamp, scope, previous, .. } = self;
         let text = format!("{algorithm}\n{timestamp}\n{scope}\n{previous}\n{lines}");
         let expected = calculate_signature(&self.key, text.as_bytes());

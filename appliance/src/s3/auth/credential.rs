@@ -54,7 +54,8 @@ pub(super) struct Credential<'a> {
 impl<'a> Credential<'a> {
     /// Splits from the right, because an access key may contain `/`.
     pub(super) fn parse(text: &'a str, place: Place) -> Result<Self, Cause> {
-        let malformed = || place.malformed("the Credential is not KEY/DATE/REGION/SERVICE/aws4_request");
+        let malformed =
+            || place.malformed("the Credential is not KEY/DATE/REGION/SERVICE/aws4_request");
         let mut parts = text.rsplitn(5, '/');
         let mut next = || parts.next().ok_or_else(malformed);
         let (terminator, service, region, date, access_key) =
@@ -87,7 +88,13 @@ mod tests {
 
     #[test]
     fn short_or_foreign_credentials_are_malformed() {
-        for text in ["", "k", "20261123/us-east-1/s3/aws4_request", "/20261123/r/s3/aws4_request", "k/20261123/r/s3/aws5_request"] {
+        for text in [
+            "",
+            "k",
+            "20261123/us-east-1/s3/aws4_request",
+            "/20261123/r/s3/aws4_request",
+            "k/20261123/r/s3/aws5_request",
+        ] {
             assert!(Credential::parse(text, Place::Query).is_err(), "{text}");
         }
     }

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::Authenticated;
+
 /// A refused signature, with the key that the client claimed where one could be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {}", .cause.code(), .cause.message())]
 pub struct Failure {
     pub cause: Cause,
-    /// Not proven; for the audit record only.
-    pub claimed_access_key: Option<String>,
+    claimed_access_key: Option<String>,
 }
 
 /// The cases. Exhaustive, so that a new one has to be given a code, a status and an audit reason.
@@ -28,7 +29,11 @@ pub enum Cause {
     HeaderMalformed(Cow<'static, str>),
     QueryMalformed(Cow<'static, str>),
     /// The scope names a region that is not ours.
-    WrongRegion { place: &'static str, region: String, expected: String },
+    WrongRegion {
+        place: &'static str,
+        region: String,
+        expected: String,
+    },
     MissingDate,
     /// A presigned URL from the future.
     NotYetValid,
@@ -135,23 +140,30 @@ impl Cause {
             Self::NotYetValid => "Request is not valid yet.".to_owned(),
             Self::Expired => "Request has expired.".to_owned(),
             Self::Skewed => {
-                "The difference between the request time and the server's time is too large.".to_owned()
+                "The difference between the request time and the server's time is too large."
+                    .to_owned()
             }
             Self::UnknownKey => {
                 "The Access Key Id you provided does not exist in our records.".to_owned()
             }
             Self::Unsigned(name) => {
-                format!("There were headers present in the request which were not signed: `{name}`.")
+                format!(
+                    "There were headers present in the request which were not signed: `{name}`."
+                )
             }
             Self::SignedHeaderMissing(name) => {
                 format!("The signature covers the header `{name}`, which did not arrive.")
             }
-            Self::InvalidContentSha256 => "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING \
+            Self::InvalidContentSha256 => {
+                "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING \
                                            value or a valid sha256 value."
-                .to_owned(),
-            Self::Mismatch(_) => "The request signature we calculated does not match the signature you \
+                    .to_owned()
+            }
+            Self::Mismatch(_) => {
+                "The request signature we calculated does not match the signature you \
                                   provided. Check your key and signing method."
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 
@@ -180,6 +192,22 @@ impl Cause {
 }
 
 impl Failure {
+    /// The failure of a request whose signature verified but whose key lost its identity meanwhile.
+    #[must_use]
+    pub fn unknown_key(authenticated: &Authenticated) -> Self {
+        let claimed_access_key = match authenticated {
+            Authenticated::Anonymous => None,
+            Authenticated::Signed(signed) => Some(signed.access_key.clone()),
+        };
+        Self { cause: Cause::UnknownKey, claimed_access_key }
+    }
+
+    /// The key that the client named. Not proven; for the audit record only.
+    #[must_use]
+    pub fn claimed_access_key(&self) -> Option<&str> {
+        self.claimed_access_key.as_deref()
+    }
+
     #[must_use]
     pub const fn code(&self) -> &'static str {
         self.cause.code()

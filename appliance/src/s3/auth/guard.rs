@@ -71,7 +71,8 @@ pub(super) fn place(headers: &HeaderMap, query: &Query<'_>) -> Result<Option<Pla
         .iter()
         .filter(|name| **name != "X-Amz-Security-Token")
         .any(|name| query.named_in_any_case(name));
-    let version_two = ["AWSAccessKeyId", "Signature"].iter().any(|name| query.named(name).next().is_some());
+    let version_two =
+        ["AWSAccessKeyId", "Signature"].iter().any(|name| query.named(name).next().is_some());
     match (in_header, in_query, version_two) {
         (true, true, _) | (true, _, true) | (_, true, true) => Err(Cause::Ambiguous(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \

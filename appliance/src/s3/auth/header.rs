@@ -31,7 +31,9 @@ impl<'a> Claims<'a> {
         let claimed = |cause: Cause| cause.claimed(credential.access_key);
         let lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if signature.len() != 64 || !signature.bytes().all(lower_hex) {
-            return Err(claimed(place.malformed("the Signature is not 64 lower-case hexadecimal digits")));
+            return Err(claimed(
+                place.malformed("the Signature is not 64 lower-case hexadecimal digits"),
+            ));
         }
         let signed_headers = canonical::signed_headers(signed_headers, place).map_err(claimed)?;
         Ok(Self { credential, signed_headers, signature })

@@ -22,12 +22,8 @@ impl SigningKey {
     pub(super) fn derive(secret: &SecretKey, credential: &Credential<'_>, unix_s: u64) -> Self {
         // The date of the scope is the date of this moment: `scope::check` has compared them.
         let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s);
-        let derived = generate_signing_key(
-            secret.expose(),
-            moment,
-            credential.region,
-            credential.service,
-        );
+        let derived =
+            generate_signing_key(secret.expose(), moment, credential.region, credential.service);
         let mut key = [0; 32];
         key.iter_mut().zip(derived.as_ref()).for_each(|(to, from)| *to = *from);
         Self(key)
@@ -72,7 +68,11 @@ struct Entry {
 }
 
 impl Keys {
-    pub(super) fn known(&self, credential: &Credential<'_>, secret: &SecretKey) -> Option<SigningKey> {
+    pub(super) fn known(
+        &self,
+        credential: &Credential<'_>,
+        secret: &SecretKey,
+    ) -> Option<SigningKey> {
         let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = match generations.young.get(credential.text) {
             Some(entry) => entry,
@@ -109,7 +109,11 @@ mod tests {
         let keys = Keys::default();
         let credential = credential("k/20130524/us-east-1/s3/aws4_request");
         let (old, new) = (SecretKey::new("old"), SecretKey::new("new"));
-        keys.remember(&credential, old.clone(), SigningKey::derive(&old, &credential, 1_369_353_600));
+        keys.remember(
+            &credential,
+            old.clone(),
+            SigningKey::derive(&old, &credential, 1_369_353_600),
+        );
         assert!(keys.known(&credential, &old).is_some());
         assert!(keys.known(&credential, &new).is_none());
     }

@@ -85,9 +85,14 @@ fn expires_s(text: &str, max_s: u64) -> Result<u64, Cause> {
         && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if plain { text.parse::<u64>().ok() } else { None };
     match number {
-        None => Err(Place::Query.malformed("X-Amz-Expires should be a number of seconds, at least 1")),
+        None => {
+            Err(Place::Query.malformed("X-Amz-Expires should be a number of seconds, at least 1"))
+        }
         Some(number) if number > max_s => Err(Cause::QueryMalformed(
-            format!("X-Amz-Expires must be less than a week (in seconds); that is, {max_s} at most").into(),
+            format!(
+                "X-Amz-Expires must be less than a week (in seconds); that is, {max_s} at most"
+            )
+            .into(),
         )),
         Some(number) => Ok(number),
     }
@@ -101,7 +106,21 @@ mod tests {
     fn expiry_is_parsed_strictly_and_at_most_seven_days() {
         assert_eq!(expires_s("1", 604_800), Ok(1));
         assert_eq!(expires_s("604800", 604_800), Ok(604_800));
-        for text in ["", "0", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "01", "604801", "99999999999", "١"] {
+        for text in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1.0",
+            "1e3",
+            "0x1",
+            "01",
+            "604801",
+            "99999999999",
+            "١",
+        ] {
             assert!(expires_s(text, 604_800).is_err(), "{text}");
         }
     }

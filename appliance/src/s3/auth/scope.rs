@@ -30,7 +30,8 @@ impl<'a> Moment<'a> {
             return None;
         }
         let (year, month, day) = (digits(date, 0, 4)?, digits(date, 4, 6)?, digits(date, 6, 8)?);
-        let (hour, minute, second) = (digits(time, 0, 2)?, digits(time, 2, 4)?, digits(time, 4, 6)?);
+        let (hour, minute, second) =
+            (digits(time, 0, 2)?, digits(time, 2, 4)?, digits(time, 4, 6)?);
         let small = |number: i16| i8::try_from(number).ok();
         let civil = DateTime::new(
             year,
@@ -60,8 +61,8 @@ impl<'a> Moment<'a> {
 
     /// `Mon, 23 Nov 2026 09:30:00 GMT`.
     fn http(text: &str) -> Option<Self> {
-        let zoned = rfc2822::DateTimeParser::new().parse_zoned(text).ok()?;
-        let civil = Offset::UTC.to_datetime(zoned.timestamp());
+        let timestamp = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        let civil = Offset::UTC.to_datetime(timestamp);
         let text = format!(
             "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
             civil.year(),
@@ -71,7 +72,7 @@ impl<'a> Moment<'a> {
             civil.minute(),
             civil.second()
         );
-        Some(Self { text: Cow::Owned(text), unix_s: u64::try_from(zoned.timestamp().as_second()).ok()? })
+        Some(Self { text: Cow::Owned(text), unix_s: u64::try_from(timestamp.as_second()).ok()? })
     }
 
     /// Refuses a clock too far from ours, in either direction.
@@ -96,7 +97,10 @@ pub(super) fn check(
         return Err(place.malformed("the date of the Credential is not the date of the request"));
     }
     let region = credential.region;
-    if !region.is_empty() && region != "us-east-1" && !policy.regions.iter().any(|known| known == region) {
+    if !region.is_empty()
+        && region != "us-east-1"
+        && !policy.regions.iter().any(|known| known == region)
+    {
         let expected = policy.regions.first().map_or("us-east-1", String::as_str);
         return Err(Cause::WrongRegion {
             place: place.code(),
@@ -118,8 +122,18 @@ mod tests {
     fn a_moment_has_one_spelling() {
         assert_eq!(Moment::parse("20130524T000000Z").unwrap().unix_s, 1_369_353_600);
         for text in [
-            "", "Z", "T", "20130524", "20130524T000000", "2013-05-24T00:00:00Z", "20131324T000000Z",
-            "20130524T250000Z", "+0130524T000000Z", "20130524T00000+Z", "19691231T235959Z", "20130524t000000Z",
+            "",
+            "Z",
+            "T",
+            "20130524",
+            "20130524T000000",
+            "2013-05-24T00:00:00Z",
+            "20131324T000000Z",
+            "20130524T250000Z",
+            "+0130524T000000Z",
+            "20130524T00000+Z",
+            "19691231T235959Z",
+            "20130524t000000Z",
         ] {
             assert!(Moment::parse(text).is_none(), "{text}");
         }

@@ -64,8 +64,10 @@ impl Verifier {
         let credential = claim.claims.credential;
         let claimed = |cause: Cause| cause.claimed(credential.access_key);
         guard::covered(headers, &claim.claims.signed_headers).map_err(claimed)?;
-        let payload = payload_lines(headers, claim.place, &claim.claims.signed_headers).map_err(claimed)?;
-        let secret = secrets.secret(credential.access_key).ok_or(Cause::UnknownKey).map_err(claimed)?;
+        let payload =
+            payload_lines(headers, claim.place, &claim.claims.signed_headers).map_err(claimed)?;
+        let secret =
+            secrets.secret(credential.access_key).ok_or(Cause::UnknownKey).map_err(claimed)?;
         let request = Request {
             method,
             query: &query,
@@ -74,7 +76,9 @@ impl Verifier {
             place: claim.place,
             signed: &claim.claims.signed_headers,
         };
-        self.verify(&claim, &request, uri.path(), &payload, secret).map(Authenticated::Signed).map_err(claimed)
+        self.verify(&claim, &request, uri.path(), &payload, secret)
+            .map(Authenticated::Signed)
+            .map_err(claimed)
     }
 
     fn header_claim<'a>(&self, headers: &'a HeaderMap, now_s: u64) -> Result<Claim<'a>, Failure> {
@@ -96,10 +100,14 @@ impl Verifier {
         let presigned = Presigned::of(query, &self.policy)?;
         let credential = presigned.claims.credential;
         let claimed = |cause: Cause| cause.claimed(credential.access_key);
-        scope::check(&credential, &presigned.moment, &self.policy, Place::Query).map_err(claimed)?;
+        scope::check(&credential, &presigned.moment, &self.policy, Place::Query)
+            .map_err(claimed)?;
         presigned.valid_at(now_s, &self.policy).map_err(claimed)?;
-        let session_token = match (presigned.session_token, token_header(headers).map_err(claimed)?) {
-            (Some(_), Some(_)) => return Err(claimed(Cause::Duplicate("x-amz-security-token".into()))),
+        let session_token = match (presigned.session_token, token_header(headers).map_err(claimed)?)
+        {
+            (Some(_), Some(_)) => {
+                return Err(claimed(Cause::Duplicate("x-amz-security-token".into())));
+            }
             (in_query, in_header) => in_query.or(in_header),
         };
         let age_ms = now_s.saturating_sub(presigned.moment.unix_s).saturating_mul(1000);
@@ -124,7 +132,8 @@ impl Verifier {
         let credential = &claim.claims.credential;
         let known = self.keys.known(credential, &secret);
         let fresh = known.is_none();
-        let key = known.unwrap_or_else(|| SigningKey::derive(&secret, credential, claim.moment.unix_s));
+        let key =
+            known.unwrap_or_else(|| SigningKey::derive(&secret, credential, claim.moment.unix_s));
         let mut evidence = None;
         for line in payload.lines() {
             // Both forms decode to the same key, so neither lets a signature mean another object.
@@ -143,7 +152,8 @@ impl Verifier {
                 evidence.get_or_insert(Evidence { string_to_sign, canonical_request });
             }
         }
-        Err(evidence.map_or(Cause::InvalidContentSha256, |evidence| Cause::Mismatch(Box::new(evidence))))
+        Err(evidence
+            .map_or(Cause::InvalidContentSha256, |evidence| Cause::Mismatch(Box::new(evidence))))
     }
 }
 
@@ -179,7 +189,8 @@ fn payload_lines<'a>(
         (None, Place::Query) => UNSIGNED,
     };
     let kind = PayloadKind::parse(first).ok_or(Cause::InvalidContentSha256)?;
-    let added = place == Place::Query && value.is_some() && !signed.contains(&"x-amz-content-sha256");
+    let added =
+        place == Place::Query && value.is_some() && !signed.contains(&"x-amz-content-sha256");
     let second = match kind {
         PayloadKind::Sha256(_) if added => Some(UNSIGNED),
         _ => None,
@@ -192,7 +203,12 @@ fn string_to_sign(claim: &Claim<'_>, canonical_request: &[u8]) -> String {
     format!("AWS4-HMAC-SHA256\n{}\n{}\n{digest}", claim.moment.text, claim.claims.credential.scope)
 }
 
-fn signed(claim: &Claim<'_>, payload: PayloadKind, key: SigningKey, string_to_sign: &str) -> Signed {
+fn signed(
+    claim: &Claim<'_>,
+    payload: PayloadKind,
+    key: SigningKey,
+    string_to_sign: &str,
+) -> Signed {
     let Claims { credential, signature, .. } = &claim.claims;
     let mut digest = Sha256::new_with_prefix(string_to_sign);
     digest.update(signature);

@@ -1,0 +1,342 @@
+//! The body of one request.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use md5::{Digest, Md5};
+use sha2::Sha256;
+use storage::{Checksum, ChecksumKind, Facts, Source, SourceError};
+use subtle::ConstantTimeEq;
+
+use super::checksum::{Algorithm, Hasher, encode};
+use super::chunked::Decoder;
+use super::error::BodyError;
+use super::expected::{Declared, Expected};
+use super::{Limits, OBJECT_BYTES_MAX};
+use crate::s3::auth::Authenticated;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Plaintext of one request, verified; see the module for what that means.
+///
+/// Nothing is read before the first call of [`Self::next`], so `100 Continue` is sent after authorization.
+pub struct Payload {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    idle: Duration,
+    length: Option<u64>,
+    decoder: Option<Decoder>,
+    /// Decoded, and not handed out yet.
+    ready: VecDeque<Bytes>,
+    counter: Counter,
+    received: u64,
+    expected_sha256: Option<[u8; 32]>,
+    expected_md5: Option<[u8; 16]>,
+    /// Judged when the body is first used: an operation whose checksum headers mean something else drops it before.
+    declared: Result<Option<Declared>, BodyError>,
+    sha256: Option<Sha256>,
+    md5: Option<Md5>,
+    checksum: Option<Hasher>,
+    state: State,
+}
+
+enum State {
+    Fresh,
+    Reading,
+    Ended(Facts),
+    Failed(BodyError),
+}
+
+/// Plaintext bytes handed out so far; outlives the payload, for the audit record.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Payload {
+    /// The body of a request whose head has been authenticated.
+    ///
+    /// # Errors
+    /// When the head contradicts itself, lacks the decoded length of a chunked body, or holds an unreadable digest.
+    pub fn new<B>(
+        body: B,
+        authenticated: &Authenticated,
+        headers: &HeaderMap,
+        limits: &Limits,
+    ) -> Result<Self, BodyError>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let expected = Expected::of(authenticated, headers)?;
+        Ok(Self {
+            body: body.map_err(Into::into).boxed_unsync(),
+            idle: limits.idle,
+            length: expected.length,
+            decoder: expected.framing.map(Decoder::new),
+            ready: VecDeque::new(),
+            counter: Counter::default(),
+            received: 0,
+            expected_sha256: expected.sha256,
+            expected_md5: expected.md5,
+            declared: Declared::of(headers),
+            sha256: None,
+            md5: None,
+            checksum: None,
+            state: State::Fresh,
+        })
+    }
+
+    /// Counts what is handed out.
+    #[must_use]
+    pub fn counter(&self) -> Counter {
+        self.counter.clone()
+    }
+
+    /// Plaintext bytes to come, as far as the client said.
+    #[must_use]
+    pub const fn size_hint(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Says that this body becomes an object or a part, whose ETag is the MD5 of its bytes.
+    ///
+    /// # Errors
+    /// Without a declared length, above 5 GiB, or when the checksum headers are refused.
+    pub fn begin(&mut self) -> Result<(), BodyError> {
+        match self.length {
+            None => return Err(BodyError::MissingLength),
+            Some(length) if length > OBJECT_BYTES_MAX => return Err(BodyError::TooLarge),
+            Some(_) => {}
+        }
+        self.md5.get_or_insert_with(Md5::new);
+        self.start()
+    }
+
+    /// Computes this checksum even if the client declared none, because its multipart upload asks for it.
+    ///
+    /// # Errors
+    /// When the client declared another one, or the name is no algorithm.
+    pub fn want_checksum(&mut self, algorithm: &str) -> Result<(), BodyError> {
+        let unsupported = BodyError::InvalidRequest("Checksum algorithm provided is unsupported.");
+        let algorithm = Algorithm::parse(algorithm).ok_or(unsupported)?;
+        let declared = self.declared.clone()?;
+        if declared.is_some_and(|declared| declared.algorithm() != algorithm) {
+            return Err(BodyError::InvalidRequest(
+                "Checksum Type mismatch occurred: the part and its upload use different checksums.",
+            ));
+        }
+        self.checksum.get_or_insert_with(|| Hasher::new(algorithm));
+        Ok(())
+    }
+
+    /// Leaves the checksum headers alone: in CompleteMultipartUpload they speak of the object, not of this body.
+    pub fn disregard_checksum(&mut self) {
+        self.declared = Ok(None);
+    }
+
+    /// The next plaintext; `None` at the verified end.
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As soon as the body is known not to be what its head says; every later call fails again.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        let next = self.advance().await;
+        if let Err(error) = &next {
+            self.ready.clear();
+            self.state = State::Failed(error.clone());
+        }
+        next
+    }
+
+    /// The whole body of a small request.
+    ///
+    /// # Errors
+    /// As [`Self::next`], and above `bytes_max`.
+    pub async fn collect(&mut self, bytes_max: usize) -> Result<Bytes, BodyError> {
+        let too_long = BodyError::TooLong { bytes_max };
+        let announced = self.length.unwrap_or(0);
+        if usize::try_from(announced).map_or(true, |announced| announced > bytes_max) {
+            return Err(too_long);
+        }
+        let mut whole = BytesMut::new();
+        while let Some(bytes) = self.next().await? {
+            if whole.len() + bytes.len() > bytes_max {
+                return Err(too_long);
+            }
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(whole.freeze())
+    }
+
+    async fn advance(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if matches!(self.state, State::Fresh) {
+            self.start()?;
+        }
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                self.account(&bytes)?;
+                return Ok(Some(bytes));
+            }
+            if matches!(self.state, State::Ended(_)) {
+                return Ok(None);
+            }
+            match self.frame().await? {
+                None => self.state = State::Ended(self.finish()?),
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => match &mut self.decoder {
+                    Some(decoder) => decoder.push(bytes, &mut self.ready)?,
+                    None => self.ready.push_back(bytes),
+                },
+            }
+        }
+    }
+
+    /// Sets up what the head asks to verify.
+    fn start(&mut self) -> Result<(), BodyError> {
+        if let Some(declared) = self.declared.clone()? {
+            self.checksum.get_or_insert_with(|| Hasher::new(declared.algorithm()));
+        }
+        if self.expected_sha256.is_some() {
+            self.sha256.get_or_insert_with(Sha256::new);
+        }
+        if self.expected_md5.is_some() {
+            self.md5.get_or_insert_with(Md5::new);
+        }
+        self.state = State::Reading;
+        Ok(())
+    }
+
+    async fn frame(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let frame = tokio::time::timeout(self.idle, self.body.frame()).await;
+            match frame.map_err(|_| BodyError::Idle)? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(BodyError::Transport(error.into())),
+                // HTTP trailers carry nothing that S3 defines.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    fn account(&mut self, bytes: &Bytes) -> Result<(), BodyError> {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.received = self.received.saturating_add(length);
+        self.counter.0.store(self.received, Ordering::Relaxed);
+        if self.length.is_some_and(|declared| self.received > declared) {
+            return Err(BodyError::Incomplete);
+        }
+        if self.received > OBJECT_BYTES_MAX {
+            return Err(BodyError::TooLarge);
+        }
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(bytes);
+        }
+        Ok(())
+    }
+
+    /// Verifies everything that the head promised.
+    fn finish(&mut self) -> Result<Facts, BodyError> {
+        let trailing = self.decoder.as_mut().map(Decoder::finish).transpose()?.flatten();
+        if self.length.is_some_and(|declared| self.received != declared) {
+            return Err(BodyError::Incomplete);
+        }
+        if let (Some(expected), Some(sha256)) = (self.expected_sha256, self.sha256.take())
+            && !equal(&sha256.finalize(), &expected)
+        {
+            return Err(BodyError::Sha256);
+        }
+        let md5 = self.md5.take().map(Digest::finalize);
+        if let (Some(expected), Some(md5)) = (self.expected_md5, &md5)
+            && !equal(md5, &expected)
+        {
+            return Err(BodyError::Md5);
+        }
+        let checksum = self.verified_checksum(trailing.as_deref())?;
+        Ok(Facts { etag: md5.map(hex::encode).unwrap_or_default(), checksum })
+    }
+
+    fn verified_checksum(&mut self, trailing: Option<&str>) -> Result<Option<Checksum>, BodyError> {
+        let Some(hasher) = self.checksum.take() else { return Ok(None) };
+        let algorithm = hasher.algorithm();
+        let digest = hasher.finish();
+        let expected = match self.declared.clone()? {
+            None => None,
+            Some(Declared::Header { digest, .. }) => Some(digest),
+            Some(Declared::Trailer { algorithm }) => {
+                let decoded = trailing.and_then(|value| algorithm.decode(value));
+                Some(decoded.ok_or(BodyError::Checksum(algorithm))?)
+            }
+        };
+        if expected.is_some_and(|expected| !equal(&digest, &expected)) {
+            return Err(BodyError::Checksum(algorithm));
+        }
+        Ok(Some(checksum_fact(algorithm, &digest)))
+    }
+}
+
+/// A checksum over all bytes, as storage keeps it.
+pub(super) fn checksum_fact(algorithm: Algorithm, digest: &[u8]) -> Checksum {
+    Checksum {
+        algorithm: algorithm.name().to_owned(),
+        value: encode(digest),
+        kind: ChecksumKind::Full,
+    }
+}
+
+fn equal(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
+}
+
+impl Source for Payload {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, SourceError>> {
+        Box::pin(async { Self::next(self).await.map_err(|error| SourceError(Box::new(error))) })
+    }
+
+    /// The ETag is empty unless [`Payload::begin`] asked for it; everything is empty before the verified end.
+    fn facts(&mut self) -> Facts {
+        match &self.state {
+            State::Ended(facts) => facts.clone(),
+            State::Fresh | State::Reading | State::Failed(_) => {
+                Facts { etag: String::new(), checksum: None }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Payload")
+            .field("length", &self.length)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
