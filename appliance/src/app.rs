@@ -93,7 +93,7 @@ impl App {
             admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam)),
             gate,
             iam,
-            verifier: Verifier::new(SignaturePolicy::for_region(&resolved.region)),
+            verifier: Verifier::new(SignaturePolicy::s3(vec![resolved.region.clone()])),
             operations: Table::default(),
             metrics: Arc::new(Metrics::new()),
             metrics_access: resolved.metrics,
@@ -256,10 +256,8 @@ impl Service for App {
 }
 
 fn open_log(material: &Material, clock: &Arc<dyn Clock>) -> anyhow::Result<Log> {
-    let files = Arc::new(
-        LocalFiles::open(&material.paths.audit_dir).context("opening the audit directory")?,
-    );
-    let signer = Arc::new(Ed25519Signer::new(&material.origin, &material.audit_seed));
+    let files = Arc::new(LocalFiles::new(&material.paths.audit_dir));
+    let signer = Arc::new(Ed25519Signer::from_seed(&material.origin, &material.audit_seed));
     let options = audit::Options {
         origin: material.origin.clone(),
         node: "n1".into(),

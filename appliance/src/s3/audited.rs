@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tracing::Instrument;
 
-use super::auth::{self, Authenticated};
+use super::auth::{Authenticated, Cause, Failure, Scheme};
 use super::body::Payload;
 use super::error::{Code, Named, S3Error};
 use super::query::Query;
@@ -23,6 +23,7 @@ use super::{answer, guard};
 use crate::app::App;
 use crate::authz::{Effect, touched};
 use crate::config::AuditReads;
+use crate::iam::Snapshot;
 use crate::scope::{Actor, Scope};
 use crate::server::{Body, Connection};
 
@@ -122,29 +123,26 @@ async fn operate(
 }
 
 /// Verifies who is asking. A failure is a record of its own, durable before the answer.
-async fn authenticate(
+///
+/// # Errors
+/// The authentication error, once it is recorded; or that it could not be.
+pub(crate) async fn authenticate(
     app: &App,
     scope: &Scope,
     parts: &http::request::Parts,
 ) -> Result<Authenticated, S3Error> {
     let now_s = scope.now_us() / 1_000_000;
-    let span = tracing::info_span!("authenticate").entered();
     let identities = app.iam().snapshot();
-    let verified = app.verifier().authenticate(
-        &parts.method,
-        &parts.uri,
-        &parts.headers,
-        &*identities,
-        now_s,
-    );
-    drop(span);
+    let verified = tracing::info_span!("authenticate").in_scope(|| {
+        app.verifier().authenticate(&parts.method, &parts.uri, &parts.headers, &*identities, now_s)
+    });
     let failure = match verified {
         Ok(authenticated) => match actor_of(&identities, &authenticated) {
             Some(actor) => {
                 scope.identify(actor);
                 return Ok(authenticated);
             }
-            None => auth::Failure::unknown_key(&authenticated),
+            None => Failure { cause: Cause::UnknownKey, claimed_access_key: None },
         },
         Err(failure) => failure,
     };
@@ -152,16 +150,18 @@ async fn authenticate(
     let record = scope.refused_record(
         failure.reason(),
         failure.code(),
-        failure.claimed_access_key(),
+        failure.claimed_access_key.as_deref(),
         parts.method.as_str(),
         parts.uri.path(),
     );
     scope.append(&[record])?;
     scope.settle().await?;
-    Err(S3Error::new(failure.code(), failure.status(), failure.message()))
+    let error = S3Error::new(failure.code(), failure.status(), failure.message());
+    Err(S3Error { details: failure.details(), ..error })
 }
 
-fn actor_of(identities: &crate::iam::Snapshot, authenticated: &Authenticated) -> Option<Actor> {
+/// The caller behind a verified signature; none if the key was disabled or removed meanwhile.
+fn actor_of(identities: &Snapshot, authenticated: &Authenticated) -> Option<Actor> {
     match authenticated {
         Authenticated::Anonymous => Some(Actor {
             principal: crate::iam::anonymous(),
@@ -175,8 +175,8 @@ fn actor_of(identities: &crate::iam::Snapshot, authenticated: &Authenticated) ->
                 principal: credential.principal,
                 access_key: Some(signed.access_key.clone()),
                 scheme: match signed.scheme {
-                    auth::Scheme::Header => "v4",
-                    auth::Scheme::Presigned => "presigned",
+                    Scheme::Header => "v4",
+                    Scheme::Presigned => "presigned",
                 },
                 signature_sha256: Some(signed.sig_sha256.clone()),
             })
