@@ -14,6 +14,7 @@ mod root;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use audit::{Ed25519Signer, Signer as _};
 use zeroize::Zeroizing;
 
 pub use crate::config::RootCredentials;
@@ -52,9 +53,9 @@ pub struct Material {
 pub enum RootSource {
     /// By the operator; never written down by us.
     Given,
-    /// By this very call.
+    /// By us, and nobody has been told yet: see [`Material::announced`].
     Generated,
-    /// By an earlier run.
+    /// By us, in an earlier run that told them.
     Stored,
 }
 
@@ -107,10 +108,11 @@ impl Bootstrap {
         let (root, root_source) = root::open(&config_dir, resolved.root.as_ref())?;
         let ca_cert = certificates(resolved, &deployment.id, now)?;
         let origin = deployment.origin();
+        let vkey = Ed25519Signer::from_seed(&origin, &keys.audit).vkey();
         let audit_vkey = config_dir.join("audit.vkey");
         durable::write_if_missing(
             &audit_vkey,
-            keys::vkey(&origin, &keys.audit).as_bytes(),
+            format!("{vkey}\n").as_bytes(),
             durable::Access::Public,
         )?;
         if stored.is_none() {
@@ -146,6 +148,18 @@ impl Material {
     pub fn write_root_credentials(&self) -> Result<&Path, BootstrapError> {
         root::export(&self.paths.root_credentials, &self.root)?;
         Ok(&self.paths.root_credentials)
+    }
+
+    /// Notes that generated credentials reached somebody. Until then every start offers them again, so that a start that
+    /// fails before it could print them loses nothing.
+    ///
+    /// # Errors
+    /// The note cannot be written; the credentials will be offered once more.
+    pub fn announced(&self) -> Result<(), BootstrapError> {
+        match self.root_source {
+            RootSource::Generated => root::announced(&self.paths.config_dir),
+            RootSource::Given | RootSource::Stored => Ok(()),
+        }
     }
 }
 

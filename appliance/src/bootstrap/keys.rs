@@ -49,18 +49,6 @@ pub(super) fn open(
     Ok(Keys { audit: one("audit")?, kms: one("kms")?, row: one("row")? })
 }
 
-/// The C2SP verifier key of an Ed25519 signer: `name+hash+base64(0x01 ‖ public key)`.
-///
-/// # Source
-/// C2SP signed-note, "Verifier keys" and "Signatures": the hash is the first four bytes of SHA-256(name ‖ LF ‖ 0x01 ‖ key).
-pub(super) fn vkey(name: &str, seed: &Key) -> String {
-    let public = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key();
-    let typed = [&[1_u8][..], public.as_bytes()].concat();
-    let digest = Sha256::digest([name.as_bytes(), b"\n", &typed].concat());
-    let short: String = hex::encode(digest).chars().take(8).collect();
-    format!("{name}+{short}+{}\n", STANDARD.encode(typed))
-}
-
 fn expect(path: &Path, name: &str, deployment: &Deployment) -> Result<Key, BootstrapError> {
     let key = read(path)?.ok_or_else(|| BootstrapError::KeyMissing {
         path: path.to_owned(),
@@ -115,19 +103,4 @@ fn fingerprint(name: &str, key: &Key) -> String {
     hash.update(format!("appliance key fingerprint {name}\n"));
     hash.update(key.as_slice());
     hex::encode(hash.finalize()).chars().take(32).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_verifier_key_has_the_form_of_the_specification() {
-        let text = vkey("appliance.local/00000000", &Zeroizing::new([7; 32]));
-        let parts: Vec<&str> = text.trim_end().splitn(3, '+').collect();
-        assert_eq!(parts[0], "appliance.local/00000000");
-        assert_eq!(parts[1].len(), 8);
-        let key = STANDARD.decode(parts[2]).unwrap();
-        assert_eq!((key.len(), key[0]), (33, 1));
-    }
 }

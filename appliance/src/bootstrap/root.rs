@@ -1,6 +1,6 @@
 //! The root credentials: given by the operator, or made once and kept in `keys/root.json`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -34,7 +34,8 @@ pub(super) fn open(
     }
     let path = config_dir.join("keys/root.json");
     if let Some(root) = read(&path)? {
-        return Ok((root, RootSource::Stored));
+        let told = announcement(config_dir).is_file();
+        return Ok((root, if told { RootSource::Stored } else { RootSource::Generated }));
     }
     let root = RootCredentials {
         access_key: random_text(UPPER, ACCESS_KEY_CHARS)?.to_string(),
@@ -48,6 +49,16 @@ pub(super) fn open(
     ));
     durable::write_if_missing(&path, text.as_bytes(), durable::Access::Private)?;
     Ok((root, RootSource::Generated))
+}
+
+/// Remembers that the stored credentials have been shown or written out.
+pub(super) fn announced(config_dir: &Path) -> Result<(), BootstrapError> {
+    durable::write_if_missing(&announcement(config_dir), b"", durable::Access::Private)?;
+    Ok(())
+}
+
+fn announcement(config_dir: &Path) -> PathBuf {
+    config_dir.join("keys/root.announced")
 }
 
 /// Two lines that a shell can source.

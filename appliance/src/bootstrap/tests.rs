@@ -19,6 +19,8 @@ fn the_second_start_reuses_everything() {
     let certificate = fs::read(first.paths.certs_dir.join("public.crt")).unwrap();
     assert!(first.first_run);
     assert_eq!(first.root_source, RootSource::Generated);
+    assert_eq!(open(dir.path()).unwrap().root_source, RootSource::Generated, "not told yet");
+    first.announced().unwrap();
     let second = open(dir.path()).unwrap();
     assert!(!second.first_run);
     assert_eq!(second.root_source, RootSource::Stored);
@@ -29,6 +31,8 @@ fn the_second_start_reuses_everything() {
     assert_eq!(second.row_key, first.row_key);
     assert_eq!(second.root.secret_key, first.root.secret_key);
     assert_eq!(fs::read(second.paths.certs_dir.join("public.crt")).unwrap(), certificate);
+    let vkey = fs::read_to_string(&first.paths.audit_vkey).unwrap();
+    assert!(vkey.starts_with(&format!("{}+", first.origin)), "{vkey}");
     assert!(first.paths.ca_cert.ends_with("config/ca/ca.crt"));
     assert!(!format!("{first:?}").contains(first.root.secret_key.as_str()));
 }

@@ -105,7 +105,7 @@ fn values_that_mean_nothing_are_refused_with_their_place() {
         ("APPLIANCE_LIMITS__HEADER_TIMEOUT", "25h", "is no duration"),
         ("APPLIANCE_LIMITS__HEADER_TIMEOUT", "0s", "is no duration"),
         ("APPLIANCE_REGION", "Moon Base", "is no region"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "is no http or https address"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "is no http:// address"),
         ("MINIO_VOLUMES", "/d{1,2}", "is no range"),
     ] {
         let sources = Sources { environment: environment(&[(name, value)]), ..Sources::default() };

@@ -29,7 +29,6 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
-    metrics: Arc<Metrics>,
 }
 
 /// How a server ended.
@@ -57,7 +56,6 @@ impl Server {
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         limits: Limits,
-        metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         if tls.is_none() && !address.ip().is_loopback() {
             return Err(io::Error::new(
@@ -66,7 +64,7 @@ impl Server {
             ));
         }
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, tls, limits, metrics })
+        Ok(Self { listener, tls, limits })
     }
 
     /// The address in use, also when the port was 0.
@@ -81,6 +79,7 @@ impl Server {
     pub async fn run<S: Service>(
         self,
         service: Arc<S>,
+        metrics: &Metrics,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
         let (stop, stopping) = watch::channel(false);
@@ -95,7 +94,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
-            self.metrics.connections(tasks.len());
+            metrics.connections(tasks.len());
             tokio::select! {
                 () = &mut shutdown => break,
                 // Its result says nothing more: the task has logged it.
@@ -116,7 +115,7 @@ impl Server {
         }
         cut += tasks.len();
         tasks.shutdown().await;
-        self.metrics.connections(0);
+        metrics.connections(0);
         Drained { cut }
     }
 }

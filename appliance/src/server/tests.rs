@@ -68,8 +68,7 @@ async fn start(speak: Speak, limits: Limits) -> Running {
             Some(server_config(Arc::new(store)).unwrap())
         }
     };
-    let server =
-        Server::bind(resolved.address, tls, limits, Arc::new(Metrics::new())).await.unwrap();
+    let server = Server::bind(resolved.address, tls, limits).await.unwrap();
     let address = server.address().unwrap();
     let (stop, stopped) = oneshot::channel();
     let echo =
@@ -77,7 +76,7 @@ async fn start(speak: Speak, limits: Limits) -> Running {
     let service = Arc::clone(&echo);
     let ended = tokio::spawn(async move {
         server
-            .run(service, async {
+            .run(service, &Metrics::new(), async {
                 let _ = stopped.await;
             })
             .await
@@ -179,10 +178,8 @@ async fn plain_http_is_served_on_loopback_and_refused_beyond() {
     let socket = TcpStream::connect(server.address).await.unwrap();
     assert!(ask(socket, "/").await.contains("None"));
     for address in ["0.0.0.0:0", "[::]:0"] {
-        let metrics = Arc::new(Metrics::new());
-        let error = Server::bind(address.parse().unwrap(), None, Limits::default(), metrics)
-            .await
-            .unwrap_err();
+        let address = address.parse().unwrap();
+        let error = Server::bind(address, None, Limits::default()).await.unwrap_err();
         assert!(error.to_string().contains("loopback"), "{error}");
     }
 }
