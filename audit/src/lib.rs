@@ -34,11 +34,13 @@ pub mod durable;
 pub mod encode;
 pub mod log;
 pub mod note;
+pub mod proof;
 pub mod record;
 pub mod segment;
 pub mod stamp;
 pub mod tip;
 pub mod tree;
+pub mod verify;
 
 pub use checkpoint::Head;
 pub use durable::{Files, LocalFiles};
@@ -51,3 +53,4 @@ pub use record::{
     Auth, Class, ErrorInfo, EventId, Kms, Matched, Net, Outcome, Phase, Principal, Record,
     Resource, Sse, Trace, Verdict,
 };
+pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

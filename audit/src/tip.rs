@@ -24,6 +24,13 @@ impl Default for Tip {
 }
 
 impl Tip {
+    /// A tip of which only position and time are known; its hashes mean nothing.
+    pub(crate) fn unknown(size: u64, time_us: u64) -> Self {
+        let hashes = vec![[0; 32]; size.count_ones() as usize];
+        let frontier = Frontier::from_parts(size, hashes).unwrap_or_default();
+        Self { frontier, time_us, ..Self::default() }
+    }
+
     /// Number of records, and the `seq` of the next one.
     pub fn size(&self) -> u64 {
         self.frontier.size()

@@ -31,32 +31,59 @@ pub(crate) enum What {
     Control,
 }
 
-/// Checks a batch completely and returns the tip after it.
+/// How much of what precedes a batch is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Everything: the tip is right.
+    Tree,
+    /// Position, chain and time; the tree's hashes in the tip mean nothing.
+    Chain,
+    /// Nothing: the batch says itself where it stands.
+    Nothing,
+}
+
+/// Checks a batch as far as what is known allows, and returns the tip after it.
 ///
 /// # Errors
 /// The first fault; `tip` is what it was.
-pub(crate) fn batch(frame: &Frame<'_>, tip: &Tip) -> Result<Tip, Fault> {
-    let mut next = tip.clone();
+pub(crate) fn batch(frame: &Frame<'_>, tip: &Tip, known: Known) -> Result<Tip, Fault> {
+    let claim = Control::parse(frame.control);
+    let before = match claim {
+        Some(claim) if known == Known::Nothing => {
+            Tip::unknown(claim.size.saturating_sub(claim.n), 0)
+        }
+        _ => tip.clone(),
+    };
     let fault = |at: usize, seq, what| Fault { offset: frame.offset + at as u64, seq, what };
+    let mut next = before.clone();
+    // Fixed width makes text order time order, so only the last stamp is worth parsing.
+    let mut stamp = stamp::text(before.time_us);
     for (at, leaf) in Leaves::new(frame.leaves) {
         let expected = next.size();
         let seq = seq(leaf).ok_or(fault(at, expected, What::Record))?;
         if seq != expected {
             return Err(fault(at, expected, What::Seq { found: seq }));
         }
+        let later = time_text(leaf).filter(|text| **text > stamp);
+        stamp = *later.ok_or(fault(at, expected, What::Record))?;
         next.push(leaf);
-        let time_us = time(leaf).filter(|t| *t > next.time_us || expected == 0);
-        next.time_us = time_us.ok_or(fault(at, expected, What::Record))?;
     }
-    let claim = Control::parse(frame.control);
+    let last = next.size().saturating_sub(1);
+    next.time_us = stamp::parse(&stamp).ok_or(fault(0, last, What::Record))?;
     let crc = crc(frame.leaves);
     if claim.is_some_and(|claim| claim.crc != crc) {
-        return Err(fault(0, tip.size(), What::Checksum));
+        return Err(fault(0, before.size(), What::Checksum));
     }
-    let mut expected = frame.leaves.to_vec();
-    control(tip, &next, crc).append_to(&mut expected);
-    if expected.get(frame.leaves.len()..) != Some(frame.control) {
-        return Err(fault(frame.leaves.len(), tip.size(), What::Control));
+    let mut expected = control(&before, &next, crc);
+    if let Some(claim) = claim.filter(|_| known != Known::Tree) {
+        expected.root = claim.root;
+        if known == Known::Nothing {
+            expected.chain = claim.chain;
+            next.chain = claim.chain;
+        }
+    }
+    if expected.line(frame.leaves.len()) != frame.control {
+        return Err(fault(frame.leaves.len(), before.size(), What::Control));
     }
     Ok(next)
 }
@@ -91,8 +118,13 @@ pub(crate) fn seq(leaf: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The time that a record names, in microseconds.
-pub(crate) fn time(leaf: &[u8]) -> Option<u64> {
+/// The time that a record names.
+pub(crate) fn time_text(leaf: &[u8]) -> Option<&[u8; stamp::LEN]> {
     let at = memmem::rfind(leaf, b"\"time\":\"")?;
-    stamp::parse(leaf.get(at + 8..at + 8 + stamp::LEN)?)
+    leaf.get(at + 8..)?.first_chunk()
+}
+
+/// The same in microseconds.
+pub(crate) fn time(leaf: &[u8]) -> Option<u64> {
+    stamp::parse(time_text(leaf)?)
 }

@@ -25,9 +25,9 @@ pub struct Control {
 }
 
 impl Control {
-    /// Appends the line to a batch that begins on a boundary and has `batch` as its bytes so far.
-    pub fn append_to(&self, batch: &mut Vec<u8>) {
-        let line = format!(
+    /// The line with its padding, for a batch that begins on a boundary and has `batch_bytes` before this line.
+    pub fn line(&self, batch_bytes: usize) -> Vec<u8> {
+        let mut line = format!(
             r#"{{"_c":{{"chain":"{}","crc":"{:08x}","n":{},"root":"{}","size":{},"t":"{}"}}}}"#,
             hex::encode(self.chain),
             self.crc,
@@ -35,11 +35,12 @@ impl Control {
             STANDARD.encode(self.root),
             self.size,
             stamp::string(self.time_us),
-        );
-        batch.extend_from_slice(line.as_bytes());
-        let aligned = (batch.len() + 1).next_multiple_of(BLOCK_BYTES);
-        batch.resize(aligned - 1, b' ');
-        batch.push(b'\n');
+        )
+        .into_bytes();
+        let end = (batch_bytes + line.len() + 1).next_multiple_of(BLOCK_BYTES);
+        line.resize(end - batch_bytes - 1, b' ');
+        line.push(b'\n');
+        line
     }
 
     /// Reads a line with or without its padding; says nothing about whether the claims hold.

@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     BLOCK_BYTES, Control, Frame, Name, Reader, Tail,
-    check::{self, Fault},
+    check::{self, Fault, Known},
     names, start,
 };
 
@@ -95,7 +95,7 @@ fn walk(
     let seq = |tip: &Tip| tip.size();
     loop {
         match reader.next()? {
-            Ok(frame) => match check::batch(&frame, tip) {
+            Ok(frame) => match check::batch(&frame, tip, Known::Tree) {
                 Ok(after) => {
                     note_known(&frame, tip, &after, known, root_at_known);
                     *tip = after;

@@ -29,7 +29,8 @@ impl Batch {
 
     /// Ends the batch that leads from `before` to `after`.
     pub(crate) fn seal(&mut self, before: &Tip, after: &Tip) -> &[u8] {
-        check::control(before, after, check::crc(&self.bytes)).append_to(&mut self.bytes);
+        let control = check::control(before, after, check::crc(&self.bytes));
+        self.bytes.extend_from_slice(&control.line(self.bytes.len()));
         &self.bytes
     }
 

@@ -1,0 +1,283 @@
+//! Signed heads against the tree, in step with the walk over the records.
+//!
+//! The list of heads may be long, so it is streamed; it is ordered by size, as the walk is.
+
+use std::{
+    fs,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    checkpoint::{self, Head},
+    durable,
+    log::heads,
+    note::{NOTE_BYTES_MAX, Vkey},
+    segment::{Frame, Leaves},
+    tip::Tip,
+};
+
+use super::{Findings, State, VerifyError, signed, signed::Checkpoint, walk::End};
+
+/// A head with the place it was read from.
+#[derive(Clone, Debug)]
+struct Placed {
+    file: String,
+    offset: u64,
+    head: Head,
+}
+
+/// One list of heads, being read.
+struct List {
+    path: String,
+    len: u64,
+    offset: u64,
+    reader: io::Take<BufReader<fs::File>>,
+}
+
+/// All signed heads, and how they fared.
+pub(super) struct Heads<'a> {
+    dir: PathBuf,
+    vkey: &'a Vkey,
+    /// Paths with their lengths when the walk began: what is appended later covers what may not have been read.
+    lists: std::vec::IntoIter<(String, u64)>,
+    open: Option<List>,
+    next: Option<Placed>,
+    checkpoint: Option<Checkpoint>,
+    checkpoint_listed: bool,
+    any_listed: bool,
+    /// Heads that are compared when the walk passes them: the checkpoint and the one kept outside.
+    wanted: Vec<Placed>,
+    newest: Option<Head>,
+    /// Size of the largest head that matched, and the heads that did not.
+    matched: Option<u64>,
+    mismatched: Vec<Placed>,
+    last_size: u64,
+}
+
+impl<'a> Heads<'a> {
+    pub(super) fn open(
+        dir: &Path,
+        vkey: &'a Vkey,
+        checkpoint: Option<Checkpoint>,
+        last_seen: Option<Head>,
+    ) -> Result<Self, VerifyError> {
+        let paths = heads::paths(&|path| durable::list(&dir.join(path)))
+            .map_err(|source| VerifyError::Io { path: "heads".to_owned(), source })?;
+        let len = |path: String| {
+            let meta = fs::metadata(dir.join(&path)).map_err(io_error(&path))?;
+            Ok::<_, VerifyError>((path, meta.len()))
+        };
+        let lists = paths.into_iter().map(len).collect::<Result<Vec<_>, _>>()?;
+        let placed = |file: &str, head| Placed { file: file.to_owned(), offset: 0, head };
+        let signed = checkpoint.as_ref().map(|c| placed("checkpoint", c.head));
+        let kept = last_seen.map(|head| placed("the head kept outside", head));
+        let mut wanted: Vec<_> = signed.into_iter().chain(kept).collect();
+        wanted.sort_by_key(|placed| placed.head.size);
+        Ok(Self {
+            dir: dir.to_owned(),
+            vkey,
+            lists: lists.into_iter(),
+            open: None,
+            next: None,
+            newest: checkpoint.as_ref().map(|c| c.head),
+            checkpoint,
+            checkpoint_listed: false,
+            any_listed: false,
+            wanted,
+            matched: None,
+            mismatched: Vec::new(),
+            last_size: 0,
+        })
+    }
+
+    /// The newest head with a good signature.
+    pub(super) fn newest(&self) -> Option<Head> {
+        self.newest
+    }
+
+    /// The largest size that any head, read so far, promises.
+    pub(super) fn known_size(&self) -> u64 {
+        let wanted = self.wanted.iter().chain(&self.next).map(|placed| placed.head.size);
+        wanted.chain(self.newest.map(|head| head.size)).max().unwrap_or(0)
+    }
+
+    /// Compares all heads whose size lies in the batch that leads from `before` to `after`.
+    pub(super) fn pass(
+        &mut self,
+        frame: &Frame<'_>,
+        before: &Tip,
+        after: &Tip,
+        findings: &mut Findings,
+    ) -> Result<(), VerifyError> {
+        while let Some(placed) = self.due(after.size(), findings)? {
+            let root = match placed.head.size {
+                size if size == after.size() => after.frontier.root(),
+                size if size >= before.size() => root_inside(frame, before, size),
+                _ => {
+                    let at = (Some(placed.offset), None);
+                    findings.add(State::Reordered, &placed.file, at, "heads are out of order");
+                    continue;
+                }
+            };
+            if root == placed.head.root {
+                self.matched = self.matched.max(Some(placed.head.size));
+            } else {
+                self.mismatched.push(placed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips the heads up to `size`: the tree is lost, nothing can be compared.
+    pub(super) fn skip(&mut self, size: u64, findings: &mut Findings) -> Result<(), VerifyError> {
+        while self.due(size, findings)?.is_some() {}
+        Ok(())
+    }
+
+    /// The next head of at most `size` from anywhere.
+    fn due(&mut self, size: u64, findings: &mut Findings) -> Result<Option<Placed>, VerifyError> {
+        if self.wanted.first().is_some_and(|placed| placed.head.size <= size) {
+            return Ok(Some(self.wanted.remove(0)));
+        }
+        if self.next.is_none() {
+            self.next = self.read(findings)?;
+        }
+        Ok(self.next.take_if(|placed| placed.head.size <= size))
+    }
+
+    /// Reads on in the list of heads, past everything that is not a good head.
+    fn read(&mut self, findings: &mut Findings) -> Result<Option<Placed>, VerifyError> {
+        loop {
+            if self.open.is_none() {
+                let Some((path, len)) = self.lists.next() else { return Ok(None) };
+                let file = fs::File::open(self.dir.join(&path)).map_err(io_error(&path))?;
+                let reader = BufReader::new(file).take(len);
+                self.open = Some(List { path, len, offset: 0, reader });
+            }
+            let Some(list) = &mut self.open else { return Ok(None) };
+            let (file, at) = (list.path.clone(), list.offset);
+            let Some(note) = read_note(&mut list.reader).map_err(io_error(&file))? else {
+                if list.len != at {
+                    self.torn(&file, at, findings);
+                }
+                self.open = None;
+                continue;
+            };
+            list.offset += 4 + note.len() as u64;
+            self.any_listed = true;
+            if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.note == note) {
+                self.checkpoint_listed = true;
+            }
+            match checkpoint::open(&note, self.vkey) {
+                Err(error) => {
+                    let state = signed::head_state(error);
+                    findings.add(state, &file, (Some(at), None), error.to_string());
+                }
+                Ok(head) if head.size < self.last_size => {
+                    let what = "a head is listed after a larger one";
+                    findings.add(State::Reordered, &file, (Some(at), None), what);
+                }
+                Ok(head) => {
+                    self.last_size = head.size;
+                    self.newest = self.newest.filter(|n| n.size > head.size).or(Some(head));
+                    return Ok(Some(Placed { file, offset: at, head }));
+                }
+            }
+        }
+    }
+
+    /// A list has bytes at `at` that are no whole note.
+    fn torn(&mut self, file: &str, at: u64, findings: &mut Findings) {
+        // The list is written before the checkpoint, so a note that a crash tore, or that is just being written, is the
+        // last of all and not the checkpoint's.
+        let last = self.lists.as_slice().is_empty();
+        if last && self.checkpoint.is_none() || last && self.checkpoint_listed {
+            findings.remark(format!("`{file}` ends in an unfinished note at byte {at}"));
+        } else {
+            let what = "the list of heads cannot be read from here on";
+            findings.add(State::Modified, file, (Some(at), None), what);
+        }
+    }
+
+    /// What is left once the walk is over.
+    pub(super) fn finish(&mut self, end: &End, findings: &mut Findings) {
+        let size = end.tip.size();
+        let mut beyond = Vec::new();
+        while let Ok(Some(placed)) = self.due(u64::MAX, findings) {
+            beyond.push(placed);
+        }
+        beyond.retain(|placed| placed.head.size > size);
+        if let Some(most) = beyond.iter().max_by_key(|placed| placed.head.size)
+            && !end.damaged_tail
+        {
+            let known = most.head.size;
+            let what = format!(
+                "there are {size} records here, but the signed head in `{}` covers {known}",
+                most.file
+            );
+            let file = end.file.as_deref().unwrap_or("seg");
+            findings.add(State::Truncated, file, (end.offset, Some(size)), what);
+        }
+        self.judge_mismatches(findings);
+        match &self.checkpoint {
+            Some(_) if !self.checkpoint_listed => {
+                let what = "the checkpoint's head is not in the list of heads";
+                let state = if self.any_listed { State::Modified } else { State::Missing };
+                findings.add(state, "heads", (None, None), what);
+            }
+            None if self.any_listed => {
+                let unread = findings.list.iter().any(|finding| finding.file == "checkpoint");
+                if !unread {
+                    let what = "heads were signed but the file is not there";
+                    findings.add(State::Missing, "checkpoint", (None, None), what);
+                }
+            }
+            None if size > 0 => findings.remark("no head was signed yet"),
+            _ => {}
+        }
+    }
+
+    /// A good signature over another root: the records were rewritten, or the log told two stories.
+    fn judge_mismatches(&mut self, findings: &mut Findings) {
+        for placed in std::mem::take(&mut self.mismatched) {
+            let size = placed.head.size;
+            let forked = self.matched.is_some_and(|matched| matched >= size);
+            let (state, what) = if forked {
+                let what = "another signed head contradicts this one, which covers";
+                (State::Forked, what)
+            } else {
+                (State::Modified, "the records are not the ones that were signed, by the head of")
+            };
+            let at = (Some(placed.offset), None);
+            findings.add(state, &placed.file, at, format!("{what} {size} records"));
+        }
+    }
+}
+
+fn io_error(path: &str) -> impl FnOnce(io::Error) -> VerifyError + '_ {
+    move |source| VerifyError::Io { path: path.to_owned(), source }
+}
+
+/// One framed note; `None` at the end, whole or not.
+fn read_note(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut note = Vec::new();
+    reader.take(4).read_to_end(&mut note)?;
+    let Ok(len) = <[u8; 4]>::try_from(note.as_slice()) else { return Ok(None) };
+    let len = u32::from_be_bytes(len) as usize;
+    if len > NOTE_BYTES_MAX {
+        return Ok(None);
+    }
+    note.clear();
+    reader.take(len as u64).read_to_end(&mut note)?;
+    Ok((note.len() == len).then_some(note))
+}
+
+/// Root at a size inside a batch.
+fn root_inside(frame: &Frame<'_>, before: &Tip, size: u64) -> crate::tree::Hash {
+    let mut tip = before.clone();
+    for (_, leaf) in Leaves::new(frame.leaves).take((size - before.size()) as usize) {
+        tip.push(leaf);
+    }
+    tip.frontier.root()
+}

@@ -1,0 +1,306 @@
+//! The pass over all segments.
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::{self, Seek, SeekFrom},
+    path::Path,
+};
+
+use crate::{
+    durable,
+    segment::{
+        self, Control, Frame, Leaves, Name, Reader, Tail,
+        check::{self, Fault, Known, What},
+        start,
+    },
+    tip::Tip,
+};
+
+use super::{
+    Findings, State, VerifyError, VerifyOptions,
+    heads::Heads,
+    read_optional,
+    resync::{self, After},
+    strict::Strict,
+};
+
+/// Where the walk ended.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    pub(super) tip: Tip,
+    pub(super) records: u64,
+    pub(super) file: Option<String>,
+    pub(super) offset: Option<u64>,
+    /// The last thing read was damaged, so fewer records than promised are no further finding.
+    pub(super) damaged_tail: bool,
+}
+
+/// The walk's state.
+struct Walk<'a, 'b> {
+    dir: &'a Path,
+    options: &'a VerifyOptions<'a>,
+    heads: &'a mut Heads<'b>,
+    findings: &'a mut Findings,
+    strict: Strict,
+    end: End,
+    /// What the tip is worth; damage takes away, and nothing gives back.
+    known: Known,
+    /// The last record was `audit:stop`, so nothing unfinished may follow.
+    closed: bool,
+    bytes: (u64, u64),
+}
+
+/// Reads every segment in order.
+pub(super) fn segments(
+    dir: &Path,
+    options: &VerifyOptions<'_>,
+    heads: &mut Heads<'_>,
+    findings: &mut Findings,
+) -> Result<End, VerifyError> {
+    // ORDER: pull the first heads in before the list of segments, so that what they cover is on disk.
+    heads.skip(0, findings)?;
+    let names = segment::names(&|path| durable::list(&dir.join(path))).map_err(io_error("seg"))?;
+    let total =
+        names.iter().filter_map(|n| Some(fs::metadata(dir.join(&n.path)).ok()?.len())).sum();
+    let mut walk = Walk {
+        dir,
+        options,
+        heads,
+        findings,
+        strict: Strict::default(),
+        end: End::default(),
+        known: Known::Tree,
+        closed: false,
+        bytes: (0, total),
+    };
+    for name in &names {
+        walk.segment(name, Some(name) == names.last())?;
+    }
+    (options.progress)(total, total);
+    Ok(walk.end)
+}
+
+fn io_error(path: &str) -> impl FnOnce(io::Error) -> VerifyError + '_ {
+    move |source| VerifyError::Io { path: path.to_owned(), source }
+}
+
+impl Walk<'_, '_> {
+    fn segment(&mut self, name: &Name, newest: bool) -> Result<(), VerifyError> {
+        self.position(name)?;
+        self.end.file = Some(name.path.clone());
+        let io_error = || io_error(&name.path);
+        let mut file = fs::File::open(self.dir.join(&name.path)).map_err(io_error())?;
+        let mut from = 0;
+        loop {
+            file.seek(SeekFrom::Start(from)).map_err(io_error())?;
+            let stop = self.batches(name, &mut file, from)?;
+            self.end.offset = Some(stop.batch);
+            if let Some(at) = stop.broken {
+                match resync::after(&mut file, stop.batch).map_err(io_error())? {
+                    After::Batch(next) => {
+                        self.damaged(name, at);
+                        from = next;
+                        continue;
+                    }
+                    after => self.broken_tail(name, newest, stop.batch, at, after),
+                }
+            } else if !newest && file.metadata().map_err(io_error())?.len() != stop.batch {
+                let at = (Some(stop.batch), None);
+                let what = "bytes after the last batch of a finished segment";
+                self.findings.add(State::Modified, &name.path, at, what);
+            }
+            self.bytes.0 += stop.batch;
+            return Ok(());
+        }
+    }
+
+    /// Compares where a segment begins with where the one before it ended.
+    fn position(&mut self, name: &Name) -> Result<(), VerifyError> {
+        let size = self.end.tip.size();
+        if name.first != size && !self.end.damaged_tail {
+            let (state, what) = if name.first > size {
+                (State::Missing, format!("records {size} to {} are not there", name.first - 1))
+            } else {
+                (State::Reordered, format!("the segment begins again at record {}", name.first))
+            };
+            self.findings.add(state, &name.path, (Some(0), Some(size)), what);
+        }
+        let path = name.start_path();
+        let stored = read_optional(self.dir, &path)?;
+        if name.first != size {
+            // The file beside the segment, if it is one, carries the walk over the gap.
+            let tip = stored.as_deref().and_then(start::parse).filter(|t| t.size() == name.first);
+            self.known = if tip.is_some() { Known::Tree } else { Known::Nothing };
+            self.end.tip = tip.unwrap_or_else(|| Tip::unknown(name.first, 0));
+        } else if self.known == Known::Tree {
+            match stored {
+                Some(bytes) if bytes != start::encode(&self.end.tip) => {
+                    let what = "the file does not hold the state at its segment's start";
+                    self.findings.add(State::Modified, &path, (Some(0), Some(size)), what);
+                }
+                Some(_) => {}
+                None => self.findings.remark(format!("`{path}` is not there; it can be rebuilt")),
+            }
+        }
+        self.end.damaged_tail = false;
+        Ok(())
+    }
+
+    /// Checks batches from `from` until something else comes.
+    fn batches(
+        &mut self,
+        name: &Name,
+        file: &mut fs::File,
+        from: u64,
+    ) -> Result<Stop, VerifyError> {
+        let mut reader = Reader::new(file, from);
+        loop {
+            match reader.next().map_err(io_error(&name.path))? {
+                Ok(frame) => match check::batch(&frame, &self.end.tip, self.known) {
+                    Ok(after) => self.sound(name, &frame, after)?,
+                    // A damaged last batch that nothing covers may be a write in progress, so the caller decides.
+                    Err(fault) if self.is_explained(name, &frame, &fault)? => {}
+                    Err(fault) => {
+                        return Ok(Stop { batch: frame.offset, broken: Some(fault.offset) });
+                    }
+                },
+                Err(Tail::Clean(batch)) => return Ok(Stop { batch, broken: None }),
+                Err(Tail::Broken { batch, at }) => return Ok(Stop { batch, broken: Some(at) }),
+            }
+        }
+    }
+
+    fn sound(&mut self, name: &Name, frame: &Frame<'_>, after: Tip) -> Result<(), VerifyError> {
+        match self.known {
+            Known::Tree => self.heads.pass(frame, &self.end.tip, &after, self.findings)?,
+            Known::Chain | Known::Nothing => self.heads.skip(after.size(), self.findings)?,
+        }
+        if self.known == Known::Nothing {
+            self.known = Known::Chain;
+        }
+        let mut last = &[][..];
+        for (at, leaf) in Leaves::new(frame.leaves) {
+            last = leaf;
+            if self.options.strict {
+                self.strict.record(&name.path, frame.offset + at as u64, leaf, self.findings);
+            }
+        }
+        self.closed = last.starts_with(br#"{"action":"audit:stop","class":"audit","#);
+        self.end.records += Leaves::new(frame.leaves).count() as u64;
+        self.end.tip = after;
+        self.end.damaged_tail = false;
+        (self.options.progress)(self.bytes.0 + frame.offset, self.bytes.1);
+        Ok(())
+    }
+
+    /// A batch that is framed but wrong: named, and the walk goes on behind it. False when it lies beyond every
+    /// signed head, is not whole in itself, and so may be a write in progress.
+    fn is_explained(
+        &mut self,
+        name: &Name,
+        frame: &Frame<'_>,
+        fault: &Fault,
+    ) -> Result<bool, VerifyError> {
+        let claim = Control::parse(frame.control);
+        let size = self.end.tip.size();
+        let whole = claim.is_some_and(|claim| claim.crc == check::crc(frame.leaves));
+        if !whole && self.heads.known_size() <= size {
+            return Ok(false);
+        }
+        let first = claim.map_or(size, |claim| claim.size.saturating_sub(claim.n));
+        let at = (Some(fault.offset), Some(fault.seq));
+        let (state, what) = match fault.what {
+            What::Seq { found } if whole && first > size && found == first => {
+                (State::Missing, format!("records {size} to {} are not there", first - 1))
+            }
+            What::Seq { found } if whole && first < size && found == first => {
+                (State::Reordered, format!("the batch of record {first} is out of place"))
+            }
+            What::Seq { found } if misplaced(frame, size) => {
+                (State::Reordered, format!("record {found} stands here"))
+            }
+            What::Seq { found } => (State::Modified, format!("the record names itself {found}")),
+            What::Record => (State::Modified, "not a record of this place and time".to_owned()),
+            What::Checksum => (
+                State::Modified,
+                format!("a record of the {} here was changed", claim.map_or(0, |c| c.n)),
+            ),
+            What::Control => {
+                (State::Modified, "the control line is not the one of these records".to_owned())
+            }
+        };
+        self.findings.add(state, &name.path, at, what);
+        if state == State::Missing {
+            // Look at the same batch again from where it says it is.
+            self.known = Known::Nothing;
+            if let Ok(after) = check::batch(frame, &self.end.tip, self.known) {
+                self.sound(name, frame, after)?;
+                return Ok(true);
+            }
+        }
+        self.go_on(claim, first < size && whole, frame);
+        Ok(true)
+    }
+
+    /// Takes the control line's word for where the log is after a damaged batch.
+    fn go_on(&mut self, claim: Option<Control>, repeated: bool, frame: &Frame<'_>) {
+        self.end.records += Leaves::new(frame.leaves).count() as u64;
+        self.end.damaged_tail = true;
+        if repeated {
+            return;
+        }
+        let lines = Leaves::new(frame.leaves).count() as u64;
+        let size = self.end.tip.size();
+        // A claim far from what was read is damage itself.
+        let claim = claim.filter(|c| c.size >= size && c.size - size <= 2 * lines + 2);
+        self.known = if claim.is_some() { Known::Chain } else { Known::Nothing };
+        let mut tip = Tip::unknown(claim.map_or(size + lines, |c| c.size), self.end.tip.time_us);
+        if let Some(claim) = claim {
+            tip.chain = claim.chain;
+            tip.time_us = claim.time_us.max(tip.time_us);
+        }
+        self.end.tip = tip;
+    }
+
+    /// Bytes without a frame, with sound batches after them.
+    fn damaged(&mut self, name: &Name, at: u64) {
+        let seq = self.end.tip.size();
+        let what = "this is no batch, and more batches follow";
+        self.findings.add(State::Modified, &name.path, (Some(at), Some(seq)), what);
+        self.known = Known::Nothing;
+    }
+
+    /// Bytes without a frame at the end of a segment.
+    fn broken_tail(&mut self, name: &Name, newest: bool, batch: u64, at: u64, after: After) {
+        let size = self.end.tip.size();
+        let covered = self.heads.known_size() > size;
+        let place = (Some(at), Some(size));
+        if !newest || self.closed && !covered || covered && after == After::Ended {
+            let what = "bytes that are no batch";
+            self.findings.add(State::Modified, &name.path, place, what);
+            self.end.damaged_tail = true;
+        } else if !covered {
+            let what = format!("`{}` ends in an unfinished write at byte {batch}", name.path);
+            self.findings.remark(what);
+        }
+        // Otherwise a signed head covers more and the bytes stop short: `Heads::finish` says truncated.
+    }
+}
+
+/// Where a run of batches ended.
+struct Stop {
+    batch: u64,
+    broken: Option<u64>,
+}
+
+/// Whether a batch's records are the right ones in the wrong order, or one is there twice, or is an older one.
+fn misplaced(frame: &Frame<'_>, first: u64) -> bool {
+    let lines: Vec<&[u8]> = Leaves::new(frame.leaves).map(|(_, leaf)| leaf).collect();
+    let distinct: HashSet<&[u8]> = lines.iter().copied().collect();
+    let mut seqs: Vec<_> = lines.iter().filter_map(|leaf| check::seq(leaf)).collect();
+    let older = seqs.iter().any(|seq| *seq < first);
+    seqs.sort_unstable();
+    let permuted = seqs.iter().copied().eq(first..first + lines.len() as u64);
+    distinct.len() < lines.len() || older || permuted
+}
