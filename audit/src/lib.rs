@@ -32,10 +32,13 @@ pub mod chain;
 pub mod checkpoint;
 pub mod durable;
 pub mod encode;
+mod leaf;
 pub mod log;
 pub mod note;
 pub mod proof;
+pub mod query;
 pub mod record;
+pub mod search;
 pub mod segment;
 pub mod stamp;
 pub mod tip;
@@ -49,8 +52,13 @@ pub use log::{
     SystemClock, Watch, read_blob,
 };
 pub use note::{Ed25519Signer, Signer};
+pub use query::{Query, QueryError};
 pub use record::{
     Auth, Class, ErrorInfo, EventId, Kms, Matched, Net, Outcome, Phase, Principal, Record,
     Resource, Sse, Trace, Verdict,
+};
+pub use search::{
+    Answer, Coverage, Method, Row, SearchError, SearchOptions, find_event, read_record, records,
+    search, tail,
 };
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

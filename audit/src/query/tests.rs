@@ -1,0 +1,130 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW_US: u64 = 1_767_225_600_000_000;
+const LEAF: &str = r#"{"action":"s3:GetObject","auth":{"by":[{"id":"pol-7f","sid":"AllowRead"}],"ctx":[{"k":"aws:SourceIp","v":["10.1.2.3"]}],"decision":"allow","reason":"identity-allow","us":41},"class":"data","event":"01JGG3ZQ0M8T5T3X6Z1Y2W3V4U","net":{"src":"10.1.2.3","tls":"1.3/TLS_AES_128_GCM_SHA256","ua":"aws-cli/2.17.1"},"node":"n1","params":[{"k":"target","v":"alice"}],"phase":"single","principal":{"account":"123456789012","arn":"arn:aws:iam::123456789012:user/alice","mfa":false,"name":"alice","type":"IAMUser"},"request":"17CDC1F4D7E69123","resources":[{"bucket":"reports","key":"q1/été.pdf"},{"bucket":"other"}],"result":{"bytes_in":0,"bytes_out":40960,"code":200,"us":3120},"seq":4711,"time":"2025-12-31T20:00:00.123456Z","v":1}"#;
+
+fn matches(text: &str) -> bool {
+    Query::parse(text, NOW_US).unwrap_or_else(|e| panic!("{text}: {e}")).matches(LEAF.as_bytes())
+}
+
+#[test]
+fn predicates() {
+    for yes in [
+        "",
+        "action=s3:GetObject",
+        "action in (s3:PutObject, s3:GetObject) and bucket=reports",
+        "action~\"s3:Get*\" readonly",
+        "action~s3:???Object",
+        "action=~\"s3:(Get|Head)Object\"",
+        "bucket=other",
+        "not bucket=third",
+        "bucket != third and key=\"q1/été.pdf\"",
+        "decision=allow and time>-24h",
+        "time>=2025-12-31 and time<2026-01-01T00:00:00Z",
+        "ip in 10.0.0.0/8",
+        "net.src in (10.1.2.3)",
+        "result.code<300 and bytes_out>=40KB and bytes_out<1MiB",
+        "result.us>1ms",
+        "principal exists and auth.by exists and auth.ctx exists and not kms.ec exists",
+        "auth.ctx.aws:SourceIp=10.1.2.3",
+        "principal.name=request.target",
+        "principal.account != resource.key",
+        "net.ua has CLI",
+        "été",
+        "\"USER/alice\"",
+        "allowed and not denied",
+        "(action=x or class=data) and (v=1)",
+        "request=17CDC1F4D7E69123 | fields time,principal.arn,auth.by | sort time asc | limit 5",
+        "| where principal.mfa=false",
+        "seq=4711",
+    ] {
+        assert!(matches(yes), "{yes}");
+    }
+    for no in [
+        "action=s3:Get",
+        "action~\"Get*\"",
+        "bucket!=other",
+        "not (bucket=reports)",
+        "time>-1h",
+        "ip in 192.168.0.0/16",
+        "result.code>200",
+        "kms exists",
+        "aws has aw",
+        "not action exists",
+        "principal.name=principal.arn",
+        "denied",
+    ] {
+        let query = Query::parse(no, NOW_US);
+        assert!(query.is_err() || !query.unwrap().matches(LEAF.as_bytes()), "{no}");
+    }
+}
+
+#[test]
+fn shape_of_the_answer() {
+    let query = Query::parse("class=data | fields time,auth.by | sort bytes_out | limit 7", NOW_US)
+        .unwrap();
+    assert_eq!(query.fields().unwrap(), ["time", "auth.by.id"]);
+    assert_eq!(query.limit(), Some(7));
+    assert_eq!(query.sort().unwrap().field, "result.bytes_out");
+    assert_eq!(query.sort().unwrap().order, Order::Descending);
+    let columns = query.project(LEAF.as_bytes());
+    assert_eq!(columns, [vec!["2025-12-31T20:00:00.123456Z"], vec!["pol-7f"]]);
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    for (text, offset, part) in [
+        ("desicion=deny", 0, "did you mean `decision`?"),
+        ("action=", 7, "a value is missing"),
+        ("action=a)", 8, "missing before this"),
+        ("(action=a", 9, "`)` is missing"),
+        ("key=\"open", 4, "not closed"),
+        ("time>yesterday", 5, "not a time"),
+        ("ip in nowhere", 6, "not a network"),
+        ("action=~\"(\"", 8, "pattern"),
+        ("decision=deny | count by action", 16, "not yet available: count"),
+        ("x | p50(auth.us)", 4, "not yet available: p50"),
+        ("sequence by action", 0, "not yet available: sequence"),
+        ("hour(time) in (1)", 0, "not yet available: hour()"),
+        ("x | nonsense", 4, "not a stage"),
+        ("| limit 0", 8, "from 1"),
+        ("and", 3, "missing"),
+    ] {
+        match Query::parse(text, NOW_US) {
+            Err(error) => {
+                assert!(error.message.contains(part), "{text}: {error}");
+                assert_eq!(error.offset, offset, "{text}: {error}");
+            }
+            // `and` alone is a text to look for, like any other word.
+            Ok(_) => assert_eq!(text, "and"),
+        }
+    }
+}
+
+#[test]
+fn hostile_queries_are_refused_quickly() {
+    let deep = "(".repeat(2000);
+    let nots = "not ".repeat(1000) + "a";
+    let many = "a ".repeat(101);
+    let list = format!("action in ({})", vec!["a"; 200].join(","));
+    let automaton = "action=~\"(a{1000}){1000}\"";
+    let long = "a".repeat(TEXT_BYTES_MAX + 1);
+    for text in [deep.as_str(), &many, &list, automaton, &long, "\u{0}=\u{0}", "a=~\"\\\"", "||||"]
+    {
+        assert!(Query::parse(text, NOW_US).is_err(), "{:.20}", text);
+    }
+    assert!(Query::parse(&nots, NOW_US).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn any_text_parses_or_points_into_itself(
+        text in prop_oneof![".{0,60}", r#"[a-c =~!<>()|,"\\*\-0-9hinort.]{0,40}"#], now in any::<u64>()) {
+        match Query::parse(&text, now) {
+            Ok(query) => { query.matches(LEAF.as_bytes()); }
+            Err(error) => prop_assert!(error.offset <= text.len()),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Finding records: by query, by position, by event, in order, and as they come.
+//!
+//! Everything here reads the log's directory, takes no lock and works while a server writes. The records are the truth;
+//! the index only proposes candidates, and every row is read back and matched again.
+
+use std::{io, path::Path};
+
+use crate::{durable, query::Query, segment};
+
+pub use cursor::{Records, Tail, records, tail};
+pub use locate::{find_event, read_record};
+
+mod cursor;
+mod file;
+pub(crate) mod locate;
+mod plan;
+mod scan;
+
+/// How to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchOptions {
+    /// Rows, at most; a smaller limit in the query wins.
+    pub limit: usize,
+    /// Only rows below this `seq`: the last row of the page before.
+    pub after: Option<u64>,
+    /// Which way.
+    pub method: Method,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        Self { limit: 100, after: None, method: Method::Auto }
+    }
+}
+
+/// Which way to search; the answer is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The index where it helps.
+    Auto,
+    /// The index and a scan of what is not indexed yet.
+    Index,
+    /// Every record.
+    Scan,
+}
+
+/// Rows, and what they are complete for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Matching records, newest first unless the query sorts.
+    pub rows: Vec<Row>,
+    /// What was looked at.
+    pub coverage: Coverage,
+}
+
+/// One matching record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its position.
+    pub seq: u64,
+    /// Its exact bytes.
+    pub leaf: Vec<u8>,
+}
+
+/// The claim: among the records `from..to` exactly `matches` match, and they are the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// First record of the range; a limit that stopped the search puts it at the last row.
+    pub from: u64,
+    /// End of the range.
+    pub to: u64,
+    /// End of what the index knew.
+    pub indexed_to: u64,
+    /// Matching records in the range.
+    pub matches: u64,
+    /// Which way was gone.
+    pub method: Method,
+}
+
+/// Rows that a sorted query may have to hold.
+pub const SORTED_ROWS_MAX: usize = 100_000;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// Reading failed.
+    #[error("reading `{path}`: {source}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The index cannot be used; a scan would work.
+    #[error("the index cannot be read: {0}; search with method scan, or rebuild it")]
+    Index(String),
+    /// Too much to sort.
+    #[error("more than {SORTED_ROWS_MAX} records match; narrow the query or drop its `sort`")]
+    TooManyToSort,
+}
+
+impl SearchError {
+    pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// Answers a query over the log in `dir`.
+///
+/// # Errors
+/// [`SearchError`]. An answer is never cut silently: its coverage says what it is complete for.
+pub fn search(dir: &Path, query: &Query, options: SearchOptions) -> Result<Answer, SearchError> {
+    plan::answer(dir, query, options)
+}
+
+/// All segments of a directory in order.
+fn names(dir: &Path) -> Result<Vec<segment::Name>, SearchError> {
+    segment::names(&|path| durable::list(&dir.join(path))).map_err(SearchError::io("seg"))
+}

@@ -1,0 +1,159 @@
+//! One record by position or by event.
+#![deny(clippy::indexing_slicing)]
+
+use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
+
+use memchr::{memchr, memmem};
+
+use crate::{
+    encode::LEAF_BYTES_MAX,
+    record::EventId,
+    segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check},
+    stamp,
+};
+
+use super::{SearchError, file::Loaded, names};
+
+/// How far the time in an event's name may lie from the time of its record: requests wait for bodies and for the
+/// disk, clocks step. Beyond it, everything is searched.
+const SKEW_US: u64 = 600_000_000;
+
+/// The record at `seq`, or `None` if there is none.
+///
+/// # Errors
+/// [`SearchError::Io`].
+pub fn read_record(dir: &Path, seq: u64) -> Result<Option<Vec<u8>>, SearchError> {
+    let names = names(dir)?;
+    let after = names.partition_point(|name| name.first <= seq);
+    let Some(name) = after.checked_sub(1).and_then(|i| names.get(i)) else { return Ok(None) };
+    in_segment(dir, name, seq).map_err(SearchError::io(&name.path))
+}
+
+/// Binary search over the blocks of a file whose lines are in order.
+fn in_segment(dir: &Path, name: &Name, seq: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = fs::File::open(dir.join(&name.path))?;
+    let block = BLOCK_BYTES as u64;
+    let (mut low, mut high) = (0, file.metadata()?.len().div_ceil(block));
+    // INVARIANT: the record begins at or after block `low` and before block `high`.
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match first_position(&file, middle * block)? {
+            Some(found) if found <= seq => low = middle,
+            _ => high = middle,
+        }
+    }
+    // The record's line begins in block `low`, or just after the block's first whole line.
+    let mut lines = Lines { file: &file, offset: low * block, skip_partial: low > 0 };
+    while let Some(line) = lines.next()? {
+        if line.starts_with(CONTROL_PREFIX) {
+            continue;
+        }
+        match check::seq(&line) {
+            Some(found) if found == seq => return Ok(Some(line)),
+            Some(found) if found < seq => {}
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// The position at which the first whole line after `offset` stands.
+fn first_position(file: &fs::File, offset: u64) -> io::Result<Option<u64>> {
+    let mut lines = Lines { file, offset, skip_partial: true };
+    let Some(line) = lines.next()? else { return Ok(None) };
+    if line.starts_with(CONTROL_PREFIX) {
+        return Ok(Control::parse(&line).map(|control| control.size));
+    }
+    Ok(check::seq(&line))
+}
+
+/// Lines from an offset on.
+struct Lines<'a> {
+    file: &'a fs::File,
+    offset: u64,
+    skip_partial: bool,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if std::mem::take(&mut self.skip_partial) {
+            // A line that begins exactly here is whole: the byte before it is a newline.
+            self.offset = self.offset.saturating_sub(1);
+            if self.line()?.is_none() {
+                return Ok(None);
+            }
+        }
+        self.line()
+    }
+
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = vec![0; BLOCK_BYTES];
+        loop {
+            let read = read_at(self.file, &mut line, self.offset)?;
+            let bytes = line.get(..read).unwrap_or_default();
+            if let Some(end) = memchr(b'\n', bytes) {
+                self.offset += end as u64 + 1;
+                line.truncate(end);
+                return Ok(Some(line).filter(|line| line.first() != Some(&0)));
+            }
+            if read < line.len() || line.len() > LEAF_BYTES_MAX + 2 * BLOCK_BYTES {
+                return Ok(None);
+            }
+            line.resize(line.len() * 4, 0);
+        }
+    }
+}
+
+fn read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// The newest record with this event, or `None` if there is none.
+///
+/// # Errors
+/// [`SearchError::Io`].
+pub fn find_event(dir: &Path, event: &str) -> Result<Option<Vec<u8>>, SearchError> {
+    let names = names(dir)?;
+    let needle = format!("\"event\":{}", serde_json::Value::from(event));
+    let finder = memmem::Finder::new(needle.as_bytes());
+    let near = event.parse::<EventId>().ok().map(|event| near(dir, &names, event)).transpose()?;
+    let near = near.unwrap_or(0..0);
+    let order =
+        near.clone().rev().chain((near.end..names.len()).rev()).chain((0..near.start).rev());
+    for i in order {
+        let Some(name) = names.get(i) else { continue };
+        let loaded =
+            Loaded::read(dir, name, i + 1 == names.len()).map_err(SearchError::io(&name.path))?;
+        if let Some(leaf) = loaded.backward().find(|leaf| finder.find(leaf).is_some()) {
+            return Ok(Some(leaf.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// The segments in which an event of this time should be.
+fn near(dir: &Path, names: &[Name], event: EventId) -> Result<std::ops::Range<usize>, SearchError> {
+    let at = event.unix_ms().saturating_mul(1000);
+    let (early, late) = (stamp::text(at.saturating_sub(SKEW_US)), stamp::text(at + SKEW_US));
+    let begins_before = |bound: &[u8; stamp::LEN]| -> Result<usize, SearchError> {
+        let (mut low, mut high) = (0, names.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(name) = names.get(middle) else { break };
+            let first = super::file::first_leaf(dir, name).map_err(SearchError::io(&name.path))?;
+            match first.as_deref().and_then(check::time_text) {
+                Some(time) if time <= bound => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    };
+    Ok(begins_before(&early)?.saturating_sub(1)..begins_before(&late)?)
+}

@@ -1,0 +1,129 @@
+//! The search that needs no index: every record, newest first, past a filter on raw bytes.
+
+use std::path::Path;
+
+use memchr::memmem;
+
+use crate::{
+    query::{Filter, Query, Test},
+    segment::{Name, check},
+    stamp,
+};
+
+use super::{Row, SearchError, file, file::Loaded, names};
+
+/// What the scan can rule out without reading a record's members.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// Text that every match contains, as it is written.
+    needle: Option<memmem::Finder<'static>>,
+    /// Earliest and latest time of a match.
+    pub(super) since: Option<[u8; stamp::LEN]>,
+    pub(super) until: Option<[u8; stamp::LEN]>,
+}
+
+impl Bounds {
+    pub(super) fn of(filter: &Filter) -> Self {
+        let mut bounds = Self { needle: None, since: None, until: None };
+        let mut longest = Vec::new();
+        for pred in filter.conjuncts() {
+            match &pred.test {
+                Test::OneOf(values) if values.len() == 1 && pred.field != "seq" => {
+                    let needle = written(&values[0]);
+                    if needle.len() > longest.len() {
+                        longest = needle;
+                    }
+                }
+                Test::Time(op, at) if pred.field == "time" => {
+                    if op.is_lower_bound() {
+                        bounds.since = bounds.since.max(Some(*at));
+                    }
+                    if op.is_upper_bound() {
+                        bounds.until = Some(bounds.until.map_or(*at, |until| until.min(*at)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !longest.is_empty() {
+            bounds.needle = Some(memmem::Finder::new(&longest).into_owned());
+        }
+        bounds
+    }
+
+    fn may_match(&self, leaf: &[u8]) -> bool {
+        self.needle.as_ref().is_none_or(|needle| needle.find(leaf).is_some())
+    }
+
+    /// Whether this record, and so everything before it, is too old.
+    fn is_past(&self, leaf: &[u8]) -> bool {
+        let Some(since) = &self.since else { return false };
+        check::time_text(leaf).is_some_and(|time| time < since)
+    }
+}
+
+/// A value without its quotes, as the canonical writer would put it: numbers and words look the same.
+fn written(value: &str) -> Vec<u8> {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted.trim_matches('"').as_bytes().to_vec()
+}
+
+/// Scans records of `range`, newest first, until `take` refuses.
+///
+/// # Errors
+/// Those of reading, and of `take`.
+pub(super) fn newest_first(
+    dir: &Path,
+    query: &Query,
+    from: u64,
+    to: u64,
+    take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
+) -> Result<(), SearchError> {
+    let names = names(dir)?;
+    let bounds = Bounds::of(&query.filter);
+    for (i, name) in names.iter().enumerate().rev() {
+        let end = names.get(i + 1).map_or(u64::MAX, |next| next.first);
+        if name.first >= to {
+            continue;
+        }
+        if end <= from {
+            return Ok(());
+        }
+        if is_too_new(dir, name, &bounds)? {
+            continue;
+        }
+        let loaded =
+            Loaded::read(dir, name, end == u64::MAX).map_err(SearchError::io(&name.path))?;
+        for leaf in loaded.backward() {
+            if bounds.is_past(leaf) {
+                return Ok(());
+            }
+            if !bounds.may_match(leaf) {
+                continue;
+            }
+            let Some(seq) = check::seq(leaf).filter(|seq| *seq < to) else { continue };
+            if seq < from {
+                return Ok(());
+            }
+            if query.matches(leaf) && !take(Row { seq, leaf: leaf.to_vec() })? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the whole segment lies after the latest time asked for.
+fn is_too_new(dir: &Path, name: &Name, bounds: &Bounds) -> Result<bool, SearchError> {
+    let Some(until) = &bounds.until else { return Ok(false) };
+    let first = file::first_leaf(dir, name).map_err(SearchError::io(&name.path))?;
+    Ok(first.is_some_and(|leaf| check::time_text(&leaf).is_some_and(|time| time > until)))
+}
+
+/// Number of records in the directory.
+pub(super) fn size(dir: &Path) -> Result<u64, SearchError> {
+    let names = names(dir)?;
+    let Some(newest) = names.last() else { return Ok(0) };
+    let loaded = Loaded::read(dir, newest, true).map_err(SearchError::io(&newest.path))?;
+    Ok(loaded.end().unwrap_or(newest.first))
+}
