@@ -65,7 +65,8 @@ impl Policy {
 pub enum Authenticated {
     /// The request carries no credentials at all.
     Anonymous,
-    Signed(Signed),
+    /// Boxed, so that an anonymous request does not carry the room for it.
+    Signed(Box<Signed>),
 }
 
 /// How the signature travelled.

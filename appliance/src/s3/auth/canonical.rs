@@ -23,7 +23,10 @@ const SIGNED_HEADERS_MAX: usize = 128;
 
 /// The decoded query in the order in which it came. A name without `=` has an empty value.
 #[derive(Debug)]
-pub(super) struct Query<'a>(Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>);
+pub(super) struct Query<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+/// Decoded bytes, which need not be UTF-8.
+type Text<'a> = Cow<'a, [u8]>;
 
 impl<'a> Query<'a> {
     pub(super) fn parse(raw: Option<&'a str>) -> Self {

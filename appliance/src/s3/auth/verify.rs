@@ -77,7 +77,7 @@ impl Verifier {
             signed: &claim.claims.signed_headers,
         };
         self.verify(&claim, &request, uri.path(), &payload, secret)
-            .map(Authenticated::Signed)
+            .map(|signed| Authenticated::Signed(Box::new(signed)))
             .map_err(claimed)
     }
 
