@@ -1,1 +1,52 @@
-//! Placeholder.
+//! One policy engine for the server and for the review: the server decides with [`evaluate`], the reviewer replays
+//! what was recorded with [`replay::simulate`], and both run the same code.
+//!
+//! The library is pure: no clock, no files, no network. What depends on time or address comes in as a [`Context`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use policy_lab::{
+//!     Action, Attached, Context, PolicySet, Principal, PrincipalKind, Request, Resource, canned, evaluate,
+//! };
+//!
+//! let policies = PolicySet { identity: vec![canned::attached("readonly").unwrap()], ..PolicySet::default() };
+//! let request = Request {
+//!     action: Action::parse("s3:GetObject").unwrap(),
+//!     resource: Resource::Object { bucket: "ledger".into(), key: "2026/q3.csv".into() },
+//!     principal: Principal::user("000000000000", "alice"),
+//!     context: Context::new(),
+//! };
+//! assert!(evaluate(&policies, &request).is_allowed());
+//! ```
+//!
+//! In reading order: what is asked ([`request`], [`action`], [`resource`], [`principal`], [`context`]), what is written
+//! ([`document`], with [`pattern`] and [`condition`] below it, [`canned`]), what is in force ([`policy_set`], [`rego`]),
+//! the answer ([`mod@evaluate`], [`decision`]), and the review ([`replay`], [`report`]).
+
+pub mod action;
+pub mod arn;
+pub mod canned;
+pub mod condition;
+pub mod context;
+pub mod decision;
+pub mod document;
+pub mod evaluate;
+pub mod pattern;
+pub mod policy_set;
+pub mod principal;
+pub mod rego;
+pub mod replay;
+pub mod report;
+pub mod request;
+pub mod resource;
+
+pub use self::action::Action;
+pub use self::context::Context;
+pub use self::decision::{Decision, Denial, Effect, Layer, Reason, StatementRef};
+pub use self::document::{DocumentError, DocumentKind, Policy};
+pub use self::evaluate::evaluate;
+pub use self::policy_set::{Attached, ManifestError, PolicySet};
+pub use self::principal::{Principal, PrincipalKind};
+pub use self::rego::{Guardrails, RegoError};
+pub use self::request::Request;
+pub use self::resource::Resource;

@@ -1,1 +1,2 @@
+//! Reviews policies before they are attached.
 fn main() {}

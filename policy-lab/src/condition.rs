@@ -1,0 +1,82 @@
+//! Conditions of a statement: typed at load, tested against the context.
+//!
+//! The rules for absent and several-valued keys, and for the set operators, are in [`Clause::holds`] and nowhere else;
+//! the families only say whether one value of the request fits one value of the policy.
+
+mod arn;
+mod binary;
+mod date;
+mod ip;
+mod numeric;
+mod operator;
+mod set;
+mod string;
+mod test;
+
+pub(crate) use self::operator::{Operator, Quantifier};
+use self::test::Test;
+use crate::context::{Context, Key, Slot};
+
+/// The outcome of a test that may have no sure answer.
+///
+/// Unsure always means denied: an allowing statement needs `Yes`, a denying one is only stopped by `No`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Truth {
+    No,
+    Unsure,
+    Yes,
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+/// One key under one operator, with the policy's values.
+#[derive(Clone, Debug)]
+pub(crate) struct Clause {
+    key: Key,
+    operator: Operator,
+    test: Test,
+}
+
+impl Clause {
+    /// Types the policy's values.
+    ///
+    /// The error is the position of the value that does not fit, with the reason.
+    pub(crate) fn compile(
+        operator: Operator,
+        key: &str,
+        values: &[String],
+        variables: bool,
+    ) -> Result<Self, (usize, String)> {
+        Ok(Self { key: Key::new(key), operator, test: Test::compile(operator, values, variables)? })
+    }
+
+    /// Whether the condition holds in this context.
+    pub(crate) fn holds(&self, context: &Context) -> Truth {
+        let slot = context.slot(&self.key);
+        if let Test::Null(wanted) = &self.test {
+            let absent = matches!(slot, Slot::Absent | Slot::Many([]));
+            return wanted.contains(&absent).into();
+        }
+        let fits = |value: &str| self.fits(value, context);
+        let Operator { quantifier, if_exists, negated, .. } = self.operator;
+        match (quantifier, slot) {
+            (Quantifier::All, _) => set::all(slot, fits).into(),
+            // AWS's text lets `IfExists` win, the only tested reading does not: no sure answer.
+            (Quantifier::Any, Slot::Absent) if if_exists => Truth::Unsure,
+            (Quantifier::Any, _) => set::any(slot, fits).into(),
+            (Quantifier::None, Slot::Absent) => (if_exists || negated).into(),
+            (Quantifier::None, Slot::One(value)) => fits(value).into(),
+            // A key with several values needs a set operator; without one nothing is granted by it.
+            (Quantifier::None, Slot::Many(_)) => Truth::Unsure,
+        }
+    }
+
+    /// One value of the request against all values of the policy.
+    fn fits(&self, value: &str, context: &Context) -> bool {
+        self.test.matches_any(value, context) != self.operator.negated
+    }
+}

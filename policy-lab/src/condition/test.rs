@@ -1,0 +1,98 @@
+//! The policy's values under one operator, typed.
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::operator::{Comparison, Family, Operator};
+use super::{arn, binary, date, ip, numeric, string};
+use crate::context::Context;
+use crate::pattern::{Pattern, Syntax};
+
+#[derive(Clone, Debug)]
+pub(super) enum Test {
+    Text(Vec<Pattern>),
+    TextIgnoreCase(Vec<Pattern>),
+    Arn(Vec<arn::ArnPattern>),
+    Numeric(Comparison, Vec<numeric::Decimal>),
+    Date(Comparison, Vec<Timestamp>),
+    Bool(Vec<bool>),
+    Binary(Vec<Vec<u8>>),
+    Ip(Vec<IpNet>),
+    /// Whether the key shall be absent.
+    Null(Vec<bool>),
+}
+
+impl Test {
+    /// The error is the position of the first value that is not of the operator's type.
+    pub(super) fn compile(
+        operator: Operator,
+        values: &[String],
+        variables: bool,
+    ) -> Result<Self, (usize, String)> {
+        let pattern = |wildcards| move |v: &str| Pattern::parse(v, Syntax { wildcards, variables });
+        Ok(match operator.family {
+            Family::StringEquals => Self::Text(typed(values, pattern(false))?),
+            Family::StringLike => Self::Text(typed(values, pattern(true))?),
+            Family::StringEqualsIgnoreCase => Self::TextIgnoreCase(typed(values, pattern(false))?),
+            Family::Arn => Self::Arn(typed(values, |v| arn::ArnPattern::parse(v, variables))?),
+            Family::Numeric(by) => Self::Numeric(
+                by,
+                typed(values, |v| {
+                    numeric::Decimal::parse(v).ok_or_else(|| format!("`{v}` is not a number"))
+                })?,
+            ),
+            Family::Date(by) => Self::Date(
+                by,
+                typed(values, |v| date::parse(v).ok_or_else(|| format!("`{v}` is not a date")))?,
+            ),
+            Family::Bool => Self::Bool(typed(values, boolean)?),
+            Family::Binary => Self::Binary(typed(values, binary::decode)?),
+            Family::Ip => Self::Ip(typed(values, |v| {
+                ip::network(v).ok_or_else(|| format!("`{v}` is not an IP address or CIDR range"))
+            })?),
+            Family::Null => Self::Null(typed(values, boolean)?),
+        })
+    }
+
+    /// Whether one value of the request fits some value of the policy, negation aside.
+    pub(super) fn matches_any(&self, value: &str, context: &Context) -> bool {
+        match self {
+            Self::Text(patterns) => patterns.iter().any(|p| p.matches(value, context)),
+            Self::TextIgnoreCase(patterns) => {
+                patterns.iter().any(|p| string::equals_ignore_case(p, value, context))
+            }
+            Self::Arn(patterns) => patterns.iter().any(|p| p.matches(value, context)),
+            Self::Numeric(by, numbers) => numeric::Decimal::parse(value)
+                .is_some_and(|value| numbers.iter().any(|number| by.holds(&value, number))),
+            Self::Date(by, dates) => {
+                date::parse(value).is_some_and(|value| dates.iter().any(|d| by.holds(&value, d)))
+            }
+            Self::Bool(wanted) => boolean(value).is_ok_and(|value| wanted.contains(&value)),
+            Self::Binary(wanted) => wanted.iter().any(|bytes| bytes == value.as_bytes()),
+            Self::Ip(networks) => ip::address(value)
+                .is_some_and(|address| networks.iter().any(|net| net.contains(&address))),
+            Self::Null(_) => false,
+        }
+    }
+}
+
+fn typed<T>(
+    values: &[String],
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, (usize, String)> {
+    values
+        .iter()
+        .enumerate()
+        .map(|(position, value)| parse(value).map_err(|message| (position, message)))
+        .collect()
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    if text.eq_ignore_ascii_case("true") {
+        Ok(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Ok(false)
+    } else {
+        Err(format!("`{text}` is neither `true` nor `false`"))
+    }
+}

@@ -1,0 +1,170 @@
+//! `Resource` and `NotResource`: which buckets and keys a statement speaks of.
+
+use std::cell::OnceCell;
+
+use crate::arn::Arn;
+use crate::condition::Truth;
+use crate::context::Context;
+use crate::pattern::{Glob, Pattern, Syntax};
+use crate::{DocumentKind, Resource};
+
+/// The resource of a request; `bucket/key` in one piece is made when a pattern first needs it.
+#[derive(Debug)]
+pub(crate) struct Touched<'a> {
+    resource: &'a Resource,
+    path: OnceCell<String>,
+}
+
+impl<'a> Touched<'a> {
+    pub(crate) fn new(resource: &'a Resource) -> Self {
+        Self { resource, path: OnceCell::new() }
+    }
+
+    fn path(&self) -> &str {
+        match self.resource {
+            Resource::Any => "",
+            Resource::Bucket(bucket) => bucket,
+            Resource::Object { bucket, key } => self.path.get_or_init(|| format!("{bucket}/{key}")),
+        }
+    }
+}
+
+/// One entry, compiled.
+#[derive(Clone, Debug)]
+enum Entry {
+    All,
+    /// A bucket itself.
+    Bucket(Box<str>),
+    /// Keys of one bucket: the bucket part is without wildcards.
+    Keys {
+        bucket: Box<str>,
+        key: Pattern,
+    },
+    /// Anything else over `bucket` or `bucket/key`.
+    Path(Pattern),
+    /// A key of the key service; requests do not say which key they use.
+    KmsKey,
+    /// An ARN of another service: nothing we store.
+    Foreign,
+}
+
+/// The resource element of a statement.
+#[derive(Clone, Debug)]
+pub(super) struct Resources {
+    entries: Vec<Entry>,
+    /// `NotResource`.
+    inverted: bool,
+}
+
+impl Resources {
+    pub(super) fn new(inverted: bool) -> Self {
+        Self { entries: Vec::new(), inverted }
+    }
+
+    /// Compiles and adds one entry. The error is complaint and remedy.
+    pub(super) fn push(
+        &mut self,
+        text: &str,
+        kind: DocumentKind,
+        variables: bool,
+    ) -> Result<(), (String, Option<String>)> {
+        self.entries.push(compile(text, kind, variables)?);
+        Ok(())
+    }
+
+    /// Whether the statement speaks of this resource.
+    pub(super) fn cover(&self, touched: &Touched<'_>, context: &Context) -> Truth {
+        let covered = self.entries.iter().any(|entry| entry.covers(touched, context));
+        if covered {
+            return (!self.inverted).into();
+        }
+        let names_a_key = || self.entries.iter().any(|entry| matches!(entry, Entry::KmsKey));
+        // An exception whose variable has no value excepts nobody knows what.
+        let open = || self.inverted && !self.entries.iter().all(|entry| entry.resolves(context));
+        if open() || *touched.resource == Resource::Any && names_a_key() {
+            return Truth::Unsure;
+        }
+        self.inverted.into()
+    }
+}
+
+impl Entry {
+    fn covers(&self, touched: &Touched<'_>, context: &Context) -> bool {
+        match (self, touched.resource) {
+            (Self::All, _) => true,
+            (Self::Bucket(ours), Resource::Bucket(bucket)) => **ours == **bucket,
+            (Self::Keys { bucket: ours, key: pattern }, Resource::Object { bucket, key }) => {
+                **ours == **bucket && pattern.matches(key, context)
+            }
+            (Self::Path(pattern), Resource::Bucket(_) | Resource::Object { .. }) => {
+                pattern.matches(touched.path(), context)
+            }
+            _ => false,
+        }
+    }
+
+    fn resolves(&self, context: &Context) -> bool {
+        match self {
+            Self::Keys { key: pattern, .. } | Self::Path(pattern) => pattern.resolves(context),
+            Self::All | Self::Bucket(_) | Self::KmsKey | Self::Foreign => true,
+        }
+    }
+}
+
+fn compile(
+    text: &str,
+    kind: DocumentKind,
+    variables: bool,
+) -> Result<Entry, (String, Option<String>)> {
+    if text == "*" {
+        return Ok(Entry::All);
+    }
+    let Some(arn) = Arn::parse(text) else {
+        return Err((
+            format!("resource `{text}` is not an ARN"),
+            Some("write `arn:aws:s3:::bucket/key*` or `*`".to_owned()),
+        ));
+    };
+    let head = [arn.partition, arn.service, arn.region, arn.account];
+    if variables && head.iter().any(|field| field.contains("${")) {
+        return Err((format!("resource `{text}` has a variable before the fifth colon"), None));
+    }
+    if arn.service.is_empty() || arn.service.contains(['*', '?']) {
+        return Err((format!("resource `{text}` names no service"), None));
+    }
+    if arn.resource.is_empty() || arn.resource.starts_with('/') {
+        return Err((format!("resource `{text}` names no bucket"), None));
+    }
+    let is_ours = arn.service == "s3"
+        && [(arn.partition, "aws"), (arn.region, ""), (arn.account, "")]
+            .into_iter()
+            .all(|(pattern, ours)| Glob::parse(pattern).matches(ours));
+    if !is_ours && kind == DocumentKind::Bucket {
+        return Err((
+            format!("resource `{text}` is not of S3"),
+            Some("a bucket policy speaks of `arn:aws:s3:::bucket` and its objects".to_owned()),
+        ));
+    }
+    if arn.service == "kms" {
+        return Ok(Entry::KmsKey);
+    }
+    if !is_ours {
+        return Ok(Entry::Foreign);
+    }
+    path(arn.resource, variables).map_err(|message| (message, None))
+}
+
+/// Splits bucket and key where the bucket part is plain text, so that most entries cost one comparison.
+fn path(text: &str, variables: bool) -> Result<Entry, String> {
+    let syntax = Syntax { wildcards: true, variables };
+    let has_variable = |text: &str| variables && text.contains("${");
+    let is_plain = |text: &str| !text.contains(['*', '?']) && !has_variable(text);
+    Ok(match text.split_once('/') {
+        _ if text == "*" => Entry::All,
+        Some((bucket, key)) if is_plain(bucket) => {
+            Entry::Keys { bucket: bucket.into(), key: Pattern::parse(key, syntax)? }
+        }
+        None if is_plain(text) => Entry::Bucket(text.into()),
+        _ => Entry::Path(Pattern::parse(text, syntax)?),
+    })
+}

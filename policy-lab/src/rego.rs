@@ -1,0 +1,172 @@
+//! Rego guardrails: rules of package `s3.authz` that deny, whatever the policies allow.
+//!
+//! The strict interpreter decides, never the register machine: the latter swallows errors in rule bodies, so that a
+//! denying rule vanishes. Any error, any undefined or malformed result and any overrun of the time limit is a deny.
+//!
+//! A guardrail must give the same answer when it is replayed: what reads clocks, random numbers or the environment is
+//! refused at load, and time comes in with the request.
+
+mod certify;
+mod input;
+mod verdict;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Decision, Denial, Request};
+
+/// Wall-clock time of one evaluation at most.
+const TIME_MAX: Duration = Duration::from_millis(50);
+
+/// Idle engines kept at most; one is used per concurrent evaluation.
+const IDLE_MAX: usize = 64;
+
+/// Bytes of one source at most.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// The set whose members deny.
+const ENTRY: &str = "data.s3.authz.deny";
+const PACKAGE: &str = "data.s3.authz";
+
+/// Why guardrails are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+#[non_exhaustive]
+pub struct RegoError {
+    pub file: String,
+    /// From one; one also where the complaint is about the whole file.
+    pub line: usize,
+    pub message: String,
+}
+
+/// One source file of loaded guardrails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source<'a> {
+    pub name: &'a str,
+    pub text: &'a str,
+    /// SHA-256 of the text.
+    pub digest: [u8; 32],
+}
+
+struct Module {
+    name: String,
+    text: String,
+    digest: [u8; 32],
+}
+
+/// Loaded guardrails. Share one value between threads; evaluations do not wait for one another.
+///
+/// Ownership: `idle` belongs to this type; the lock is held for a push or a pop, never during an evaluation.
+pub struct Guardrails {
+    modules: Vec<Module>,
+    /// Parsed and prepared; cloned when no engine is idle.
+    prototype: Engine,
+    idle: Mutex<Vec<Engine>>,
+}
+
+impl Guardrails {
+    /// Loads sources, each a name for messages and the text.
+    ///
+    /// # Errors
+    /// [`RegoError`] with file and line: no source at all, a source that is too large, is of another package, does not
+    /// compile, calls what has no repeatable answer, or no `deny` in any of them.
+    pub fn load(mut sources: Vec<(String, String)>) -> Result<Self, RegoError> {
+        sources.sort();
+        let mut engine = Engine::new();
+        engine.set_strict_builtin_errors(true);
+        engine.set_execution_timer_config(timer());
+        for (name, text) in &sources {
+            add(&mut engine, name, text)?;
+        }
+        let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
+        let entry = ENTRY.into();
+        engine
+            .clone()
+            .compile_with_entrypoint(&entry)
+            .map_err(|error| certify::located(first, &error.to_string()))?;
+        // One evaluation prepares the engine, so that its clones need not; what it answers is of no interest.
+        engine.set_input(Value::new_object());
+        let _ = engine.eval_rule(ENTRY.to_owned());
+        Ok(Self {
+            modules: sources.into_iter().map(Module::new).collect(),
+            prototype: engine,
+            idle: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The sources, sorted by name.
+    pub fn sources(&self) -> impl Iterator<Item = Source<'_>> {
+        self.modules.iter().map(|module| Source {
+            name: &module.name,
+            text: &module.text,
+            digest: module.digest,
+        })
+    }
+
+    /// What denies the request; the error is the engine's complaint, and means deny too.
+    pub(crate) fn denials(
+        &self,
+        request: &Request,
+        policies: &Decision,
+    ) -> Result<Vec<Denial>, String> {
+        let mut engine = self.idle().pop().unwrap_or_else(|| self.prototype.clone());
+        engine.set_input(input::document(request, policies));
+        let result = engine.eval_rule(ENTRY.to_owned());
+        let mut idle = self.idle();
+        // An engine that failed is not used again: what it keeps after an error is not documented.
+        if result.is_ok() && idle.len() < IDLE_MAX {
+            idle.push(engine);
+        }
+        drop(idle);
+        verdict::denials(&result.map_err(|error| error.to_string())?)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Engine>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Module {
+    fn new((name, text): (String, String)) -> Self {
+        let digest = Sha256::digest(text.as_bytes()).into();
+        Self { name, text, digest }
+    }
+}
+
+impl fmt::Debug for Guardrails {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.modules.iter().map(|module| &module.name).collect();
+        formatter.debug_struct("Guardrails").field("sources", &names).finish_non_exhaustive()
+    }
+}
+
+fn timer() -> ExecutionTimerConfig {
+    ExecutionTimerConfig { limit: TIME_MAX, check_interval: NonZeroU32::MIN.saturating_add(63) }
+}
+
+fn add(engine: &mut Engine, name: &str, text: &str) -> Result<(), RegoError> {
+    let whole = |message: String| RegoError { file: name.to_owned(), line: 1, message };
+    if text.len() > BYTES_MAX {
+        return Err(whole(format!(
+            "the file has {} bytes, at most {BYTES_MAX} are possible",
+            text.len()
+        )));
+    }
+    certify::repeatable(name, text)?;
+    let package = engine
+        .add_policy(name.to_owned(), text.to_owned())
+        .map_err(|error| certify::located(name, &error.to_string()))?;
+    if package != PACKAGE {
+        return Err(whole(format!("the package is `{package}`, guardrails are in `s3.authz`")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
