@@ -13,7 +13,6 @@ use crate::leaf;
 
 pub use error::QueryError;
 pub(crate) use filter::{Filter, Pred, Test};
-pub(crate) use lexer::Op;
 
 mod error;
 pub(crate) mod field;

@@ -1,0 +1,121 @@
+//! What is appended is durable, verifies, and is found again.
+
+use std::sync::Arc;
+
+use audit::*;
+
+const ORIGIN: &str = "audit.example.com/node1";
+
+fn open(dir: &std::path::Path, segment_bytes_max: u64) -> (Log, Recovery) {
+    let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
+    let options = Options {
+        origin: ORIGIN.to_owned(),
+        segment_bytes_max,
+        preallocate_bytes: 64 << 10,
+        ..Options::default()
+    };
+    Log::open(Arc::new(LocalFiles::new(dir)), signer, Arc::new(SystemClock), options).unwrap()
+}
+
+fn record(thread: u64, i: u64) -> Record {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&((thread << 32) | i).to_be_bytes());
+    let mut record =
+        Record::new(Class::Data, "s3:GetObject", EventId::new(1_767_225_600_000, random));
+    record.request = Some(format!("r{thread}-{i}"));
+    record.resources = vec![Resource {
+        bucket: Some(format!("b{thread}")),
+        key: Some(format!("k/{i}")),
+        ..Default::default()
+    }];
+    record
+}
+
+fn check(dir: &std::path::Path, last_seen: Option<Head>) -> Report {
+    let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
+    let options = VerifyOptions { vkey, last_seen, strict: true, progress: &|_, _| {} };
+    verify(dir, &options).unwrap()
+}
+
+#[test]
+fn threads_append_and_every_acknowledged_record_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, recovery) = open(dir.path(), 64 << 10);
+    assert!(recovery.created);
+    let committed: Vec<(u64, u64, u64)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..64u64)
+            .map(|t| {
+                let log = &log;
+                scope.spawn(move || {
+                    (0..20u64)
+                        .map(|i| (t, i, log.append(&record(t, i)).unwrap().wait().unwrap().first))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|w| w.join().unwrap()).collect()
+    });
+    // The live directory verifies; nothing outside confirms its end.
+    let live = check(dir.path(), None);
+    assert_eq!(live.state, State::TailUnproven, "{live}");
+    log.close().unwrap();
+    assert_eq!(log.append(&record(0, 0)).unwrap_err(), LogError::Closed);
+    let report = check(dir.path(), None);
+    assert_eq!(report.state, State::TailUnproven, "{report}");
+    assert_eq!(report.size, 64 * 20 + 2);
+    let report = check(dir.path(), report.head);
+    assert_eq!((report.state, report.remarks.as_slice()), (State::Valid, &[][..]), "{report}");
+    for (t, i, seq) in committed {
+        let leaf = String::from_utf8(read_record(dir.path(), seq).unwrap().unwrap()).unwrap();
+        assert!(leaf.contains(&format!("\"request\":\"r{t}-{i}\"")), "{leaf}");
+    }
+    assert_eq!(read_record(dir.path(), report.size).unwrap(), None);
+    let all: Vec<u64> = records(dir.path()).map(|r| r.unwrap().0).collect();
+    assert!(all.into_iter().eq(0..report.size));
+}
+
+#[test]
+fn restart_continues_the_same_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut size = 0;
+    for round in 0..4 {
+        let (log, recovery) = open(dir.path(), 20 << 10);
+        assert_eq!(
+            (recovery.size, recovery.clean),
+            (size, round != 0 || recovery.clean),
+            "round {round}"
+        );
+        let records: Vec<Record> = (0..40).map(|i| record(round, i)).collect();
+        let committed = log.append_all(&records).unwrap().wait().unwrap();
+        assert_eq!(committed.end - committed.first, 40);
+        log.close().unwrap();
+        size = log.durable_size();
+    }
+    let report = check(dir.path(), None);
+    assert_eq!(report.state, State::TailUnproven, "{report}");
+    let query = Query::parse("bucket=b2 and key=\"k/7\"", 0).unwrap();
+    let answer = search(dir.path(), &query, SearchOptions::default()).unwrap();
+    assert_eq!(answer.rows.len(), 1);
+    assert_eq!((answer.coverage.from, answer.coverage.to), (0, size));
+    let query = Query::parse("class=data | limit 5", 0).unwrap();
+    let first = search(dir.path(), &query, SearchOptions::default()).unwrap();
+    let after = first.rows.last().map(|row| row.seq);
+    let next = search(dir.path(), &query, SearchOptions { after, ..Default::default() }).unwrap();
+    let seqs: Vec<u64> = first.rows.iter().chain(&next.rows).map(|row| row.seq).collect();
+    assert!(seqs.is_sorted_by(|a, b| a == &(b + 1)), "{seqs:?}");
+    let event = record(3, 39).event.to_string();
+    assert!(find_event(dir.path(), &event).unwrap().is_some());
+    assert_eq!(find_event(dir.path(), "nothing").unwrap(), None);
+}
+
+#[test]
+fn blobs_are_kept_by_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), 1 << 20);
+    let digest = log.put_blob(b"policy").unwrap();
+    assert_eq!(log.put_blob(b"policy").unwrap(), digest);
+    assert_eq!(read_blob(dir.path(), digest.as_str()).unwrap(), b"policy");
+    assert!(matches!(read_blob(dir.path(), "../log.json"), Err(BlobError::Name(_))));
+    std::fs::write(dir.path().join("blob").join(digest.as_str()), b"Policy").unwrap();
+    assert!(matches!(read_blob(dir.path(), digest.as_str()), Err(BlobError::Damaged(_))));
+}
