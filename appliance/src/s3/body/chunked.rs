@@ -333,7 +333,7 @@ impl<'a> Trailer<'a> {
 
     fn field(&mut self, line: &'a str, framing: &Framing) -> Result<(), ChunkError> {
         let (name, value) = line.split_once(':').ok_or(ChunkError::Trailer)?;
-        let value = value.trim();
+        let value = value.trim_matches([' ', '\t']);
         let declared = framing.checksum.map(Algorithm::header);
         if declared.is_some_and(|declared| name.eq_ignore_ascii_case(declared))
             && self.checksum.is_none()
