@@ -53,7 +53,7 @@ pub struct Material {
 pub enum RootSource {
     /// By the operator; never written down by us.
     Given,
-    /// By us, and nobody has been told yet: see [`Material::announced`].
+    /// By us, and nobody has been told yet: see [`Paths::announced`].
     Generated,
     /// By us, in an earlier run that told them.
     Stored,
@@ -149,17 +149,16 @@ impl Material {
         root::export(&self.paths.root_credentials, &self.root)?;
         Ok(&self.paths.root_credentials)
     }
+}
 
+impl Paths {
     /// Notes that generated credentials reached somebody. Until then every start offers them again, so that a start that
     /// fails before it could print them loses nothing.
     ///
     /// # Errors
     /// The note cannot be written; the credentials will be offered once more.
     pub fn announced(&self) -> Result<(), BootstrapError> {
-        match self.root_source {
-            RootSource::Generated => root::announced(&self.paths.config_dir),
-            RootSource::Given | RootSource::Stored => Ok(()),
-        }
+        root::announced(&self.config_dir)
     }
 }
 

@@ -47,8 +47,24 @@ pub struct Setting {
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let written = raw::read(sources)?;
     let resolved = resolve::resolve(&written)?;
-    let settings = KEYS.iter().map(|key| written.setting(key)).collect();
+    let settings = KEYS.iter().map(|key| effective(written.setting(key), &resolved)).collect();
     Ok(Loaded { resolved, settings, warnings: written.warnings })
+}
+
+/// Puts in what the absence of a value stands for.
+fn effective(mut setting: Setting, resolved: &Resolved) -> Setting {
+    if setting.value.is_empty() {
+        setting.value = match setting.name {
+            "drives" => {
+                let drives = resolved.drives.iter().map(|drive| drive.display().to_string());
+                drives.collect::<Vec<_>>().join(" ")
+            }
+            "certs_dir" => resolved.certs_dir.display().to_string(),
+            "guardrails_dir" => resolved.guardrails_dir.display().to_string(),
+            _ => String::new(),
+        };
+    }
+    setting
 }
 
 /// Why a configuration cannot be used.

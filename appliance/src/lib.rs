@@ -4,8 +4,16 @@
 //! and resolved in [`s3`], decided in [`authz`], and only then reaches `storage` through a permit. [`app`] puts the
 //! parts together; [`cli`] is what an operator types.
 
+pub mod admin;
+pub mod app;
+pub mod authz;
 pub mod bootstrap;
+pub mod cli;
 pub mod config;
+pub mod health;
+pub mod iam;
+pub mod kms;
+pub mod scope;
 pub mod s3;
 pub mod server;
 pub mod telemetry;

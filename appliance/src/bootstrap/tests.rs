@@ -20,7 +20,7 @@ fn the_second_start_reuses_everything() {
     assert!(first.first_run);
     assert_eq!(first.root_source, RootSource::Generated);
     assert_eq!(open(dir.path()).unwrap().root_source, RootSource::Generated, "not told yet");
-    first.announced().unwrap();
+    first.paths.announced().unwrap();
     let second = open(dir.path()).unwrap();
     assert!(!second.first_run);
     assert_eq!(second.root_source, RootSource::Stored);

@@ -59,6 +59,7 @@ fn origins_are_told_and_secrets_are_not() {
     assert_eq!(show("region").origin, Origin::Flag);
     assert_eq!(show("limits.connections").origin, Origin::File(written.path().to_owned()));
     assert_eq!(show("data_dir").origin, Origin::Default);
+    assert_eq!(show("certs_dir").value, "./appliance-data/config/certs");
     assert_eq!(show("root_password").value, "(set)");
     assert_eq!(show("root_password").origin, Origin::Environment("MINIO_ROOT_PASSWORD".into()));
     assert!(!format!("{loaded:?}").contains("horse"));

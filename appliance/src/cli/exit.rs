@@ -1,0 +1,82 @@
+//! Exit codes: documented, stable, and the same for every verb.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::bootstrap::BootstrapError;
+use crate::config::ConfigError;
+use crate::telemetry::TelemetryError;
+use crate::tls::TlsError;
+
+/// How a verb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Ok,
+    /// A negative answer: nothing found, not ready.
+    Negative,
+    Usage,
+    Configuration,
+    NotFound,
+    Unavailable,
+    /// The states of `audit verify`, which are more than these.
+    Verification(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Negative => 1,
+            Exit::Usage => 2,
+            Exit::Configuration => 3,
+            Exit::NotFound => 6,
+            Exit::Unavailable => 9,
+            Exit::Verification(code) => code,
+        })
+    }
+}
+
+/// A failure whose exit code the verb knows.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+/// A failure with its exit code, as an error.
+pub(super) fn failure(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    Failure { exit, message: message.into() }.into()
+}
+
+/// Prints an error with all its causes and finds its exit code.
+pub(super) fn report(error: &anyhow::Error) -> Exit {
+    let code = code_of(error);
+    // A reader that has gone (`| head`) is no failure of ours.
+    if !is_broken_pipe(error) {
+        let _ = writeln!(io::stderr(), "appliance: {error:#}");
+    }
+    code
+}
+
+fn code_of(error: &anyhow::Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
+    }
+    let configuration = error.is::<ConfigError>()
+        || error.is::<BootstrapError>()
+        || error.is::<TlsError>()
+        || error.is::<TelemetryError>();
+    match configuration {
+        true => Exit::Configuration,
+        false if is_broken_pipe(error) => Exit::Ok,
+        false => Exit::Unavailable,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
