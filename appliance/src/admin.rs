@@ -1,0 +1,220 @@
+//! The admin API that `mc admin` and the MinIO SDKs speak: users, groups, policies, server information.
+//!
+//! Table-driven: one [`Row`] per call. Every call is decided by the same gate as an S3 request, so its handler needs a
+//! permit; it is decided before its body is opened, because opening costs 64 MiB and a tenth of a second; and it is
+//! answered when its outcome is durable in the log.
+//!
+//! # Source
+//! The wire format of `madmin-go` v3 and `minio-py`.
+
+mod attachment;
+pub mod envelope;
+mod error;
+mod group;
+mod info;
+mod operation;
+mod policy;
+mod serve;
+mod user;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use audit::{Class, ErrorInfo, Outcome};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+
+pub use self::error::AdminError;
+use self::operation::Answer;
+pub use self::operation::{Call, Operation, Row};
+pub use self::serve::serve;
+use crate::authz::Gate;
+use crate::iam::Iam;
+use crate::s3::auth::{PayloadKind, Scheme, Signed};
+use crate::s3::query::Query;
+use crate::scope::Scope;
+
+/// Where all calls live.
+const PREFIX: &str = "/minio/admin/v3/";
+/// The action of a call that no row names.
+const UNRESOLVED: &str = "admin:unresolved";
+/// Bodies sealed or opened at the same time; each holds 64 MiB.
+const ENVELOPES_AT_ONCE: usize = 4;
+/// Longest body of a call.
+pub const BODY_BYTES_MAX: usize = envelope::SEALED_BYTES_MAX;
+/// Query parameters that reach the log: names of things, never secrets.
+const RECORDED: &[&str] =
+    &["accessKey", "bucket", "group", "isGroup", "name", "policyName", "status", "userOrGroup"];
+
+/// What the calls work on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    gate: Arc<Gate>,
+    iam: Arc<Iam>,
+    envelopes: envelope::Envelopes,
+    started: Instant,
+}
+
+impl Context {
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, iam: Arc<Iam>) -> Self {
+        let envelopes = envelope::Envelopes::new(ENVELOPES_AT_ONCE);
+        Self { gate, iam, envelopes, started: Instant::now() }
+    }
+}
+
+/// Whether [`serve`] answers this path.
+#[must_use]
+pub fn is_admin_path(path: &str) -> bool {
+    path.starts_with("/minio/admin/")
+}
+
+/// All calls.
+#[must_use]
+pub fn table() -> Vec<Row> {
+    vec![
+        Row::of::<user::AddUser>(),
+        Row::of::<user::ListUsers>(),
+        Row::of::<user::UserInfo>(),
+        Row::of::<user::RemoveUser>(),
+        Row::of::<user::SetUserStatus>(),
+        Row::of::<group::UpdateGroupMembers>(),
+        Row::of::<group::GroupInfo>(),
+        Row::of::<group::ListGroups>(),
+        Row::of::<group::SetGroupStatus>(),
+        Row::of::<policy::AddCannedPolicy>(),
+        Row::of::<policy::InfoCannedPolicy>(),
+        Row::of::<policy::ListCannedPolicies>(),
+        Row::of::<policy::RemoveCannedPolicy>(),
+        Row::of::<attachment::SetUserOrGroupPolicy>(),
+        Row::of::<attachment::AttachPolicy>(),
+        Row::of::<attachment::DetachPolicy>(),
+        Row::of::<attachment::PolicyEntities>(),
+        Row::of::<info::ServerInfo>(),
+    ]
+}
+
+/// Answers one call of an authenticated caller, whose body has been received and verified.
+///
+/// # Errors
+/// The error to answer; its outcome is in the log already, unless the log is what failed.
+pub async fn handle(
+    context: &Context,
+    scope: &Arc<Scope>,
+    signed: &Signed,
+    parts: &Parts,
+    body: Bytes,
+) -> Result<Response<Bytes>, AdminError> {
+    let mut trail = Trail { bytes_in: body.len() as u64, ..Trail::default() };
+    let result = operate(context, scope, signed, parts, body, &mut trail).await;
+    conclude(scope, trail, result).await
+}
+
+/// What is known of a call as it goes, for its outcome.
+struct Trail {
+    name: &'static str,
+    action: &'static str,
+    params: BTreeMap<String, String>,
+    bytes_in: u64,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self { name: "unresolved", action: UNRESOLVED, params: BTreeMap::new(), bytes_in: 0 }
+    }
+}
+
+async fn operate(
+    context: &Context,
+    scope: &Arc<Scope>,
+    signed: &Signed,
+    parts: &Parts,
+    body: Bytes,
+    trail: &mut Trail,
+) -> Result<Answer, AdminError> {
+    // The clients sign headers and the literal digest; anything else on this path is not one of them.
+    if signed.scheme != Scheme::Header || !matches!(signed.payload, PayloadKind::Sha256(_)) {
+        return Err(AdminError::access_denied());
+    }
+    let query = Query::parse(parts.uri.query())?;
+    let row = resolve(parts)?;
+    trail.name = row.name;
+    trail.action = (row.action_of)(&query);
+    let named = RECORDED.iter().filter_map(|name| Some((*name, query.get(name)?)));
+    trail.params = named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let credential = context.iam.snapshot().credential(&signed.access_key);
+    let credential = credential.ok_or_else(AdminError::access_denied)?;
+    let call = Call {
+        context: context.clone(),
+        scope: Arc::clone(scope),
+        secret: credential.secret,
+        query,
+        raw_query: parts.uri.query().unwrap_or_default().to_owned(),
+        body,
+        notes: operation::Notes::default(),
+    };
+    let notes = call.notes.clone();
+    let answered = (row.run)(call).await;
+    trail.params.extend(notes.take());
+    answered
+}
+
+fn resolve(parts: &Parts) -> Result<Row, AdminError> {
+    let name = parts.uri.path().strip_prefix(PREFIX).map(|name| name.trim_end_matches('/'));
+    let rows: Vec<_> = table().into_iter().filter(|row| Some(row.name) == name).collect();
+    if rows.is_empty() {
+        return Err(AdminError::not_implemented());
+    }
+    let row = rows.into_iter().find(|row| row.method == parts.method);
+    row.ok_or_else(AdminError::method_not_allowed)
+}
+
+/// Records the outcome and waits until it is durable.
+async fn conclude(
+    scope: &Scope,
+    trail: Trail,
+    result: Result<Answer, AdminError>,
+) -> Result<Response<Bytes>, AdminError> {
+    let (code, bytes_out, error) = match &result {
+        Ok(answer) => (StatusCode::OK, answer.body.len() as u64, None),
+        Err(error) => (error.status, 0, Some(error.info())),
+    };
+    let outcome = Outcome {
+        code: code.as_u16(),
+        bytes_in: trail.bytes_in,
+        bytes_out,
+        us: scope.elapsed_us(),
+        ..Outcome::default()
+    };
+    record_outcome(scope, trail, outcome, error).await?;
+    result.map(Answer::into_response)
+}
+
+async fn record_outcome(
+    scope: &Scope,
+    trail: Trail,
+    outcome: Outcome,
+    error: Option<ErrorInfo>,
+) -> Result<(), AdminError> {
+    let mut record = scope.outcome_record(Class::Admin, trail.action, Vec::new(), outcome, error);
+    record.params = trail.params;
+    record.params.insert("operation".into(), trail.name.into());
+    scope.append(&[record])?;
+    Ok(scope.settle().await?)
+}
+
+impl Answer {
+    fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.body));
+        if !response.body().is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! From a request on an admin path to its answer: authentication, body, headers.
+
+use std::sync::Arc;
+
+use audit::Outcome;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, header as names};
+use hyper::body::Incoming;
+
+use super::{AdminError, BODY_BYTES_MAX, Trail, handle, record_outcome};
+use crate::app::App;
+use crate::s3::answer;
+use crate::s3::audited::authenticate;
+use crate::s3::auth::Authenticated;
+use crate::s3::body::Payload;
+use crate::s3::request::header;
+use crate::scope::Scope;
+use crate::server::{Body, Connection};
+
+/// Answers one admin request.
+pub async fn serve(
+    app: Arc<App>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let agent = header(request.headers(), "user-agent");
+    let scope = Arc::new(app.open_scope(connection, agent));
+    let (parts, body) = request.into_parts();
+    let answered = receive(&app, &scope, &parts, body).await;
+    let mut response = match answered {
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            let mut whole = answer::bytes(head.status, body);
+            whole.headers_mut().extend(head.headers);
+            whole
+        }
+        Err(error) => error_response(&app, &scope, parts.uri.path(), &error),
+    };
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float")]
+    let seconds = scope.elapsed_us() as f64 / 1e6;
+    app.metrics().request_finished("admin", response.status().as_u16(), seconds);
+    finish(&app, &scope, response.headers_mut());
+    response
+}
+
+async fn receive(
+    app: &Arc<App>,
+    scope: &Arc<Scope>,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Response<Bytes>, AdminError> {
+    // A failure here has its own record.
+    let authenticated = authenticate(app, scope, parts).await?;
+    let body = match collect(app, &authenticated, parts, body).await {
+        Ok(body) => body,
+        Err(error) => return refuse(scope, error).await,
+    };
+    match &authenticated {
+        Authenticated::Anonymous => refuse(scope, AdminError::access_denied()).await,
+        Authenticated::Signed(signed) => handle(app.admin(), scope, signed, parts, body).await,
+    }
+}
+
+async fn collect(
+    app: &App,
+    authenticated: &Authenticated,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<Bytes, AdminError> {
+    let mut payload = Payload::new(body, authenticated, &parts.headers, app.body_limits())?;
+    let body = payload.collect(BODY_BYTES_MAX).await?;
+    app.metrics().received_bytes(body.len() as u64);
+    Ok(body)
+}
+
+/// Refuses a request that is no call; the refusal is durable before the answer.
+async fn refuse<T>(scope: &Scope, error: AdminError) -> Result<T, AdminError> {
+    let outcome =
+        Outcome { code: error.status.as_u16(), us: scope.elapsed_us(), ..Outcome::default() };
+    record_outcome(scope, Trail::default(), outcome, Some(error.info())).await?;
+    Err(error)
+}
+
+fn error_response(app: &App, scope: &Scope, path: &str, error: &AdminError) -> Response<Body> {
+    let body = error.to_json(path, &scope.request_id, app.host_id());
+    let mut response = answer::bytes(error.status, body.into());
+    let headers = response.headers_mut();
+    headers.insert(names::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(event) = &error.decision {
+        insert(headers, "x-appliance-decision", event);
+    }
+    response
+}
+
+fn finish(app: &App, scope: &Scope, headers: &mut HeaderMap) {
+    headers.insert(names::SERVER, HeaderValue::from_static("appliance"));
+    insert(headers, "x-amz-request-id", &scope.request_id);
+    insert(headers, "x-amz-id-2", app.host_id());
+    insert(headers, "x-content-type-options", "nosniff");
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

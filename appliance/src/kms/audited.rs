@@ -1,0 +1,109 @@
+//! A key service whose every call is a durable record before it happens.
+
+use std::fmt;
+use std::sync::Arc;
+
+use audit::{ErrorInfo, Kms, LogError, Phase};
+use futures::future::BoxFuture;
+use storage::{DataKey, GeneratedKey, KeyContext, KeyError, KeyService, SealedKey};
+
+use crate::scope::Scope;
+
+/// How a record names a key that the caller left to the service to choose.
+const CHOSEN_BY_SERVICE: &str = "default";
+
+/// Records each key operation of one request, then passes it on.
+///
+/// ORDER: the record is durable before the inner service is called. A failure of the call is a second record, durable
+/// before the caller learns of it. If a record cannot be made durable the call does not happen.
+pub struct Audited {
+    inner: Arc<dyn KeyService>,
+    scope: Arc<Scope>,
+}
+
+impl Audited {
+    /// Wraps the key service for the request of `scope`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn KeyService>, scope: Arc<Scope>) -> Self {
+        Self { inner, scope }
+    }
+
+    async fn announce(&self, kms: &Kms) -> Result<(), KeyError> {
+        let record = self.scope.kms_record(&kms.op, kms.clone());
+        self.scope.append(&[record]).map_err(unrecorded)?;
+        self.scope.settle().await.map_err(unrecorded)
+    }
+
+    /// Passes a success through; a failure gets its record first.
+    async fn conclude<T>(&self, kms: Kms, answer: Result<T, KeyError>) -> Result<T, KeyError> {
+        let Err(error) = &answer else { return answer };
+        let operation = kms.op.clone();
+        let mut record = self.scope.kms_record(&operation, kms);
+        record.phase = Phase::Outcome;
+        record.reference = self.scope.decided();
+        record.err = Some(ErrorInfo { code: code(error).into(), msg: error.to_string() });
+        self.scope.append(&[record]).map_err(unrecorded)?;
+        self.scope.settle().await.map_err(unrecorded)?;
+        answer
+    }
+
+    fn facts(&self, operation: &str, key: &str, version: Option<u64>, context: &KeyContext) -> Kms {
+        Kms {
+            op: operation.into(),
+            key: key.into(),
+            ver: version,
+            ec: context.as_pairs().map(|(name, value)| (name.into(), value.into())).into(),
+            parent: Some(self.scope.request_id.clone()),
+        }
+    }
+}
+
+impl fmt::Debug for Audited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audited").field("request", &self.scope.request_id).finish_non_exhaustive()
+    }
+}
+
+impl KeyService for Audited {
+    fn generate<'a>(
+        &'a self,
+        key_id: Option<&'a str>,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<GeneratedKey, KeyError>> {
+        Box::pin(async move {
+            let key = key_id.unwrap_or(CHOSEN_BY_SERVICE);
+            let kms = self.facts("GenerateDataKey", key, None, context);
+            self.announce(&kms).await?;
+            let answer = self.inner.generate(key_id, context).await;
+            self.conclude(kms, answer).await
+        })
+    }
+
+    fn unseal<'a>(
+        &'a self,
+        sealed: &'a SealedKey,
+        context: &'a KeyContext,
+    ) -> BoxFuture<'a, Result<DataKey, KeyError>> {
+        Box::pin(async move {
+            let kms = self.facts("Decrypt", &sealed.key_id, Some(sealed.version), context);
+            self.announce(&kms).await?;
+            let answer = self.inner.unseal(sealed, context).await;
+            self.conclude(kms, answer).await
+        })
+    }
+}
+
+fn unrecorded(error: LogError) -> KeyError {
+    KeyError::Unavailable(Box::new(error))
+}
+
+/// The word of the record's `err.code`.
+fn code(error: &KeyError) -> &'static str {
+    match error {
+        KeyError::NotFound { .. } => "KeyNotFound",
+        KeyError::Denied { .. } => "KeyDenied",
+        KeyError::Invalid => "InvalidCiphertext",
+        KeyError::Unavailable(_) => "KeyServiceUnavailable",
+        _ => "KeyServiceError",
+    }
+}
