@@ -46,17 +46,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// S3, admin and KMS requests of a deployment in `region`.
+    /// S3, admin and KMS requests.
     #[must_use]
-    pub fn for_region(region: &str) -> Self {
-        let regions = vec![region.to_owned()];
+    pub fn s3(regions: Vec<String>) -> Self {
         Self { regions, services: &["s3"], skew_s: 15 * 60, presign_max_s: 7 * 24 * 3600 }
     }
 
     /// The STS route.
     #[must_use]
-    pub fn for_sts(region: &str) -> Self {
-        Self { services: &["sts"], ..Self::for_region(region) }
+    pub fn sts(regions: Vec<String>) -> Self {
+        Self { services: &["sts"], ..Self::s3(regions) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Credentials: the claim in a request, and the secret that proves it.
 
+#![deny(clippy::indexing_slicing)]
+
 use std::fmt;
 
 use zeroize::Zeroizing;

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Authenticated;
-
 /// A refused signature, with the key that the client claimed where one could be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {}", .cause.code(), .cause.message())]
 pub struct Failure {
     pub cause: Cause,
-    claimed_access_key: Option<String>,
+    /// Not proven; for the audit record only.
+    pub claimed_access_key: Option<String>,
 }
 
 /// The cases. Exhaustive, so that a new one has to be given a code, a status and an audit reason.
@@ -192,22 +191,6 @@ impl Cause {
 }
 
 impl Failure {
-    /// The failure of a request whose signature verified but whose key lost its identity meanwhile.
-    #[must_use]
-    pub fn unknown_key(authenticated: &Authenticated) -> Self {
-        let claimed_access_key = match authenticated {
-            Authenticated::Anonymous => None,
-            Authenticated::Signed(signed) => Some(signed.access_key.clone()),
-        };
-        Self { cause: Cause::UnknownKey, claimed_access_key }
-    }
-
-    /// The key that the client named. Not proven; for the audit record only.
-    #[must_use]
-    pub fn claimed_access_key(&self) -> Option<&str> {
-        self.claimed_access_key.as_deref()
-    }
-
     #[must_use]
     pub const fn code(&self) -> &'static str {
         self.cause.code()

@@ -1,5 +1,7 @@
 //! What is refused before any signature is looked at: requests that two readers could understand differently.
 
+#![deny(clippy::indexing_slicing)]
+
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Uri};
 

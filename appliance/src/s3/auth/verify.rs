@@ -64,8 +64,8 @@ impl Verifier {
         let credential = claim.claims.credential;
         let claimed = |cause: Cause| cause.claimed(credential.access_key);
         guard::covered(headers, &claim.claims.signed_headers).map_err(claimed)?;
-        let payload =
-            payload_lines(headers, claim.place, &claim.claims.signed_headers).map_err(claimed)?;
+        let payload = payload_lines(headers, &query, claim.place, &claim.claims.signed_headers)
+            .map_err(claimed)?;
         let secret =
             secrets.secret(credential.access_key).ok_or(Cause::UnknownKey).map_err(claimed)?;
         let request = Request {
@@ -175,24 +175,25 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// A header-signed request without the header has signed an empty body. A presigned URL signs no body unless the header
-/// was there when it was made: a client that adds a digest later gets the digest checked, though it is not signed.
+/// A header-signed request without the header has signed an empty body. A presigned URL signs no body unless it says so
+/// itself or the header was there when it was made: a client that adds a digest later gets the digest checked, though
+/// it is not signed.
 fn payload_lines<'a>(
     headers: &'a HeaderMap,
+    query: &'a Query<'a>,
     place: Place,
     signed: &[&str],
 ) -> Result<Payload<'a>, Cause> {
     let value = headers.get("x-amz-content-sha256").map(http::HeaderValue::as_bytes);
-    let first = match (value, place) {
-        (Some(value), _) => value,
-        (None, Place::Header) => EMPTY_SHA256,
-        (None, Place::Query) => UNSIGNED,
+    let absent = match place {
+        Place::Header => EMPTY_SHA256,
+        Place::Query => query.named("X-Amz-Content-Sha256").next().unwrap_or(UNSIGNED),
     };
+    let first = value.unwrap_or(absent);
     let kind = PayloadKind::parse(first).ok_or(Cause::InvalidContentSha256)?;
-    let added =
-        place == Place::Query && value.is_some() && !signed.contains(&"x-amz-content-sha256");
+    let added = value.is_some() && !signed.contains(&"x-amz-content-sha256");
     let second = match kind {
-        PayloadKind::Sha256(_) if added => Some(UNSIGNED),
+        PayloadKind::Sha256(_) if added && absent == UNSIGNED => Some(UNSIGNED),
         _ => None,
     };
     Ok(Payload { kind, first, second })

@@ -4,6 +4,8 @@
 //! Amazon S3 User Guide, "Checking object integrity": composite checksums hash the parts' checksums and end in `-N`;
 //! full-object checksums exist for the CRC family, whose values can be combined without the bytes.
 
+#![deny(clippy::indexing_slicing)]
+
 use std::fmt;
 
 use base64::Engine;

@@ -1,5 +1,7 @@
 //! What the head of a request promises about its body.
 
+#![deny(clippy::indexing_slicing)]
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;

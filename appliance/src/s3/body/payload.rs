@@ -112,6 +112,14 @@ impl Payload {
         self.length
     }
 
+    /// Whether the end of this body will be proven by a digest that the client sent. DeleteObjects insists on one.
+    #[must_use]
+    pub const fn is_integrity_checked(&self) -> bool {
+        self.expected_sha256.is_some()
+            || self.expected_md5.is_some()
+            || matches!(self.declared, Ok(Some(_)))
+    }
+
     /// Says that this body becomes an object or a part, whose ETag is the MD5 of its bytes.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ fn every_unsigned_amz_header_is_refused() {
             let failure = verify(&request).unwrap_err();
             assert_eq!((failure.code(), failure.status()), ("AccessDenied", 403), "{name}");
             assert_eq!(failure.cause, Cause::Unsigned(name.to_owned()));
-            assert_eq!(failure.claimed_access_key(), Some(KEY));
+            assert_eq!(failure.claimed_access_key.as_deref(), Some(KEY));
         }
     }
 }
@@ -371,7 +371,7 @@ fn sts_is_served_only_where_asked() {
     ];
     let request = request("POST", "/", &headers);
     assert_eq!(code(&request), "AuthorizationHeaderMalformed");
-    let verifier = Verifier::new(Policy::for_sts("us-east-1"));
+    let verifier = Verifier::new(Policy::sts(vec!["us-east-1".to_owned()]));
     let verified = verifier.authenticate(
         request.method(),
         request.uri(),
@@ -458,7 +458,7 @@ fn an_unknown_key_is_named_but_not_believed() {
         (failure.code(), failure.status(), failure.reason()),
         ("InvalidAccessKeyId", 403, "unknown-key")
     );
-    assert_eq!(failure.claimed_access_key(), Some(KEY));
+    assert_eq!(failure.claimed_access_key.as_deref(), Some(KEY));
 }
 
 #[test]
@@ -475,7 +475,7 @@ fn a_wrong_secret_shows_what_we_signed_but_no_secret() {
 
 #[test]
 fn a_changed_secret_takes_effect_at_once() {
-    let verifier = Verifier::new(Policy::for_region("us-east-1"));
+    let verifier = Verifier::new(Policy::s3(vec!["us-east-1".to_owned()]));
     let request = header_signed();
     let with = |secret| {
         verifier.authenticate(
@@ -532,4 +532,34 @@ fn a_digest_added_to_a_presigned_url_is_enforced_and_a_framing_is_not_believed()
     assert_eq!(signed(&request).payload, PayloadKind::Sha256([0xab; 32]));
     set(&mut request, "x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
     assert_eq!(code(&request), "SignatureDoesNotMatch");
+}
+
+#[test]
+fn a_digest_in_the_query_of_a_presigned_url_is_signed() {
+    let digest = "ab".repeat(32);
+    let query = format!(
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Content-Sha256={digest}&X-Amz-Credential={KEY}%2F20130524%2Fus-east-1%2F\
+         s3%2Faws4_request&X-Amz-Date={DATE}&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
+    );
+    let canonical = format!("PUT\n/b/k\n{query}\nhost:h\n\nhost\n{digest}");
+    let uri = format!("/b/k?{query}&X-Amz-Signature={}", by_hand(&canonical, SCOPE, DATE));
+    let mut request = request("PUT", &uri, &[("host", "h")]);
+    assert_eq!(signed(&request).payload, PayloadKind::Sha256([0xab; 32]));
+    for other in ["cd".repeat(32).as_str(), "UNSIGNED-PAYLOAD"] {
+        set(&mut request, "x-amz-content-sha256", other);
+        assert_eq!(code(&request), "SignatureDoesNotMatch");
+    }
+}
+
+#[test]
+fn without_a_digest_a_header_signs_an_empty_body() {
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let canonical = format!("GET\n/b\n\nhost:h\nx-amz-date:{DATE}\n\nhost;x-amz-date\n{empty}");
+    let authorization =
+        authorization(KEY, SCOPE, "host;x-amz-date", &by_hand(&canonical, SCOPE, DATE));
+    let headers = [("host", "h"), ("x-amz-date", DATE), ("authorization", &*authorization)];
+    let PayloadKind::Sha256(digest) = signed(&request("GET", "/b", &headers)).payload else {
+        panic!("an empty body has a digest");
+    };
+    assert_eq!(hex::encode(digest), empty);
 }

@@ -38,7 +38,7 @@ pub(super) fn verify_with(
     secrets: &dyn Secrets,
     now_s: u64,
 ) -> Result<Authenticated, Failure> {
-    let verifier = Verifier::new(Policy::for_region("eu-central-1"));
+    let verifier = Verifier::new(Policy::s3(vec!["eu-central-1".to_owned()]));
     verifier.authenticate(request.method(), request.uri(), request.headers(), secrets, now_s)
 }
 

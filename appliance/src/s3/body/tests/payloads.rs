@@ -7,6 +7,7 @@ use futures::StreamExt;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use md5::{Digest, Md5};
+use proptest::prelude::*;
 use sha2::Sha256;
 use storage::{ChecksumKind, Source};
 
@@ -210,4 +211,61 @@ async fn a_copied_stream_has_the_same_facts() {
         Hashing::new(futures::stream::empty::<Result<Bytes, std::io::Error>>(), Some("MD5"))
             .is_err()
     );
+}
+
+#[test]
+fn a_body_says_whether_a_digest_will_prove_it() {
+    let md5 = encode(&Md5::digest(HELLO));
+    let crc = encode(&Algorithm::Crc32.digest(HELLO));
+    for (pairs, checked) in [
+        (vec![], false),
+        (vec![("x-amz-content-sha256", "UNSIGNED-PAYLOAD")], false),
+        (vec![("content-md5", &*md5)], true),
+        (vec![("x-amz-checksum-crc32", &*crc)], true),
+        (
+            vec![(
+                "x-amz-content-sha256",
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            )],
+            true,
+        ),
+    ] {
+        let payload = payload(Vec::new(), &Authenticated::Anonymous, &headers(&pairs)).unwrap();
+        assert_eq!(payload.is_integrity_checked(), checked, "{pairs:?}");
+    }
+}
+
+proptest! {
+    /// Headers are foreign bytes: whatever they hold, the body is read or refused.
+    #[test]
+    fn arbitrary_heads_never_panic(
+        values in prop::collection::vec(
+            (
+                prop::sample::select(vec![
+                    "content-length", "content-md5", "x-amz-checksum-crc32", "x-amz-checksum-sha256",
+                    "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm",
+                    "x-amz-trailer",
+                ]),
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..50),
+                    "[A-Za-z0-9+/=-]{0,48}".prop_map(String::into_bytes),
+                    prop::sample::select(vec![
+                        "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-checksum-crc32", "CRC32", "5", "AAAAAA==",
+                    ]).prop_map(|text| text.as_bytes().to_vec()),
+                ],
+            ),
+            0..6,
+        ),
+    ) {
+        let mut headers = headers(&[]);
+        for (name, value) in values {
+            if let Ok(value) = http::HeaderValue::from_bytes(&value) {
+                headers.append(name, value);
+            }
+        }
+        if let Ok(mut payload) = payload(vec![Bytes::from_static(HELLO)], &Authenticated::Anonymous, &headers) {
+            let (released, end) = drain(&mut payload);
+            prop_assert!(end.is_err() || released == HELLO || released.is_empty());
+        }
+    }
 }

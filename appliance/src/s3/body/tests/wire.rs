@@ -57,7 +57,7 @@ pub(super) fn head(path: &str, pairs: &[(&str, &str)]) -> Head {
         format!("AWS4-HMAC-SHA256 Credential={KEY}/{SCOPE},SignedHeaders={list},Signature={seed}");
     let mut headers = headers(&pairs);
     headers.insert("authorization", authorization.parse().unwrap());
-    let verifier = Verifier::new(Policy::for_region("us-east-1"));
+    let verifier = Verifier::new(Policy::s3(vec!["us-east-1".to_owned()]));
     let uri: Uri = path.parse().unwrap();
     let authenticated = verifier.authenticate(&Method::PUT, &uri, &headers, &OneKey, NOW).unwrap();
     Head { authenticated, headers, seed }
