@@ -32,6 +32,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod durable;
 pub mod encode;
+pub mod index;
 mod leaf;
 pub mod log;
 pub mod note;
@@ -47,6 +48,7 @@ pub mod verify;
 
 pub use checkpoint::Head;
 pub use durable::{Files, LocalFiles};
+pub use index::{IndexError, Indexer};
 pub use log::{
     BlobError, Clock, Committed, Log, LogError, OpenError, Options, Pending, Recovery, Sha256Hex,
     SystemClock, Watch, read_blob,

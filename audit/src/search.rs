@@ -5,13 +5,15 @@
 
 use std::{io, path::Path};
 
-use crate::{durable, query::Query, segment};
+use crate::{durable, index::IndexError, query::Query, segment};
 
+pub(crate) use cursor::{Brought, Located};
 pub use cursor::{Records, Tail, records, tail};
 pub use locate::{find_event, read_record};
 
 mod cursor;
 mod file;
+mod indexed;
 pub(crate) mod locate;
 mod plan;
 mod scan;
@@ -98,6 +100,15 @@ pub enum SearchError {
     /// Too much to sort.
     #[error("more than {SORTED_ROWS_MAX} records match; narrow the query or drop its `sort`")]
     TooManyToSort,
+}
+
+impl From<IndexError> for SearchError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Log(error) => error,
+            error => Self::Index(error.to_string()),
+        }
+    }
 }
 
 impl SearchError {

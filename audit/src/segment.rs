@@ -47,6 +47,12 @@ impl Name {
         Self { first, path: format!("seg/{day}/{first:016}.jsonl") }
     }
 
+    /// The segment at a path, if it is one.
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
+        let first = path.rsplit('/').next()?.strip_suffix(".jsonl")?.parse().ok()?;
+        Some(Self { first, path: path.to_owned() })
+    }
+
     /// The file beside it that holds the tip at its start.
     pub(crate) fn start_path(&self) -> String {
         format!("{}.start", self.path.trim_end_matches(".jsonl"))
@@ -69,9 +75,7 @@ pub(crate) fn names(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Resul
     let mut names = Vec::new();
     for directory in directories {
         for entry in list(&directory)? {
-            if let Some(first) = entry.strip_suffix(".jsonl").and_then(|n| n.parse().ok()) {
-                names.push(Name { first, path: format!("{directory}/{entry}") });
-            }
+            names.extend(Name::of_path(&format!("{directory}/{entry}")));
         }
     }
     names.sort();

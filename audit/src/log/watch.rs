@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,20 @@ impl Watch {
             .unwrap_or_else(PoisonError::into_inner);
         drop(guard);
         self.size()
+    }
+
+    /// The same, but returns at once when `stop` is set and [`Watch::wake`] was called.
+    pub(crate) fn wait_past_unless(&self, size: u64, timeout: Duration, stop: &AtomicBool) {
+        let closed = lock(&self.inner.closed);
+        let waiting =
+            |closed: &mut bool| !*closed && self.size() <= size && !stop.load(Ordering::Acquire);
+        drop(self.inner.changed.wait_timeout_while(closed, timeout, waiting));
+    }
+
+    /// Makes everybody who waits look again.
+    pub(crate) fn wake(&self) {
+        drop(lock(&self.inner.closed));
+        self.inner.changed.notify_all();
     }
 
     pub(super) fn advance(&self, size: u64) {

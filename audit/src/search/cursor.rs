@@ -31,6 +31,9 @@ pub(crate) struct Brought {
     pub(crate) rows: Vec<Located>,
     /// The control line of the last batch.
     pub(crate) control: Control,
+    /// Path of the segment, and where the last batch ends in it.
+    pub(crate) segment: String,
+    pub(crate) end: u64,
 }
 
 /// A record with its place.
@@ -47,6 +50,12 @@ pub fn tail(dir: &Path, after: Option<u64>) -> Tail {
 }
 
 impl Tail {
+    /// A reader that continues after `size` records, at a batch boundary known from before.
+    pub(crate) fn at(dir: &Path, size: u64, segment: &str, offset: u64) -> Self {
+        let name = Name::of_path(segment);
+        Self { dir: dir.to_owned(), next: size, open: name.map(|name| (name, offset)) }
+    }
+
     /// The `seq` of the next record.
     pub fn position(&self) -> u64 {
         self.next
@@ -80,16 +89,21 @@ impl Tail {
                     break;
                 }
                 bytes += frame.leaves.len();
-                let rows = brought.get_or_insert(Brought { rows: Vec::new(), control });
+                let rows = brought.get_or_insert_with(|| Brought {
+                    rows: Vec::new(),
+                    control,
+                    segment: name.path.clone(),
+                    end: 0,
+                });
                 rows.control = control;
+                rows.end = frame.offset + (frame.leaves.len() + frame.control.len()) as u64;
                 for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(control.size - control.n..) {
                     if seq >= self.next {
                         let row = Row { seq, leaf: leaf.to_vec() };
                         rows.rows.push(Located { row, offset: frame.offset + at as u64 });
                     }
                 }
-                let end = frame.offset + (frame.leaves.len() + frame.control.len()) as u64;
-                self.open = Some((name.clone(), end));
+                self.open = Some((name.clone(), rows.end));
                 self.next = self.next.max(control.size);
             }
             match brought {

@@ -7,7 +7,9 @@ use crate::{
     query::{Order, Query, Sort},
 };
 
-use super::{Answer, Coverage, Method, Row, SORTED_ROWS_MAX, SearchError, SearchOptions, scan};
+use super::{
+    Answer, Coverage, Method, Row, SORTED_ROWS_MAX, SearchError, SearchOptions, indexed, scan,
+};
 
 pub(super) fn answer(
     dir: &Path,
@@ -22,8 +24,7 @@ pub(super) fn answer(
     let keep = if sort.is_some() { SORTED_ROWS_MAX } else { limit };
     let mut rows = Vec::new();
     let mut full = false;
-    let (indexed_to, method) = (0, Method::Scan);
-    scan::newest_first(dir, query, 0, to, &mut |row| {
+    let mut take = |row| {
         if rows.len() == keep {
             if sort.is_some() {
                 return Err(SearchError::TooManyToSort);
@@ -33,7 +34,19 @@ pub(super) fn answer(
         }
         rows.push(row);
         Ok(true)
-    })?;
+    };
+    let index = indexed::choose(dir, query, options.method)?;
+    let (indexed_to, method) = match &index {
+        Some(index) => (index.size, Method::Index),
+        None => (0, Method::Scan),
+    };
+    // The newest records may not be indexed yet; they are few.
+    let stopped = scan::newest_first(dir, query, indexed_to..to, &mut take)?;
+    if let Some(index) = index
+        && !stopped
+    {
+        indexed::newest_first(dir, index, query, to, &mut take)?;
+    }
     let mut from = if full { rows.last().map_or(to, |row: &Row| row.seq) } else { 0 };
     let mut matches = rows.len() as u64;
     if let Some(sort) = sort {

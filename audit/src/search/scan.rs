@@ -1,6 +1,6 @@
 //! The search that needs no index: every record, newest first, past a filter on raw bytes.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use memchr::memmem;
 
@@ -68,17 +68,20 @@ fn written(value: &str) -> Vec<u8> {
     quoted.trim_matches('"').as_bytes().to_vec()
 }
 
-/// Scans records of `range`, newest first, until `take` refuses.
+/// Scans records of `range`, newest first, until `take` refuses or nothing older can match; true if so.
 ///
 /// # Errors
 /// Those of reading, and of `take`.
 pub(super) fn newest_first(
     dir: &Path,
     query: &Query,
-    from: u64,
-    to: u64,
+    range: Range<u64>,
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
-) -> Result<(), SearchError> {
+) -> Result<bool, SearchError> {
+    let Range { start: from, end: to } = range;
+    if from >= to {
+        return Ok(false);
+    }
     let names = names(dir)?;
     let bounds = Bounds::of(&query.filter);
     for (i, name) in names.iter().enumerate().rev() {
@@ -87,7 +90,7 @@ pub(super) fn newest_first(
             continue;
         }
         if end <= from {
-            return Ok(());
+            return Ok(false);
         }
         if is_too_new(dir, name, &bounds)? {
             continue;
@@ -96,21 +99,21 @@ pub(super) fn newest_first(
             Loaded::read(dir, name, end == u64::MAX).map_err(SearchError::io(&name.path))?;
         for leaf in loaded.backward() {
             if bounds.is_past(leaf) {
-                return Ok(());
+                return Ok(true);
             }
             if !bounds.may_match(leaf) {
                 continue;
             }
             let Some(seq) = check::seq(leaf).filter(|seq| *seq < to) else { continue };
             if seq < from {
-                return Ok(());
+                return Ok(false);
             }
             if query.matches(leaf) && !take(Row { seq, leaf: leaf.to_vec() })? {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Whether the whole segment lies after the latest time asked for.

@@ -1,0 +1,207 @@
+//! The index: derived data that proposes candidates.
+//!
+//! One tantivy index per UTC day under `idx/`, no stored fields: a row is read back from its segment by offset and
+//! matched again, so a query may ask the index for too much but never for too little. The position of the index is
+//! committed with its documents; on start it is compared with the segments, and what does not fit is built again.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    log::{Log, Watch},
+    search::{SearchError, Tail},
+};
+
+pub(crate) use read::{Candidates, Found};
+
+mod partition;
+mod read;
+mod schema;
+mod translate;
+mod writer;
+
+use writer::Writer;
+
+/// A commit costs tens of milliseconds whatever it holds, and lag costs a scan of what is not indexed.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Documents after which a commit comes early: long commits outrun merging.
+const COMMIT_DOCS: u64 = 20_000;
+
+/// Why the index does not work. The log and its searches go on without it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The index library failed.
+    #[error("the index: {0}")]
+    Library(String),
+    /// Reading the log failed.
+    #[error(transparent)]
+    Log(#[from] SearchError),
+    /// The file system failed.
+    #[error("the index, `{path}`: {source}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl From<tantivy::TantivyError> for IndexError {
+    fn from(error: tantivy::TantivyError) -> Self {
+        Self::Library(error.to_string())
+    }
+}
+
+/// Follows a log and indexes what is durable, on a thread of its own.
+pub struct Indexer {
+    position: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    watch: Watch,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Indexer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Indexer").field("position", &self.position()).finish_non_exhaustive()
+    }
+}
+
+impl Indexer {
+    /// Starts to index the log that was opened over the local directory `dir`.
+    ///
+    /// # Errors
+    /// [`IndexError`] when the index cannot be opened; the server runs on without one.
+    pub fn start(dir: &Path, log: &Log) -> Result<Self, IndexError> {
+        let (writer, tail) = Writer::open(dir)?;
+        let position = Arc::new(AtomicU64::new(writer.committed()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let watch = log.subscribe();
+        let follower = Follower {
+            writer,
+            tail,
+            watch: watch.clone(),
+            stop: stop.clone(),
+            position: position.clone(),
+            committed_at: Instant::now(),
+        };
+        let thread = thread::Builder::new()
+            .name("audit-indexer".to_owned())
+            .spawn(move || follower.run())
+            .map_err(|source| IndexError::Io { path: "thread".to_owned(), source })?;
+        Ok(Self { position, stop, watch, thread: Some(thread) })
+    }
+
+    /// Number of records that are indexed and committed.
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// Indexes what is durable now, commits, and waits for running merges.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.watch.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the indexing thread panicked");
+        }
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the indexing thread owns.
+struct Follower {
+    writer: Writer,
+    tail: Tail,
+    watch: Watch,
+    stop: Arc<AtomicBool>,
+    position: Arc<AtomicU64>,
+    committed_at: Instant,
+}
+
+impl Follower {
+    fn run(mut self) {
+        if let Err(error) = self.follow() {
+            // Searches scan from the last commit on; nothing is lost but speed.
+            tracing::error!(%error, "indexing stopped");
+        }
+        if let Err(error) = self.writer.finish() {
+            tracing::error!(%error, "closing the index");
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), IndexError> {
+        loop {
+            // ORDER: read before the batch is looked for, so that a stop never misses what was durable before it.
+            let stopping = self.stop.load(Ordering::Acquire) || self.watch.is_closed();
+            let durable = self.watch.size();
+            match self.tail.poll_located(durable)? {
+                Some(brought) => self.writer.add(&brought)?,
+                None if stopping => {
+                    self.commit()?;
+                    return Ok(());
+                }
+                None => {
+                    let timeout = COMMIT_INTERVAL.saturating_sub(self.committed_at.elapsed());
+                    let timeout =
+                        if self.writer.is_dirty() { timeout } else { Duration::from_secs(60) };
+                    self.watch.wait_past_unless(durable, timeout, &self.stop);
+                }
+            }
+            let due = self.committed_at.elapsed() >= COMMIT_INTERVAL;
+            if self.writer.uncommitted() >= COMMIT_DOCS || due && self.writer.is_dirty() {
+                self.commit()?;
+            }
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), IndexError> {
+        self.writer.commit()?;
+        self.committed_at = Instant::now();
+        self.position.store(self.writer.committed(), Ordering::Release);
+        Ok(())
+    }
+}
+
+/// Throws the index of the log in `dir` away and builds it again; no server may run. `progress` gets the records
+/// done. Returns the number of records indexed.
+///
+/// # Errors
+/// [`IndexError`].
+pub fn rebuild(dir: &Path, progress: &dyn Fn(u64)) -> Result<u64, IndexError> {
+    partition::remove_all(dir)?;
+    let (mut writer, mut tail) = Writer::open(dir)?;
+    while let Some(brought) = tail.poll_located(u64::MAX)? {
+        writer.add(&brought)?;
+        if writer.uncommitted() >= COMMIT_DOCS {
+            writer.commit()?;
+        }
+        progress(tail.position());
+    }
+    writer.commit()?;
+    writer.finish()?;
+    Ok(writer.committed())
+}
+
+/// Where the partitions are.
+fn root(dir: &Path) -> PathBuf {
+    dir.join("idx")
+}

@@ -1,0 +1,176 @@
+//! Candidates from the index, newest first.
+
+use std::{cmp::Reverse, collections::BinaryHeap, path::Path, sync::Arc};
+
+use tantivy::{
+    DocId, DocSet, ReloadPolicy, SegmentReader, TERMINATED,
+    columnar::ColumnValues,
+    query::{AllQuery, EnableScoring, Query, Scorer},
+};
+
+use crate::query::Filter;
+
+use super::{
+    IndexError, partition,
+    schema::{self, OFFSET, SEQ, TIME_US},
+    translate::translate,
+};
+
+/// What the index knows about the log in a directory.
+pub(crate) struct Candidates {
+    /// Partitions, newest last.
+    partitions: Vec<tantivy::Index>,
+    /// Records `0..size` are indexed.
+    pub(crate) size: u64,
+}
+
+/// Where a candidate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) seq: u64,
+    pub(crate) offset: u64,
+}
+
+impl Candidates {
+    /// Opens the index; `None` if there is none.
+    pub(crate) fn open(dir: &Path) -> Result<Option<Self>, IndexError> {
+        let mut partitions = Vec::new();
+        let mut size = 0;
+        // ORDER: newest first; the days before it were complete when it was begun.
+        for day in partition::days(dir)?.iter().rev() {
+            if let Some((index, position)) = partition::open(dir, day)? {
+                size = size.max(position.size);
+                partitions.push(index);
+            }
+        }
+        partitions.reverse();
+        Ok((size > 0).then_some(Self { partitions, size }))
+    }
+
+    /// Whether the index narrows this filter down at all.
+    pub(crate) fn helps(filter: &Filter) -> bool {
+        translate(filter, &schema::builder().1).is_some()
+    }
+
+    /// Walks the candidates of `from..to`, newest first, until `take` says stop.
+    pub(crate) fn newest_first<E: From<IndexError>>(
+        &self,
+        filter: &Filter,
+        range: std::ops::Range<u64>,
+        since_us: u64,
+        take: &mut dyn FnMut(Found) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        // The fields are the same in every partition, because they are made in one order.
+        let fields = schema::builder().1;
+        let query = translate(filter, &fields).unwrap_or_else(|| Box::new(AllQuery));
+        for index in self.partitions.iter().rev() {
+            let mut runs = open_runs(index, query.as_ref(), range.end.min(self.size))?;
+            while let Some(run) = runs.pop() {
+                let mut run = run;
+                if run.seq.0 < range.start || run.time_us() < since_us {
+                    // Every other run stands below this one.
+                    return Ok(());
+                }
+                if !take(Found { seq: run.seq.0, offset: run.offsets.get_val(run.doc) })? {
+                    return Ok(());
+                }
+                if run.advance() {
+                    runs.push(run);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Matching documents of one segment of the index; a larger position is greater.
+struct Run {
+    seq: (u64, Reverse<usize>),
+    doc: DocId,
+    scorer: Box<dyn Scorer>,
+    seqs: Arc<dyn ColumnValues<u64>>,
+    offsets: Arc<dyn ColumnValues<u64>>,
+    times: Arc<dyn ColumnValues<u64>>,
+}
+
+impl Run {
+    /// Moves to the next match; false at the end.
+    fn advance(&mut self) -> bool {
+        self.doc = self.scorer.advance();
+        if self.doc == TERMINATED {
+            return false;
+        }
+        self.seq.0 = self.seqs.get_val(self.doc);
+        true
+    }
+
+    fn time_us(&self) -> u64 {
+        self.times.get_val(self.doc)
+    }
+}
+
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq
+    }
+}
+
+impl Eq for Run {}
+
+impl PartialOrd for Run {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Run {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.seq.cmp(&other.seq)
+    }
+}
+
+/// One run per segment, each at its newest match below `to`.
+fn open_runs(
+    index: &tantivy::Index,
+    query: &dyn Query,
+    to: u64,
+) -> Result<BinaryHeap<Run>, IndexError> {
+    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    let searcher = reader.searcher();
+    let weight = query.weight(EnableScoring::disabled_from_searcher(&searcher))?;
+    let mut runs = BinaryHeap::new();
+    for (i, segment) in searcher.segment_readers().iter().enumerate() {
+        let scorer = weight.scorer(segment, 1.0)?;
+        if let Some(run) = open_run(i, segment, scorer, to)? {
+            runs.push(run);
+        }
+    }
+    Ok(runs)
+}
+
+fn open_run(
+    i: usize,
+    segment: &SegmentReader,
+    mut scorer: Box<dyn Scorer>,
+    to: u64,
+) -> Result<Option<Run>, IndexError> {
+    let columns = segment.fast_fields();
+    let seqs = columns.column_first_or_default::<u64>(SEQ)?;
+    // Positions descend, so the first document below `to` is found by halving.
+    let (mut low, mut high) = (0, segment.max_doc());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if seqs.get_val(middle) >= to { low = middle + 1 } else { high = middle }
+    }
+    let mut doc = scorer.doc();
+    if doc < low {
+        doc = scorer.seek(low);
+    }
+    if doc == TERMINATED {
+        return Ok(None);
+    }
+    let seq = (seqs.get_val(doc), Reverse(i));
+    let offsets = columns.column_first_or_default::<u64>(OFFSET)?;
+    let times = columns.column_first_or_default::<u64>(TIME_US)?;
+    Ok(Some(Run { seq, doc, scorer, seqs, offsets, times }))
+}
