@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use fixtures::clients::{self, Access};
+use fixtures::data;
 use fixtures::process::{Launch, Server};
 use serde_json::Value;
 
@@ -54,8 +55,7 @@ fn write_until_killed(
     acknowledged: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let mut command = load(&server, scratch)?;
-    let mut load =
-        command.args(["write", &round.to_string()]).stdout(Stdio::piped()).spawn()?;
+    let mut load = command.args(["write", &round.to_string()]).stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(load.stdout.take().context("the load has no output")?).lines();
     let kill_after = 20 + (round * 37) % 101;
     let mut victim = Some(server);
@@ -77,26 +77,21 @@ fn check(server: &Server, scratch: &Path, acknowledged: &[String]) -> anyhow::Re
     let file = scratch.join("acknowledged");
     std::fs::write(&file, acknowledged.join("\n"))?;
     let output = load(server, scratch)?.arg("check").arg(&file).output()?;
-    ensure!(
-        output.status.success(),
-        "{}\nserver log:\n{}",
-        clients::text(&output),
-        server.log()
-    );
+    ensure!(output.status.success(), "{}\nserver log:\n{}", clients::text(&output), server.log());
     Ok(())
 }
 
 fn load(server: &Server, scratch: &Path) -> anyhow::Result<Command> {
     let mut command = clients::command("python", scratch)?;
     Access::root(server)?.export(&mut command);
-    command.arg("-B").arg(fixtures::data::checkout().join("fixtures/clients/load.py"));
+    command.arg("-B").arg(data::checkout().join("fixtures/clients/load.py"));
     Ok(command)
 }
 
 /// Every acknowledged request has a decision and an outcome in the log, read here without any of our code.
 fn in_the_log(audit: &Path, acknowledged: &[String]) -> anyhow::Result<()> {
     let (mut decided, mut finished) = (BTreeSet::new(), BTreeSet::new());
-    for segment in files_below(&audit.join("seg"))? {
+    for segment in data::files_below(&audit.join("seg"))? {
         for line in std::fs::read(&segment)?.split(|byte| *byte == b'\n') {
             let Ok(record) = serde_json::from_slice::<Value>(line) else { continue };
             let (Some(request), Some(phase)) =
@@ -126,25 +121,16 @@ fn in_the_log(audit: &Path, acknowledged: &[String]) -> anyhow::Result<()> {
 }
 
 fn verified(launch: &Launch) -> anyhow::Result<()> {
-    let (code, said) = verify(&launch.binary, &launch.data_dir().join("audit"), &[])?;
+    let output = Command::new(&launch.binary)
+        .args(["audit", "verify", "--strict", "--data-dir"])
+        .arg(launch.data_dir())
+        .output()?;
     // 3 is TAIL-UNPROVEN: all bytes hold, and nothing outside the directory knows the newest size.
-    ensure!(code == 0 || code == 3, "verify ended with {code}:\n{said}");
+    ensure!(
+        matches!(output.status.code(), Some(0 | 3)),
+        "verify: {}\n{}",
+        output.status,
+        clients::text(&output)
+    );
     Ok(())
-}
-
-fn verify(binary: &Path, audit: &Path, more: &[&str]) -> anyhow::Result<(i32, String)> {
-    let output =
-        Command::new(binary).args(["audit", "verify", "--audit-dir"]).arg(audit).args(more).output()?;
-    let code = output.status.code().context("verify was killed")?;
-    Ok((code, clients::text(&output)))
-}
-
-fn files_below(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() { found.extend(files_below(&path)?) } else { found.push(path) }
-    }
-    found.sort();
-    Ok(found)
 }

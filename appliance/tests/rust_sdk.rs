@@ -42,7 +42,7 @@ async fn aws_sdk_s3() -> anyhow::Result<()> {
 }
 
 fn config(access: &Access) -> anyhow::Result<aws_sdk_s3::config::Builder> {
-    let ca = std::fs::read(&access.ca)?;
+    let ca = std::fs::read(access.ca.as_deref().context("no CA")?)?;
     let trust = TlsContext::builder()
         .with_trust_store(TrustStore::empty().with_pem_certificate(ca))
         .build()?;
@@ -166,7 +166,10 @@ async fn presigned(client: &Client, access: &Access, scratch: &Path) -> anyhow::
     let get = client.get_object().bucket(BUCKET).key("size/1");
     let lasting = PresigningConfig::expires_in(Duration::from_secs(600))?;
     let url = get.clone().presigned(lasting.clone()).await?;
-    ensure!(clients::fetch(url.uri(), None, access, scratch)? == (200, generate::body(1, 1)), "presigned GET");
+    ensure!(
+        clients::fetch(url.uri(), None, access, scratch)? == (200, generate::body(1, 1)),
+        "presigned GET"
+    );
     let put = client.put_object().bucket(BUCKET).key("by url").presigned(lasting).await?;
     ensure!(clients::fetch(put.uri(), Some("by url"), access, scratch)?.0 == 200, "presigned PUT");
     ensure!(self::get(client, "by url", None).await? == b"by url", "what the URL wrote");

@@ -1,0 +1,217 @@
+//! Requests per second of the whole server, beside SeaweedFS in the same run on the same machine.
+//!
+//! `./test bench` installs `wrk` and SeaweedFS and runs this. Both servers speak TLS with the same certificate;
+//! ours also encrypts at rest, codes 2+2 over four directories, syncs before it answers and records every decision.
+//! The load generator shares the machine's cores with the server, so figures compare, they do not flatter.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use fixtures::clients::{self, Access};
+use fixtures::data;
+use fixtures::process::{Credentials, Server};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+/// Size of an object, and how many of them the load walks through.
+const OBJECTS: [(usize, usize); 2] = [(4 * KIB, 1000), (16 * MIB, 16)];
+const CONNECTIONS: [u32; 3] = [1, 16, 64];
+const CELL: Duration = Duration::from_secs(5);
+const PEER_READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// One measured cell of the table.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    requests_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    failed: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let server = Server::start(env!("CARGO_BIN_EXE_appliance"), scratch.path())?;
+    let ours = Access::root(&server)?;
+    let peer = Peer::start(&scratch.path().join("peer"), &server)?;
+    println!(
+        "| operation | connections | ours /s | ours MB/s | p50 ms | p99 ms | SeaweedFS /s | MB/s | p50 ms | p99 ms | ratio |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for (size, count) in OBJECTS {
+        let our_paths = prepare(&ours, &scratch.path().join("ours"), size, count)?;
+        let peer_paths = prepare(&peer.access, &scratch.path().join("theirs"), size, count)?;
+        for method in ["GET", "PUT"] {
+            for connections in CONNECTIONS {
+                let a = load(&ours, &our_paths, method, size, connections)?;
+                let b = load(&peer.access, &peer_paths, method, size, connections)?;
+                row(method, size, connections, a, b);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn row(method: &str, size: usize, connections: u32, ours: Rate, theirs: Rate) {
+    let mb = |rate: Rate| rate.requests_per_s * size as f64 / 1e6;
+    let what =
+        if size < MIB { format!("{} KiB", size / KIB) } else { format!("{} MiB", size / MIB) };
+    println!(
+        "| {what} {method} | {connections} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} |{}",
+        ours.requests_per_s,
+        mb(ours),
+        ours.p50_ms,
+        ours.p99_ms,
+        theirs.requests_per_s,
+        mb(theirs),
+        theirs.p50_ms,
+        theirs.p99_ms,
+        ours.requests_per_s / theirs.requests_per_s,
+        if ours.failed + theirs.failed == 0 {
+            String::new()
+        } else {
+            format!(" failed: ours {}, theirs {}", ours.failed, theirs.failed)
+        }
+    );
+}
+
+/// Stores the objects and writes the presigned paths into `directory`.
+fn prepare(
+    access: &Access,
+    directory: &Path,
+    size: usize,
+    count: usize,
+) -> anyhow::Result<PathBuf> {
+    let directory = directory.join(size.to_string());
+    std::fs::create_dir_all(&directory)?;
+    let mut command = clients::command("python", &directory)?;
+    access.export(&mut command);
+    let output = command
+        .arg("-B")
+        .arg(data::checkout().join("fixtures/clients/presign.py"))
+        .args(["bench", &size.to_string(), &count.to_string()])
+        .arg(&directory)
+        .output()?;
+    ensure!(output.status.success(), "preparation failed:\n{}", clients::text(&output));
+    Ok(directory)
+}
+
+fn load(
+    access: &Access,
+    paths: &Path,
+    method: &str,
+    size: usize,
+    connections: u32,
+) -> anyhow::Result<Rate> {
+    let output = Command::new("wrk")
+        .args(["--threads", if connections == 1 { "1" } else { "2" }])
+        .args(["--connections", &connections.to_string()])
+        .args(["--duration", &format!("{}s", CELL.as_secs()), "--timeout", "60s"])
+        .arg("--script")
+        .arg(data::checkout().join("fixtures/load/presigned.lua"))
+        .arg(&access.endpoint)
+        .env("METHOD", method)
+        .env("PATHS", paths.join(method.to_lowercase()))
+        .env("BODY_BYTES", if method == "PUT" { size.to_string() } else { "0".to_owned() })
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run `wrk`: `./test bench` installs it")?;
+    let said = clients::text(&output);
+    let result = said
+        .lines()
+        .find_map(|line| line.strip_prefix("RESULT "))
+        .with_context(|| format!("no result of wrk:\n{said}"))?;
+    let figures: Vec<f64> = result.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+    let [requests, duration_us, failed, p50_us, p99_us] = figures[..] else {
+        bail!("wrk said {result}");
+    };
+    Ok(Rate {
+        requests_per_s: (requests - failed).max(0.0) / (duration_us / 1e6),
+        p50_ms: p50_us / 1e3,
+        p99_ms: p99_us / 1e3,
+        failed: failed as u64,
+    })
+}
+
+/// SeaweedFS on loopback with our certificate; ends with its value.
+struct Peer {
+    child: Child,
+    access: Access,
+}
+
+impl Peer {
+    fn start(directory: &Path, server: &Server) -> anyhow::Result<Self> {
+        let credentials =
+            Credentials { access_key: "bench".to_owned(), secret_key: "bench-secret".to_owned() };
+        std::fs::create_dir_all(directory.join("volumes"))?;
+        std::fs::write(
+            directory.join("identities.json"),
+            format!(
+                r#"{{"identities":[{{"name":"bench","credentials":[{{"accessKey":"{}","secretKey":"{}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#,
+                credentials.access_key, credentials.secret_key
+            ),
+        )?;
+        let certs = server.launch().data_dir().join("config/certs");
+        let (master, volume, filer, s3) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let log = File::create(directory.join("log"))?;
+        let child = Command::new(clients::executables()?.join("weed"))
+            .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"])
+            .args(["-volume.max=300", "-master.volumeSizeLimitMB=64"])
+            .arg(format!("-dir={}", directory.join("volumes").display()))
+            .arg(format!("-master.port={master}"))
+            .arg(format!("-volume.port={volume}"))
+            .arg(format!("-filer.port={filer}"))
+            .arg(format!("-s3.port={s3}"))
+            .arg(format!("-s3.config={}", directory.join("identities.json").display()))
+            .arg(format!("-s3.cert.file={}", certs.join("public.crt").display()))
+            .arg(format!("-s3.key.file={}", certs.join("private.key").display()))
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start SeaweedFS")?;
+        let access = Access {
+            endpoint: format!("https://127.0.0.1:{s3}"),
+            ca: server.ready()?.ca.clone(),
+            credentials,
+        };
+        let peer = Self { child, access };
+        peer.wait(directory, s3)?;
+        Ok(peer)
+    }
+
+    /// Listening is not enough: volumes must have registered, so a first object must have been stored.
+    fn wait(&self, directory: &Path, port: u16) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PEER_READY_WITHIN;
+        while Instant::now() < deadline {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok()
+                && prepare(&self.access, &directory.join("probe"), 16, 1).is_ok()
+            {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bail!("SeaweedFS is not ready:\n{}", std::fs::read_to_string(directory.join("log"))?)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that is free now; its gRPC twin, 10 000 above, must be a port too.
+fn free_port() -> anyhow::Result<u16> {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        if port < 55_000 {
+            return Ok(port);
+        }
+    }
+}

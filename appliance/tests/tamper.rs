@@ -1,0 +1,187 @@
+//! Someone with full access to the log's directory changes it; `appliance audit verify` says where.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use fixtures::clients::{self, Access};
+use fixtures::data;
+use fixtures::process::Launch;
+use serde_json::Value;
+
+const BATCH_END: &[u8] = b"{\"_c\":";
+const BLOCK_BYTES: usize = 4096;
+const VALID: i64 = 0;
+const TAIL_UNPROVEN: i64 = 3;
+const TRUNCATED: i64 = 13;
+
+#[test]
+fn a_flipped_byte_is_named_whatever_the_file() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    ensure!(
+        log.verify(&["--since", &log.kept])?.code == VALID,
+        "the log is not valid to begin with"
+    );
+    ensure!(log.verify(&[])?.code == TAIL_UNPROVEN, "a tail that nothing confirms must be said");
+    let mut flips = 0;
+    for name in log.files()? {
+        let path = log.directory.join(&name);
+        let length = std::fs::metadata(&path)?.len();
+        for offset in [0, length / 3, length / 2, length - 1] {
+            flip(&path, offset)?;
+            let verdict = log.verify(&["--since", &log.kept])?;
+            flip(&path, offset)?;
+            let named = verdict.files.iter().any(|file| Path::new(file) == name);
+            ensure!(
+                verdict.code != VALID && verdict.code != TAIL_UNPROVEN && named,
+                "byte {offset} of `{}`: {verdict:?}",
+                name.display()
+            );
+            flips += 1;
+        }
+    }
+    ensure!(flips >= 20, "only {flips} bytes were flipped");
+    ensure!(log.verify(&["--since", &log.kept])?.code == VALID, "flipping back did not restore it");
+    Ok(())
+}
+
+#[test]
+fn a_batch_cut_off_is_named() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    let segments: Vec<PathBuf> =
+        log.files()?.into_iter().filter(|name| name.starts_with("seg")).collect();
+    let last = log.directory.join(segments.last().context("no segment")?);
+    let bytes = std::fs::read(&last)?;
+    let ends: Vec<usize> = memchr_all(&bytes, BATCH_END);
+    let [.., previous, _] = ends[..] else { anyhow::bail!("the last segment has one batch") };
+    let end = (previous + 1).next_multiple_of(BLOCK_BYTES);
+    std::fs::write(&last, &bytes[..end])?;
+    let verdict = log.verify(&["--since", &log.kept])?;
+    ensure!(verdict.code == TRUNCATED, "{verdict:?}");
+    Ok(())
+}
+
+#[test]
+fn an_older_copy_of_the_whole_directory_is_named() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    let older = Log { directory: log.older.clone(), ..log.clone() };
+    ensure!(older.verify(&[])?.code == TAIL_UNPROVEN, "an older copy holds by itself");
+    let verdict = older.verify(&["--since", &log.kept])?;
+    ensure!(verdict.code == TRUNCATED, "{verdict:?}");
+    Ok(())
+}
+
+#[test]
+fn a_log_that_was_cut_is_not_continued() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    for name in log.files()?.into_iter().filter(|name| name.starts_with("seg")) {
+        let path = log.directory.join(name);
+        let bytes = std::fs::read(&path)?;
+        std::fs::write(&path, &bytes[..bytes.len() / 2 / BLOCK_BYTES * BLOCK_BYTES])?;
+    }
+    let refused = log.launch.start().err().context("the server started on a cut log")?;
+    let said = format!("{refused:#}");
+    ensure!(said.contains("audit") || said.contains("log"), "unclear refusal:\n{said}");
+    Ok(())
+}
+
+/// A log of some traffic over two runs, its server stopped.
+#[derive(Clone, Debug)]
+struct Log {
+    launch: Launch,
+    directory: PathBuf,
+    /// A copy of the directory between the runs.
+    older: PathBuf,
+    /// The newest checkpoint, as an auditor keeps it elsewhere.
+    kept: String,
+    vkey: String,
+}
+
+#[derive(Debug)]
+struct Verdict {
+    code: i64,
+    /// Files that the findings name.
+    files: Vec<String>,
+    #[expect(dead_code, reason = "read through Debug when a test fails")]
+    said: String,
+}
+
+impl Log {
+    fn record(scratch: &Path) -> anyhow::Result<Self> {
+        let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), scratch);
+        let directory = launch.data_dir().join("audit");
+        let older = scratch.join("older");
+        for script in ["aws s3 mb s3://b && echo 1 | aws s3 cp - s3://b/1", "aws s3 cp s3://b/1 -"]
+        {
+            let server = launch.start()?;
+            let mut shell = clients::shell(script, scratch)?;
+            Access::root(&server)?.export(&mut shell);
+            let output = shell.output()?;
+            ensure!(output.status.success(), "{}", clients::text(&output));
+            server.stop()?;
+            if !older.exists() {
+                copy(&directory, &older)?;
+            }
+        }
+        let kept = scratch.join("kept.checkpoint");
+        std::fs::copy(directory.join("checkpoint"), &kept)?;
+        let vkey = launch.data_dir().join("config/audit.vkey").display().to_string();
+        Ok(Self { launch, directory, older, kept: kept.display().to_string(), vkey })
+    }
+
+    /// Everything that belongs to the log; the index is derived from it and the lock is empty.
+    fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for path in data::files_below(&self.directory)? {
+            let name = path.strip_prefix(&self.directory)?.to_owned();
+            if !name.starts_with("idx") && std::fs::metadata(&path)?.len() > 0 {
+                files.push(name);
+            }
+        }
+        Ok(files)
+    }
+
+    fn verify(&self, more: &[&str]) -> anyhow::Result<Verdict> {
+        let output = Command::new(&self.launch.binary)
+            .args(["audit", "verify", "--json", "--vkey", &self.vkey, "--audit-dir"])
+            .arg(&self.directory)
+            .args(more)
+            .output()?;
+        let said = clients::text(&output);
+        let report: Value = serde_json::from_slice(&output.stdout).with_context(|| said.clone())?;
+        let code = report["exit_code"].as_i64().context("no exit code")?;
+        ensure!(output.status.code().map(i64::from) == Some(code), "two codes: {said}");
+        let findings = report["findings"].as_array().cloned().unwrap_or_default();
+        let files =
+            findings.iter().filter_map(|finding| finding["file"].as_str().map(str::to_owned));
+        Ok(Verdict { code, files: files.collect(), said })
+    }
+}
+
+fn flip(path: &Path, offset: u64) -> anyhow::Result<()> {
+    let file = std::fs::File::options().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset)?;
+    byte[0] ^= 0x01;
+    file.write_all_at(&byte, offset)?;
+    Ok(())
+}
+
+fn memchr_all(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
+    let windows = bytes.windows(wanted.len()).enumerate();
+    windows.filter(|(_, window)| *window == wanted).map(|(at, _)| at).collect()
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for path in data::files_below(from)? {
+        let target = to.join(path.strip_prefix(from)?);
+        std::fs::create_dir_all(target.parent().context("no parent")?)?;
+        std::fs::copy(&path, &target)?;
+    }
+    Ok(())
+}
