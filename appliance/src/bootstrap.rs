@@ -230,6 +230,12 @@ pub enum BootstrapError {
         path.display()
     )]
     HalfPair { path: PathBuf, missing: &'static str },
+    #[error(
+        "everybody on this machine can read the secret in `{shown}`; run `chmod 600 {shown}`, and consider whether it is \
+         still one",
+        shown = path.display()
+    )]
+    Exposed { path: PathBuf },
     #[error("making a certificate")]
     Certificate(#[from] rcgen::Error),
     #[error("the operating system gave no random bytes: {0}")]

@@ -24,7 +24,7 @@ pub use exit::Exit;
     arg_required_else_help = true,
     after_help = "Examples:\n  \
         appliance serve\n  \
-        appliance audit search 'decision=Deny'\n  \
+        appliance audit search 'decision=deny'\n  \
         appliance audit verify\n\n\
         Exit codes: 0 ok, 1 negative answer, 2 usage, 3 configuration, 9 unavailable; audit verify has more."
 )]

@@ -97,6 +97,19 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, BootstrapE
     Ok(Some(bytes))
 }
 
+/// Reads a secret; one that everybody on this machine can read is not used.
+pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, BootstrapError> {
+    let bytes = read(path)?;
+    if bytes.is_some() {
+        let metadata = fs::metadata(path).map_err(|source| io_error("reading", path, source))?;
+        // The group may read: that is how a backup agent is let in.
+        if metadata.permissions().mode() & 0o007 != 0 {
+            return Err(BootstrapError::Exposed { path: path.to_owned() });
+        }
+    }
+    Ok(bytes)
+}
+
 /// Waits for and takes the lock; it is released when the file is dropped, also by a crash.
 pub(super) fn lock(path: &Path) -> Result<File, BootstrapError> {
     let failed = |source| io_error("locking", path, source);

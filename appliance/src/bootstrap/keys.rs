@@ -79,7 +79,7 @@ fn read_or_make(path: &Path, name: &str) -> Result<Key, BootstrapError> {
 }
 
 fn read(path: &Path) -> Result<Option<Key>, BootstrapError> {
-    let Some(bytes) = durable::read(path)? else { return Ok(None) };
+    let Some(bytes) = durable::read_secret(path)? else { return Ok(None) };
     let text = std::str::from_utf8(&bytes).map_err(|_| damaged(path, "not text"))?;
     let line = text.lines().nth(1).ok_or_else(|| damaged(path, "the second line is missing"))?;
     let decoded = Zeroizing::new(

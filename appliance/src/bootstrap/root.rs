@@ -73,7 +73,7 @@ pub(super) fn export(path: &Path, root: &RootCredentials) -> Result<(), Bootstra
 }
 
 fn read(path: &Path) -> Result<Option<RootCredentials>, BootstrapError> {
-    let Some(bytes) = durable::read(path)? else { return Ok(None) };
+    let Some(bytes) = durable::read_secret(path)? else { return Ok(None) };
     let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| {
         // The error's text tells line and column only: the content is a secret.
         BootstrapError::Damaged {

@@ -192,6 +192,20 @@ fn lost_and_damaged_files_are_named() {
 }
 
 #[test]
+fn a_secret_that_everybody_can_read_is_not_used() {
+    for file in ["keys/kms.key", "keys/root.json"] {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).unwrap();
+        let path = dir.path().join("config").join(file);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = refused(dir.path());
+        assert!(error.contains("chmod 600") && error.contains(file), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        open(dir.path()).unwrap();
+    }
+}
+
+#[test]
 fn our_certificate_is_renewed_and_the_operators_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let resolved = Resolved::in_directory(dir.path());

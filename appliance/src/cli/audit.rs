@@ -1,6 +1,10 @@
 //! `appliance audit`: everything about the log that needs no running server.
 
 mod place;
+mod rows;
+mod search;
+mod show;
+mod tail;
 mod verify;
 
 use clap::Subcommand;
@@ -9,9 +13,15 @@ use super::Exit;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
-    appliance audit search 'principal=alice decision=Deny'\n  \
+    appliance audit search 'user=alice decision=deny'\n  \
     appliance audit verify --since yesterday.checkpoint")]
 pub(super) enum Audit {
+    /// Find records, newest first.
+    Search(search::Search),
+    /// Print the newest records, and new ones as they come.
+    Tail(tail::Tail),
+    /// Print one record.
+    Show(show::Show),
     /// Check every byte of the log against its signed heads.
     Verify(verify::Verify),
 }
@@ -19,6 +29,9 @@ pub(super) enum Audit {
 impl Audit {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         match self {
+            Self::Search(verb) => verb.run(),
+            Self::Tail(verb) => verb.run(),
+            Self::Show(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
         }
     }

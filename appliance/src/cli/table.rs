@@ -5,20 +5,21 @@ use std::io::{self, Write};
 /// Widest cell; longer text is cut with an ellipsis, except in the last column.
 const CELL_CHARS_MAX: usize = 60;
 
-/// Writes a heading and rows.
+/// Writes a heading and rows; an empty heading is not written.
 pub(super) fn write(
     out: &mut impl Write,
     heading: &[&str],
     rows: &[Vec<String>],
 ) -> io::Result<()> {
     let heading: Vec<String> = heading.iter().map(|word| word.to_uppercase()).collect();
-    let mut widths = vec![0_usize; heading.len()];
-    for row in std::iter::once(&heading).chain(rows) {
+    let lines = || Some(&heading).filter(|heading| !heading.is_empty()).into_iter().chain(rows);
+    let mut widths = vec![0_usize; lines().map(Vec::len).max().unwrap_or(0)];
+    for row in lines() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count().min(CELL_CHARS_MAX));
         }
     }
-    for row in std::iter::once(&heading).chain(rows) {
+    for row in lines() {
         let mut line = String::new();
         for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let cell = printable(cell);

@@ -13,6 +13,9 @@ use crate::tls::{self, CertStore, TlsError, Watch};
 /// How often the end of our own certificate is looked at; it is renewed a month before.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// From here on every look warns.
+const WARN_DAYS: i64 = 30;
+
 /// Ownership: the two tasks end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Certificates {
@@ -30,7 +33,7 @@ impl Certificates {
         let store = Arc::new(CertStore::open(&material.paths.certs_dir)?);
         let watch = Arc::new(Watch::start(Arc::clone(&store), Watch::INTERVAL));
         let source = CertificateSource::of(resolved, &material.deployment_id);
-        let renewal = tokio::spawn(renew(source, Arc::clone(&watch)));
+        let renewal = tokio::spawn(renew(source, Arc::clone(&store), Arc::clone(&watch)));
         Ok(Some(Self { store, watch, renewal }))
     }
 
@@ -50,7 +53,7 @@ impl Drop for Certificates {
     }
 }
 
-async fn renew(source: CertificateSource, watch: Arc<Watch>) {
+async fn renew(source: CertificateSource, store: Arc<CertStore>, watch: Arc<Watch>) {
     let mut ticks = tokio::time::interval(RENEWAL_INTERVAL);
     loop {
         ticks.tick().await;
@@ -61,9 +64,22 @@ async fn renew(source: CertificateSource, watch: Arc<Watch>) {
                 tracing::info!("the server certificate was renewed");
                 watch.look();
             }
-            Ok(Ok(Renewal::NotDue | Renewal::NotOurs)) => {}
+            Ok(Ok(Renewal::NotDue)) => {}
+            Ok(Ok(Renewal::NotOurs)) => warn_of_ends(&store),
             Ok(Err(error)) => tracing::error!(%error, "the server certificate was not renewed"),
             Err(error) => tracing::error!(%error, "the renewal did not run"),
+        }
+    }
+}
+
+/// The operator's certificates are the operator's to renew; we only say when it is time.
+fn warn_of_ends(store: &CertStore) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    for pair in store.pairs() {
+        let days = pair.not_after.saturating_sub(now) / (24 * 60 * 60);
+        if days <= WARN_DAYS {
+            tracing::warn!(days, dir = %pair.dir.display(), "a certificate ends soon");
         }
     }
 }
