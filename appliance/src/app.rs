@@ -1,7 +1,7 @@
 //! The composition root: makes the parts of one server from a configuration and a deployment's material, and is the
 //! service that its listeners call. Two of them fit in one process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -35,7 +35,7 @@ use crate::{admin, health, kms, s3};
 pub struct App {
     clock: Arc<dyn Clock>,
     log: Arc<Log>,
-    indexer: Indexer,
+    indexer: Mutex<Option<Indexer>>,
     store: Store,
     gate: Arc<Gate>,
     iam: Arc<Iam>,
@@ -89,7 +89,7 @@ impl App {
         Ok(Arc::new(Self {
             clock,
             log,
-            indexer,
+            indexer: Mutex::new(Some(indexer)),
             admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam)),
             gate,
             iam,
@@ -113,7 +113,10 @@ impl App {
     /// # Errors
     /// The log could not write its last records.
     pub fn stop(&self) -> anyhow::Result<()> {
-        self.indexer.stop();
+        let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(indexer) = indexer {
+            indexer.stop();
+        }
         self.store.close();
         self.log.close().context("closing the audit log")
     }
@@ -278,7 +281,7 @@ fn open_store(resolved: &Resolved, material: &Material) -> anyhow::Result<Store>
     Store::open(StoreConfig {
         drives: resolved.drives.clone(),
         deployment: material.deployment_id.clone(),
-        row_key: *material.row_key,
+        row_key: (*material.row_key).into(),
         parity: None,
     })
     .context("opening the drives")

@@ -69,6 +69,9 @@ pub enum Refusal {
     /// The decision could not be recorded, so there is none.
     #[error("the decision could not be recorded")]
     Unrecorded(#[from] LogError),
+    /// The policies in force could not be put beside the log, so a decision by them could not be replayed.
+    #[error("the policies in force could not be filed")]
+    Unfiled(#[from] audit::BlobError),
 }
 
 /// Where every access is decided. One per server.

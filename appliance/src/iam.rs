@@ -80,4 +80,4 @@ impl fmt::Debug for Iam {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

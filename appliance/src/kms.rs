@@ -13,4 +13,4 @@ pub use self::keystore::KeystoreError;
 pub use self::local::{DEFAULT_KEY, Imported, KeyInfo, Local};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! What one request knows about itself: its id, its connection, who it is. Every record that the request causes is
 //! made here, so that all of them share the request id and the caller.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -161,8 +162,10 @@ impl Scope {
         record.auth = Some(Auth {
             decision: Verdict::Deny,
             reason: reason.into(),
+            by: Vec::new(),
+            digest: String::new(),
+            ctx: BTreeMap::new(),
             us: self.elapsed_us(),
-            ..Auth::default()
         });
         record.err = Some(ErrorInfo { code: code.into(), msg: String::new() });
         record.params.insert("method".into(), method.into());

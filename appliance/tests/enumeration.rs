@@ -3,10 +3,11 @@
 //!
 //! An operation that is added without an action mapping, or that answers before it decides, fails here.
 
-mod common;
+#[path = "enumeration/server.rs"]
+mod server;
 
 use appliance::s3::route::{Kind, Row, Table};
-use common::{Answer, Server, User};
+use server::{Answer, Server, User};
 use http::Method;
 use policy_lab::action::CATALOGUE;
 

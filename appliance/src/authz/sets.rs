@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use audit::{Log, LogError};
+use audit::{BlobError, Log};
 use policy_lab::{Attached, Guardrails, PolicySet, Principal};
 
 use crate::iam::Snapshot;
@@ -66,7 +66,7 @@ impl Sets {
         principal: &Principal,
         bucket: Option<&str>,
         guardrails: Option<Arc<Guardrails>>,
-    ) -> Result<Arc<Prepared>, LogError> {
+    ) -> Result<Arc<Prepared>, BlobError> {
         let name = (principal.arn.clone(), bucket.unwrap_or_default().to_owned());
         let (epoch, bucket_policy) = {
             let state = self.lock();
@@ -93,7 +93,7 @@ impl Sets {
         Ok(prepared)
     }
 
-    fn prepare(&self, policies: PolicySet) -> Result<Prepared, LogError> {
+    fn prepare(&self, policies: PolicySet) -> Result<Prepared, BlobError> {
         let mut reads_object_tags = false;
         for (_, source) in policies.documents() {
             self.log.put_blob(source.as_bytes())?;

@@ -1,6 +1,7 @@
 //! `appliance audit`: everything about the log that needs no running server.
 
 mod place;
+mod rebuild_index;
 mod rows;
 mod search;
 mod show;
@@ -24,6 +25,8 @@ pub(super) enum Audit {
     Show(show::Show),
     /// Check every byte of the log against its signed heads.
     Verify(verify::Verify),
+    /// Make the index again from the records.
+    RebuildIndex(rebuild_index::RebuildIndex),
 }
 
 impl Audit {
@@ -33,6 +36,7 @@ impl Audit {
             Self::Tail(verb) => verb.run(),
             Self::Show(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
+            Self::RebuildIndex(verb) => verb.run(),
         }
     }
 }

@@ -1,3 +1,5 @@
+pub(crate) mod audited;
+
 use std::sync::Arc;
 
 use storage::{BucketName, KeyContext, KeyError, KeyService, ObjectKey};

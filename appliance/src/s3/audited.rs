@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use super::auth::{Authenticated, Cause, Failure, Scheme};
 use super::body::Payload;
-use super::error::{Code, Named, S3Error};
+use super::error::{Named, S3Error};
 use super::query::Query;
 use super::request::{Call, Target, header};
 use super::{answer, guard};

@@ -193,7 +193,15 @@ impl From<Refusal> for S3Error {
                 Self { decision: Some(event), ..Self::from(Code::AccessDenied) }
             }
             Refusal::Unrecorded(error) => Self::from(error),
+            Refusal::Unfiled(error) => Self::from(error),
         }
+    }
+}
+
+impl From<audit::BlobError> for S3Error {
+    fn from(error: audit::BlobError) -> Self {
+        tracing::error!(%error, "the audit log does not take the policies in force; refusing the request");
+        Code::ServiceUnavailable.because("The audit log does not accept records; nothing was done.")
     }
 }
 
@@ -201,7 +209,7 @@ impl From<audit::LogError> for S3Error {
     fn from(error: audit::LogError) -> Self {
         tracing::error!(%error, "the audit log does not accept records; refusing the request");
         match error {
-            audit::LogError::Full => Code::SlowDown.because("The audit log is saturated; retry."),
+            audit::LogError::Full { .. } => Code::SlowDown.because("The audit log is saturated; retry."),
             _ => Code::ServiceUnavailable
                 .because("The audit log does not accept records; nothing was done."),
         }
@@ -251,10 +259,13 @@ fn of_source(error: storage::Error) -> S3Error {
         Err(other) => match other.downcast::<storage::Error>() {
             // The source of a copy is itself a stored object.
             Ok(stored) => S3Error::from(*stored),
-            Err(other) => {
-                tracing::error!(error = %other, "a request body failed");
-                Code::InternalError.into()
-            }
+            Err(other) => match other.downcast::<S3Error>() {
+                Ok(error) => *error,
+                Err(other) => {
+                    tracing::error!(error = %other, "a request body failed");
+                    Code::InternalError.into()
+                }
+            },
         },
     }
 }

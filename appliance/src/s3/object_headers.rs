@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use percent_encoding::percent_decode_str;
 use policy_lab::Context;
-use storage::{Headers, ObjectInfo, Sse, SseKind};
+use storage::{Headers, ObjectInfo, Sse, SseInfo, SseKind};
 
 use super::error::{Code, S3Error};
 use super::request::header;
@@ -205,16 +205,16 @@ pub fn answer_object(headers: &mut HeaderMap, info: &ObjectInfo) {
     if !info.tags.is_empty() {
         put(headers, "x-amz-tagging-count", &info.tags.len().to_string());
     }
-    answer_encryption(headers, info);
+    answer_encryption(headers, &info.sse);
 }
 
 /// Says how the object is encrypted.
-pub fn answer_encryption(headers: &mut HeaderMap, info: &ObjectInfo) {
-    match info.sse.kind {
+pub fn answer_encryption(headers: &mut HeaderMap, sse: &SseInfo) {
+    match sse.kind {
         SseKind::S3 => put(headers, "x-amz-server-side-encryption", "AES256"),
         SseKind::Kms => {
             put(headers, "x-amz-server-side-encryption", "aws:kms");
-            let key_id = format!("arn:aws:kms:{}", info.sse.key_id);
+            let key_id = format!("arn:aws:kms:{}", sse.key_id);
             put(headers, "x-amz-server-side-encryption-aws-kms-key-id", &key_id);
         }
     }

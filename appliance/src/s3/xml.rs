@@ -112,19 +112,16 @@ impl Element {
                     last(&mut open)?.children.push(done);
                 }
                 Event::Text(text) => {
-                    let text = text.decode().map_err(malformed)?;
-                    last(&mut open)?.text.push_str(&text);
+                    last(&mut open)?.text.push_str(&text.xml10_content());
                 }
                 Event::CData(text) => {
-                    let text = text.decode().map_err(malformed)?;
-                    last(&mut open)?.text.push_str(&text);
+                    last(&mut open)?.text.push_str(&text.xml10_content());
                 }
                 Event::GeneralRef(reference) => {
                     let resolved = match reference.resolve_char_ref().map_err(malformed)? {
                         Some(character) => character.to_string(),
                         None => {
-                            let name = reference.decode().map_err(malformed)?;
-                            resolve_xml_entity(&name).ok_or(Code::MalformedXml)?.to_owned()
+                            resolve_xml_entity(&reference).ok_or(Code::MalformedXml)?.to_owned()
                         }
                     };
                     last(&mut open)?.text.push_str(&resolved);
@@ -161,8 +158,8 @@ fn last(open: &mut [Element]) -> Result<&mut Element, S3Error> {
     open.last_mut().ok_or_else(|| Code::MalformedXml.into())
 }
 
-fn local(name: &[u8]) -> Result<String, S3Error> {
-    String::from_utf8(name.to_vec()).map_err(malformed)
+fn local(name: &str) -> Result<String, S3Error> {
+    Ok(name.to_owned())
 }
 
 fn malformed(_: impl std::error::Error) -> S3Error {

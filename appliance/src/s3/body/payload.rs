@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::combinators::BoxBody;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use storage::{Checksum, ChecksumKind, Facts, Source, SourceError};
@@ -30,7 +30,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// Nothing is read before the first call of [`Self::next`], so `100 Continue` is sent after authorization.
 pub struct Payload {
-    body: UnsyncBoxBody<Bytes, BoxError>,
+    body: BoxBody<Bytes, BoxError>,
     idle: Duration,
     length: Option<u64>,
     decoder: Option<Decoder>,
@@ -78,12 +78,12 @@ impl Payload {
         limits: &Limits,
     ) -> Result<Self, BodyError>
     where
-        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<BoxError>,
     {
         let expected = Expected::of(authenticated, headers)?;
         Ok(Self {
-            body: body.map_err(Into::into).boxed_unsync(),
+            body: body.map_err(Into::into).boxed(),
             idle: limits.idle,
             length: expected.length,
             decoder: expected.framing.map(Decoder::new),

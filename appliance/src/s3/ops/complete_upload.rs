@@ -2,7 +2,9 @@
 
 use audit::Class;
 use http::StatusCode;
-use storage::{Checksum, ChecksumKind, CompleteUpload, CompletedPart, Facts, PartInfo};
+use storage::{
+    Checksum, ChecksumKind, CompleteUpload, CompletedPart, Facts, PartInfo, SourceError,
+};
 
 use super::upload_part::upload_id;
 use crate::authz::{Effect, Permit};
@@ -30,6 +32,8 @@ impl Operation for CompleteMultipartUpload {
 
     async fn run(permit: Permit<Self>, mut call: Call) -> Result<Response, S3Error> {
         let (bucket, key) = call.object()?;
+        // The checksum headers of this request speak of the object, not of this body.
+        call.payload.disregard_checksum();
         let parts = parse(&call.body(BODY_BYTES_MAX).await?)?;
         let precondition = write_condition(&call.headers)?;
         let complete = CompleteUpload {
@@ -41,7 +45,18 @@ impl Operation for CompleteMultipartUpload {
             authorised_by: call.scope.decided().unwrap_or_default(),
             at_us: call.scope.now_us(),
         };
-        let stored = permit.store().complete_upload(complete, &facts).await?;
+        let begun = permit.store().upload(&bucket, &key, &complete.upload).await?;
+        let declared = declared_checksum(&call);
+        let facts = |parts: &[PartInfo]| {
+            let facts = facts_of(parts, begun.checksum.as_ref());
+            match (&declared, &facts.checksum) {
+                (Some(declared), Some(found)) if *declared != found.value => {
+                    Err(SourceError(Box::new(S3Error::from(Code::BadDigest))))
+                }
+                _ => Ok(facts),
+            }
+        };
+        let stored = permit.store().complete_upload(complete, facts).await?;
         let mut document = xml::Writer::document();
         document.root("CompleteMultipartUploadResult");
         document.text("Location", format!("/{}/{}", bucket.as_str(), key.as_str()));
@@ -54,13 +69,13 @@ impl Operation for CompleteMultipartUpload {
         }
         document.close("CompleteMultipartUploadResult");
         let mut response = answer::xml(StatusCode::OK, document.finish());
-        answer_encryption(response.headers_mut(), &stored);
+        answer_encryption(response.headers_mut(), &stored.sse);
         Ok(response)
     }
 }
 
 /// What the object's parts make of it: the ETag of ETags, and the checksum if the upload has one.
-fn facts(parts: &[PartInfo], asked: Option<(&str, ChecksumKind)>) -> Facts {
+fn facts_of(parts: &[PartInfo], asked: Option<&(String, ChecksumKind)>) -> Facts {
     let etags: Vec<&str> = parts.iter().map(|part| part.etag.as_str()).collect();
     let checksum = asked.and_then(|(algorithm, kind)| {
         let values: Vec<(&str, u64)> = parts
@@ -71,9 +86,17 @@ fn facts(parts: &[PartInfo], asked: Option<(&str, ChecksumKind)>) -> Facts {
             ChecksumKind::Composite => checksum::composite(algorithm, &values)?,
             ChecksumKind::Full => checksum::full_object(algorithm, &values)?,
         };
-        Some(Checksum { algorithm: algorithm.to_owned(), value, kind })
+        Some(Checksum { algorithm: algorithm.clone(), value, kind: *kind })
     });
     Facts { etag: checksum::multipart_etag(&etags), checksum }
+}
+
+/// The checksum of the whole object that the client expects.
+fn declared_checksum(call: &Call) -> Option<String> {
+    ALGORITHMS
+        .iter()
+        .find_map(|algorithm| call.header(&format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase())))
+        .map(ToOwned::to_owned)
 }
 
 fn parse(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {

@@ -45,7 +45,7 @@ impl Operation for CopyObject {
         let (bucket, key) = call.object()?;
         let source = CopySource::of(&call)?;
         let opened = source.open(&permit, &call).await?;
-        if opened.info().size > COPY_BYTES_MAX {
+        if opened.info.size > COPY_BYTES_MAX {
             return Err(Code::EntityTooLarge.because("The copy source is larger than 5 GiB."));
         }
         let metadata = directive(call.header("x-amz-metadata-directive"))?;
@@ -55,13 +55,13 @@ impl Operation for CopyObject {
             ));
         }
         let tags = match tag_directive(&call)? {
-            Directive::Copy => opened.info().tags.clone(),
+            Directive::Copy => opened.info.tags.clone(),
             Directive::Replace => tags_of_header(&call.headers)?,
         };
         let mut put = put_of(&call, bucket, key, tags)?;
-        put.size_hint = Some(opened.info().size);
+        put.size_hint = Some(opened.info.size);
         if metadata == Directive::Copy {
-            put.headers = opened.info().headers.clone();
+            put.headers = opened.info.headers.clone();
         }
         let algorithm = checksum_of(&call, &opened)?;
         let body = permit.store().read(permit.keys(), opened, None).await?.body;
@@ -76,7 +76,7 @@ impl Operation for CopyObject {
         }
         document.close("CopyObjectResult");
         let mut response = answer::xml(StatusCode::OK, document.finish());
-        answer_encryption(response.headers_mut(), &stored);
+        answer_encryption(response.headers_mut(), &stored.sse);
         Ok(response)
     }
 }
@@ -109,7 +109,7 @@ fn changes_storage(call: &Call) -> bool {
 /// The algorithm asked for, else the one the source has.
 fn checksum_of(call: &Call, opened: &Opened) -> Result<Option<String>, S3Error> {
     let asked = call.header("x-amz-checksum-algorithm").map(str::to_ascii_uppercase);
-    let kept = || opened.info().checksum.as_ref().map(|checksum| checksum.algorithm.clone());
+    let kept = || opened.info.checksum.as_ref().map(|checksum| checksum.algorithm.clone());
     Ok(asked.or_else(kept))
 }
 
@@ -178,12 +178,12 @@ impl CopySource {
     /// `NoSuchKey`, `NoSuchBucket`, `PreconditionFailed`.
     pub async fn open<O>(&self, permit: &Permit<O>, call: &Call) -> Result<Opened, S3Error> {
         super::null_version(self.version.as_deref())?;
-        let opened = match permit.store().open(&self.bucket, &self.key).await {
+        let opened = match permit.store().open_object(&self.bucket, &self.key).await {
             Err(error) if error.kind() == ErrorKind::NoSuchKey => return Err(Code::NoSuchKey.into()),
             opened => opened?,
         };
         // For a copy there is no 304: a condition that does not hold is a failed precondition.
-        check_read(COPY_SOURCE, &call.headers, opened.info())
+        check_read(COPY_SOURCE, &call.headers, &opened.info)
             .map_err(|_| S3Error::from(Code::PreconditionFailed))?;
         Ok(opened)
     }

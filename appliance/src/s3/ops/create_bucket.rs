@@ -28,7 +28,7 @@ impl Operation for CreateBucket {
         check_location(&call.body(BODY_BYTES_MAX).await?, call.app.region())?;
         let owner = call.app.owner_id().to_owned();
         match permit.store().create_bucket(&bucket, &owner, call.scope.now_us()).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::BucketExists => {
                 return Err(Code::BucketAlreadyOwnedByYou.into());
             }

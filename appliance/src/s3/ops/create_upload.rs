@@ -4,10 +4,12 @@ use audit::Class;
 use http::StatusCode;
 use storage::{ChecksumKind, CreateUpload};
 
-use super::put_object::{put_of, write_checks};
+use super::put_object::write_checks;
 use crate::authz::{Check, Effect, Permit};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::object_headers::{checksum_kind, put, tags_of_header};
+use crate::s3::object_headers::{
+    answer_encryption, checksum_kind, encryption, put, stored_headers, tags_of_header,
+};
 use crate::s3::request::Call;
 use crate::s3::route::{Operation, Response};
 use crate::s3::{answer, xml};
@@ -30,8 +32,14 @@ impl Operation for CreateMultipartUpload {
         let checksum = checksum_asked(&call)?;
         let tags = tags_of_header(&call.headers)?;
         let upload = CreateUpload {
-            put: put_of(&call, bucket.clone(), key.clone(), tags)?,
+            bucket: bucket.clone(),
+            key: key.clone(),
+            headers: stored_headers(&call.headers)?,
+            tags,
+            sse: encryption(&call.headers)?,
             checksum: checksum.clone(),
+            authorised_by: call.scope.decided().unwrap_or_default(),
+            at_us: call.scope.now_us(),
         };
         let id = permit.store().create_upload(permit.keys(), upload).await?;
         let mut document = xml::Writer::document();
@@ -42,6 +50,7 @@ impl Operation for CreateMultipartUpload {
         document.close("InitiateMultipartUploadResult");
         let mut response = answer::xml(StatusCode::OK, document.finish());
         let headers = response.headers_mut();
+        answer_encryption(headers, &permit.store().upload(&bucket, &key, &id).await?.sse);
         if let Some((algorithm, kind)) = checksum {
             put(headers, "x-amz-checksum-algorithm", &algorithm);
             put(headers, "x-amz-checksum-type", checksum_kind(kind));

@@ -30,9 +30,9 @@ impl Operation for GetObject {
 
     async fn run(permit: Permit<Self>, call: Call) -> Result<Response, S3Error> {
         let opened = open(&permit, &call).await?;
-        check_read(READ, &call.headers, opened.info())?;
-        let selected = select(&call, opened.info())?;
-        let headers = answer_headers(&call, opened.info(), &selected)?;
+        check_read(READ, &call.headers, &opened.info)?;
+        let selected = select(&call, &opened.info)?;
+        let headers = answer_headers(&call, &opened.info, &selected)?;
         let range = selected.range.map(|(start, end)| ByteRange::From(start, Some(end - 1)));
         let object = permit.store().read(permit.keys(), opened, range).await?;
         Ok(answer::stream(selected.status(), headers, object.body))
@@ -54,10 +54,10 @@ impl Operation for HeadObject {
 
     async fn run(permit: Permit<Self>, call: Call) -> Result<Response, S3Error> {
         let opened = open(&permit, &call).await?;
-        check_read(READ, &call.headers, opened.info())?;
-        let selected = select(&call, opened.info())?;
+        check_read(READ, &call.headers, &opened.info)?;
+        let selected = select(&call, &opened.info)?;
         let mut response = answer::empty(selected.status());
-        *response.headers_mut() = answer_headers(&call, opened.info(), &selected)?;
+        *response.headers_mut() = answer_headers(&call, &opened.info, &selected)?;
         Ok(response)
     }
 }
@@ -70,7 +70,7 @@ fn read_checks(call: &Call) -> Result<Vec<Check>, S3Error> {
 
 async fn open<O>(permit: &Permit<O>, call: &Call) -> Result<Opened, S3Error> {
     let (bucket, key) = call.object()?;
-    match permit.store().open(&bucket, &key).await {
+    match permit.store().open_object(&bucket, &key).await {
         Ok(opened) => {
             super::null_version(call.query.get("versionId"))?;
             Ok(opened)

@@ -144,7 +144,7 @@ impl Page {
             start_after: start_after.filter(|text| !text.is_empty()),
             max: keys_max,
         };
-        let listing = permit.store().list(&request).await?;
+        let listing = permit.store().list(request).await?;
         Ok(Self { bucket: bucket.as_str().to_owned(), prefix, delimiter, keys_max, encoding, listing })
     }
 
@@ -170,7 +170,7 @@ impl Page {
     fn write_entries(&self, document: &mut xml::Writer, owner: Owner<'_>) -> Result<(), S3Error> {
         for object in &self.listing.objects {
             document.open("Contents");
-            document.text("Key", self.encode(&object.key)?);
+            document.text("Key", self.encode(object.key.as_str())?);
             document.text("LastModified", xml_date(object.modified_us));
             document.text("ETag", format!("\"{}\"", object.etag));
             document.text("Size", object.size);

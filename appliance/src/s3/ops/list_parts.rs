@@ -29,6 +29,7 @@ impl Operation for ListParts {
         let parts_max = call.query.number("max-parts", PARTS_MAX, PARTS_MAX)?;
         let marker = call.query.number("part-number-marker", 0, 10_000)?;
         let after = u16::try_from(marker).unwrap_or(u16::MAX);
+        let begun = permit.store().upload(&bucket, &key, &upload).await?;
         let page = permit.store().list_parts(&bucket, &key, &upload, after, parts_max).await?;
         let mut document = xml::Writer::document();
         document.root("ListPartsResult");
@@ -43,12 +44,10 @@ impl Operation for ListParts {
         }
         document.text("StorageClass", "STANDARD");
         document.text("PartNumberMarker", marker);
-        if let Some(last) = page.parts.last() {
-            document.text("NextPartNumberMarker", last.number);
-        }
+        document.optional("NextPartNumberMarker", page.next);
         document.text("MaxParts", parts_max);
-        document.text("IsTruncated", page.truncated);
-        if let Some((algorithm, kind)) = &page.checksum {
+        document.text("IsTruncated", page.next.is_some());
+        if let Some((algorithm, kind)) = &begun.checksum {
             document.text("ChecksumAlgorithm", algorithm);
             document.text("ChecksumType", checksum_kind(*kind));
         }

@@ -42,16 +42,16 @@ impl Operation for ListMultipartUploads {
             upload_marker: some("upload-id-marker"),
             max: uploads_max,
         };
-        let page = permit.store().list_uploads(&request).await?;
+        let page = permit.store().list_uploads(request.clone()).await?;
         let mut document = xml::Writer::document();
         document.root("ListMultipartUploadsResult");
         document.text("Bucket", bucket.as_str());
         document.text("KeyMarker", encoding.apply(&text("key-marker"))?);
         document.text("UploadIdMarker", text("upload-id-marker"));
-        if let Some((key, upload)) = &page.next {
+        if let Some(key) = &page.next_key {
             document.text("NextKeyMarker", encoding.apply(key)?);
-            document.text("NextUploadIdMarker", upload);
         }
+        document.optional("NextUploadIdMarker", page.next_upload.as_ref());
         document.text("Prefix", encoding.apply(&request.prefix)?);
         if let Some(delimiter) = &request.delimiter {
             document.text("Delimiter", encoding.apply(delimiter)?);
@@ -64,7 +64,7 @@ impl Operation for ListMultipartUploads {
         for upload in &page.uploads {
             document.open("Upload");
             document.text("Key", encoding.apply(upload.key.as_str())?);
-            document.text("UploadId", &upload.id);
+            document.text("UploadId", &upload.upload);
             for element in ["Initiator", "Owner"] {
                 document.open(element);
                 document.text("ID", call.app.owner_id());

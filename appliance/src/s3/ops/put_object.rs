@@ -85,6 +85,6 @@ pub fn put_of(
 /// The headers after a write.
 pub fn answer_written(headers: &mut HeaderMap, stored: &ObjectInfo) {
     put(headers, "etag", &format!("\"{}\"", stored.etag));
-    answer_encryption(headers, stored);
+    answer_encryption(headers, &stored.sse);
     answer_checksum(headers, stored);
 }

@@ -2,13 +2,13 @@
 
 use audit::Class;
 use http::StatusCode;
-use storage::ByteRange;
+use storage::{ByteRange, UploadId};
 
 use super::copy_object::CopySource;
 use crate::authz::{Check, Effect, Permit};
 use crate::s3::body::Hashing;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::object_headers::{put, xml_date};
+use crate::s3::object_headers::{answer_encryption, put, xml_date};
 use crate::s3::range::parse_range;
 use crate::s3::request::Call;
 use crate::s3::route::{Operation, Response};
@@ -31,6 +31,10 @@ impl Operation for UploadPart {
         let number = part_number(&call)?;
         let upload = upload_id(&call);
         call.payload.begin()?;
+        let begun = permit.store().upload(&bucket, &key, &upload).await?;
+        if let Some((algorithm, _)) = &begun.checksum {
+            call.payload.want_checksum(algorithm)?;
+        }
         let now_us = call.scope.now_us();
         let part = permit
             .store()
@@ -38,7 +42,7 @@ impl Operation for UploadPart {
             .await?;
         let mut response = answer::empty(StatusCode::OK);
         put(response.headers_mut(), "etag", &format!("\"{}\"", part.etag));
-        put(response.headers_mut(), "x-amz-server-side-encryption", "AES256");
+        answer_encryption(response.headers_mut(), &begun.sse);
         if let Some(checksum) = &part.checksum {
             let name = format!("x-amz-checksum-{}", checksum.algorithm.to_ascii_lowercase());
             put(response.headers_mut(), &name, &checksum.value);
@@ -71,8 +75,9 @@ impl Operation for UploadPartCopy {
         let number = part_number(&call)?;
         let upload = upload_id(&call);
         let opened = CopySource::of(&call)?.open(&permit, &call).await?;
-        let range = copy_range(&call, opened.info().size)?;
-        let algorithm = permit.store().upload_checksum(&bucket, &key, &upload).await?;
+        let range = copy_range(&call, opened.info.size)?;
+        let asked = permit.store().upload(&bucket, &key, &upload).await?.checksum;
+        let algorithm = asked.map(|(algorithm, _)| algorithm);
         let body = permit.store().read(permit.keys(), opened, range).await?.body;
         let mut hashing = Hashing::new(body, algorithm.as_deref())?;
         let now_us = call.scope.now_us();
@@ -108,8 +113,8 @@ fn part_number(call: &Call) -> Result<u16, S3Error> {
 
 /// The upload that a request names; the route has made sure that it does.
 #[must_use]
-pub fn upload_id(call: &Call) -> String {
-    call.query.get("uploadId").unwrap_or_default().to_owned()
+pub fn upload_id(call: &Call) -> UploadId {
+    UploadId(call.query.get("uploadId").unwrap_or_default().to_owned())
 }
 
 /// `x-amz-copy-source-range`: both ends, within the source. Source: S3 API reference, UploadPartCopy.

@@ -1,0 +1,169 @@
+//! A whole server in this process, on loopback without TLS, and a client that signs with `aws-sigv4`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use appliance::app::App;
+use appliance::bootstrap::Bootstrap;
+use appliance::config::{Resolved, Transport};
+use audit::query::Query;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use sha2::{Digest, Sha256};
+
+/// A running server; stopped by [`Server::stop`], its directory goes with the value.
+pub struct Server {
+    app: Arc<App>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    endpoint: String,
+    root: User,
+    stop: tokio::sync::oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<()>,
+    directory: tempfile::TempDir,
+}
+
+/// Whose key signs.
+#[derive(Clone)]
+pub struct User {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+/// A response, read to its end.
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> String {
+        let value = self.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    }
+}
+
+/// A server and the user that asks it.
+pub struct As<'a> {
+    server: &'a Server,
+    user: &'a User,
+}
+
+impl As<'_> {
+    pub async fn put_bucket(&self, bucket: &str) {
+        let path = format!("/{bucket}");
+        let answer = self.server.send(self.user, Method::PUT, &path, "", &[], b"").await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let resolved = Resolved {
+            transport: Transport::PlainLoopback,
+            ..Resolved::in_directory(directory.path())
+        };
+        let material = Bootstrap::open_or_create(&resolved).unwrap();
+        let root = User {
+            access_key: material.root.access_key.clone(),
+            secret_key: material.root.secret_key.to_string(),
+        };
+        let app = App::start(&resolved, material).await.unwrap();
+        let metrics = Arc::clone(app.metrics());
+        let listener =
+            appliance::server::Server::bind(resolved.address, None, resolved.limits, metrics)
+                .await
+                .unwrap();
+        let endpoint = format!("http://{}", listener.address().unwrap());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let service = Arc::clone(&app);
+        let serving = tokio::spawn(async move {
+            listener.run(service, async { drop(stopped.await) }).await;
+        });
+        let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+        Self { app, client, endpoint, root, stop, serving, directory }
+    }
+
+    pub fn root(&self) -> As<'_> {
+        As { server: self, user: &self.root }
+    }
+
+    /// A user with no policy attached.
+    pub async fn add_user(&self, name: &str) -> User {
+        let user = User { access_key: name.to_owned(), secret_key: "nobody's-secret-1".to_owned() };
+        self.app.iam().add_user(&user.access_key, &user.secret_key, true).await.unwrap();
+        user
+    }
+
+    /// Signs and sends.
+    pub async fn send(
+        &self,
+        user: &User,
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: &[(String, String)],
+        body: &'static [u8],
+    ) -> Answer {
+        let separator = if query.is_empty() { "" } else { "?" };
+        let uri = format!("{}{path}{separator}{query}", self.endpoint);
+        let mut headers = headers.to_vec();
+        headers.push(("x-amz-content-sha256".into(), hex::encode(Sha256::digest(body))));
+        let identity = Credentials::from_keys(&user.access_key, &user.secret_key, None).into();
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = aws_sigv4::http_request::PercentEncodingMode::Single;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region("us-east-1")
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .unwrap()
+            .into();
+        let signable = SignableRequest::new(
+            method.as_str(),
+            &uri,
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+            SignableBody::Bytes(body),
+        )
+        .unwrap();
+        let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+        let mut builder = Request::builder().method(method).uri(&uri);
+        for (name, value) in &headers {
+            builder = builder.header(name, value);
+        }
+        let mut request = builder.body(Full::new(Bytes::from_static(body))).unwrap();
+        instructions.apply_to_request_http1x(&mut request);
+        let response = self.client.request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status.as_u16(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            headers: parts.headers,
+        }
+    }
+
+    /// The records that a query finds, newest first.
+    pub fn search(&self, query: &str) -> Vec<serde_json::Value> {
+        let query = Query::parse(query, u64::MAX).unwrap();
+        let directory = self.directory.path().join("audit");
+        let answer = audit::search(&directory, &query, &audit::SearchOptions::default()).unwrap();
+        answer.rows.iter().map(|row| serde_json::from_slice(&row.leaf).unwrap()).collect()
+    }
+
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
+        self.app.stop().unwrap();
+    }
+}
