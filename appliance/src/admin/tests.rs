@@ -160,7 +160,10 @@ async fn users_come_and_go() {
     let users = house.sealed(Method::GET, "list-users", Value::Null).await.unwrap();
     assert_eq!(users["alice"]["status"], "enabled");
     assert!(users["alice"].get("secretKey").is_none());
-    house.root(Method::PUT, "set-user-status?accessKey=alice&status=disabled", Value::Null).await.unwrap();
+    house
+        .root(Method::PUT, "set-user-status?accessKey=alice&status=disabled", Value::Null)
+        .await
+        .unwrap();
     let alice = house.root(Method::GET, "user-info?accessKey=alice", Value::Null).await.unwrap();
     assert_eq!(alice["status"], "disabled");
     house.root(Method::DELETE, "remove-user?accessKey=alice", Value::Null).await.unwrap();
@@ -217,9 +220,11 @@ async fn policies_are_written_attached_and_in_force() {
     let document = json!({ "Version": "2012-10-17", "Statement": [
         { "Effect": "Allow", "Action": ["admin:ListUsers"] } ] });
     house.root(Method::PUT, "add-canned-policy?name=lister", document.clone()).await.unwrap();
-    let info = house.root(Method::GET, "info-canned-policy?name=lister&v=2", Value::Null).await.unwrap();
+    let info =
+        house.root(Method::GET, "info-canned-policy?name=lister&v=2", Value::Null).await.unwrap();
     assert_eq!((&info["PolicyName"], &info["Policy"]), (&json!("lister"), &document));
-    let plain = house.root(Method::GET, "info-canned-policy?name=lister", Value::Null).await.unwrap();
+    let plain =
+        house.root(Method::GET, "info-canned-policy?name=lister", Value::Null).await.unwrap();
     assert_eq!(plain, document);
     let all = house.root(Method::GET, "list-canned-policies", Value::Null).await.unwrap();
     assert_eq!(all.as_object().unwrap().len(), 6);
@@ -247,7 +252,8 @@ async fn policies_are_written_attached_and_in_force() {
     let everything = house.sealed(Method::GET, &format!("{entities}?"), Value::Null).await.unwrap();
     assert_eq!(everything["policyMappings"].as_array().unwrap().len(), 6);
 
-    let set = "set-user-or-group-policy?policyName=readonly,writeonly&userOrGroup=nobody&isGroup=false";
+    let set =
+        "set-user-or-group-policy?policyName=readonly,writeonly&userOrGroup=nobody&isGroup=false";
     house.root(Method::PUT, set, Value::Null).await.unwrap();
     let denied = house.call("nobody", Method::GET, "list-users", Vec::new()).await;
     assert_eq!(code(denied), (403, "AccessDenied".into()));

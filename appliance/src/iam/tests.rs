@@ -133,7 +133,10 @@ async fn a_policy_in_use_stays() {
     assert_eq!(iam.detach(&names(&["read-ledger"]), &user("alice"), 2).await.unwrap().len(), 1);
     assert!(iam.detach(&names(&["read-ledger"]), &user("alice"), 2).await.unwrap().is_empty());
     iam.delete_policy("read-ledger").await.unwrap();
-    assert_eq!(iam.delete_policy("read-ledger").await.unwrap_err().kind(), IamErrorKind::NoSuchPolicy);
+    assert_eq!(
+        iam.delete_policy("read-ledger").await.unwrap_err().kind(),
+        IamErrorKind::NoSuchPolicy
+    );
     store.close();
 }
 
@@ -226,7 +229,10 @@ async fn secrets_are_not_readable_on_disk() {
     let store = store_in(dir.path());
     let iam = iam_on(&store).await;
     iam.add_user("alice", "needle-in-a-haystack", Status::Enabled, 1).await.unwrap();
-    assert!(!format!("{iam:?} {:?} {:?}", iam.snapshot(), iam.snapshot().user("alice")).contains("needle"));
+    assert!(
+        !format!("{iam:?} {:?} {:?}", iam.snapshot(), iam.snapshot().user("alice"))
+            .contains("needle")
+    );
     store.close();
     let mut directories = vec![dir.path().to_owned()];
     while let Some(directory) = directories.pop() {
