@@ -137,6 +137,13 @@ impl Scope {
     pub fn kms_record(&self, operation: &str, kms: Kms) -> Record {
         let mut record = self.record(Class::Kms, &format!("kms:{operation}"));
         record.phase = Phase::Single;
+        let named = |name: &str| kms.ec.get(name).cloned();
+        record.resources = vec![Resource {
+            bucket: named("bucket"),
+            key: named("key"),
+            version: named("version"),
+            ..Resource::default()
+        }];
         record.kms = Some(kms);
         record
     }

@@ -7,9 +7,9 @@
 mod server;
 
 use appliance::s3::route::{Kind, Row, Table};
-use server::{Answer, Server, User};
 use http::Method;
 use policy_lab::action::CATALOGUE;
+use server::{Answer, Server, User};
 
 /// Operations whose refusal is an entry of a 200 answer, key by key.
 const REFUSED_PER_ITEM: &[&str] = &["DeleteObjects"];

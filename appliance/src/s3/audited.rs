@@ -38,7 +38,8 @@ pub async fn serve(
     let head_only = request.method() == Method::HEAD;
     let path = request.uri().path().to_owned();
     let mut trail = Trail::default();
-    let span = tracing::info_span!("s3", request = %scope.request_id, operation = tracing::field::Empty);
+    let span =
+        tracing::info_span!("s3", request = %scope.request_id, operation = tracing::field::Empty);
     let result = operate(&app, &scope, request, &mut trail).instrument(span).await;
     let code = match &result {
         Ok(response) => response.status(),
@@ -196,9 +197,7 @@ async fn close(
             if app.audit_reads() == AuditReads::Sync {
                 scope.settle().await?;
             }
-            let code = response.status().as_u16();
-            let (app, scope) = (Arc::clone(app), Arc::clone(scope));
-            Ok(response.map(|body| Outgoing::wrap(body, code, app, scope, trail)))
+            Ok(Outgoing::wrap(response, Arc::clone(app), Arc::clone(scope), trail))
         }
         Ok(response) => {
             let outcome = Outcome {
@@ -220,7 +219,8 @@ async fn close(
                     us: scope.elapsed_us(),
                     ..Outcome::default()
                 };
-                let info = ErrorInfo { code: error.code.to_string(), msg: error.message.to_string() };
+                let info =
+                    ErrorInfo { code: error.code.to_string(), msg: error.message.to_string() };
                 scope.append(&[outcome_record(scope, trail, outcome, Some(info))])?;
                 scope.settle().await?;
             }
@@ -306,16 +306,21 @@ struct Outgoing {
 
 impl Outgoing {
     fn wrap(
-        inner: Body,
-        code: u16,
+        response: Response<Body>,
         app: Arc<App>,
         scope: Arc<Scope>,
         trail: &mut Trail,
-    ) -> Body {
-        let expected = inner.size_hint().exact();
+    ) -> Response<Body> {
+        let code = response.status().as_u16();
+        let announced = header(response.headers(), "content-length");
+        let announced = announced.and_then(|length| length.parse().ok());
         let name = trail.name;
         let trail = std::mem::replace(trail, Trail { name, resolved: true, ..Trail::default() });
-        Self { inner, app, scope, trail, expected, code, sent: 0, ended: false }.boxed_unsync()
+        response.map(|inner| {
+            // hyper stops asking once it has as many bytes as were announced.
+            let expected = announced.or_else(|| inner.size_hint().exact());
+            Self { inner, app, scope, trail, expected, code, sent: 0, ended: false }.boxed_unsync()
+        })
     }
 }
 

@@ -109,14 +109,23 @@ mod tests {
     #[test]
     fn write_conditions() {
         let headers = |name: &'static str, value: &'static str| {
-            HeaderMap::from_iter([(http::HeaderName::from_static(name), http::HeaderValue::from_static(value))])
+            HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static(value),
+            )])
         };
         assert_eq!(write_condition(&HeaderMap::new()).unwrap(), WriteCondition::None);
-        assert_eq!(write_condition(&headers("if-none-match", "*")).unwrap(), WriteCondition::IfNoneMatchAny);
+        assert_eq!(
+            write_condition(&headers("if-none-match", "*")).unwrap(),
+            WriteCondition::IfNoneMatchAny
+        );
         assert_eq!(
             write_condition(&headers("if-match", "\"e\"")).unwrap(),
             WriteCondition::IfMatch("e".to_owned())
         );
-        assert_eq!(write_condition(&headers("if-none-match", "\"e\"")).unwrap_err().code, "NotImplemented");
+        assert_eq!(
+            write_condition(&headers("if-none-match", "\"e\"")).unwrap_err().code,
+            "NotImplemented"
+        );
     }
 }

@@ -64,24 +64,48 @@ impl Code {
     const fn parts(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::AccessDenied => ("AccessDenied", 403, "Access Denied."),
-            Self::BadDigest => ("BadDigest", 400, "The Content-MD5 you specified did not match what we received."),
-            Self::BucketAlreadyExists => ("BucketAlreadyExists", 409, "The requested bucket name is not available."),
-            Self::BucketAlreadyOwnedByYou => {
-                ("BucketAlreadyOwnedByYou", 409, "Your previous request to create the named bucket succeeded and you already own it.")
+            Self::BadDigest => {
+                ("BadDigest", 400, "The Content-MD5 you specified did not match what we received.")
             }
-            Self::BucketNotEmpty => ("BucketNotEmpty", 409, "The bucket you tried to delete is not empty."),
-            Self::EntityTooLarge => ("EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed object size."),
-            Self::EntityTooSmall => {
-                ("EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed object size.")
+            Self::BucketAlreadyExists => {
+                ("BucketAlreadyExists", 409, "The requested bucket name is not available.")
             }
-            Self::IncompleteBody => {
-                ("IncompleteBody", 400, "You did not provide the number of bytes specified by the Content-Length header.")
+            Self::BucketAlreadyOwnedByYou => (
+                "BucketAlreadyOwnedByYou",
+                409,
+                "Your previous request to create the named bucket succeeded and you already own it.",
+            ),
+            Self::BucketNotEmpty => {
+                ("BucketNotEmpty", 409, "The bucket you tried to delete is not empty.")
             }
-            Self::InternalError => ("InternalError", 500, "We encountered an internal error, please try again."),
+            Self::EntityTooLarge => (
+                "EntityTooLarge",
+                400,
+                "Your proposed upload exceeds the maximum allowed object size.",
+            ),
+            Self::EntityTooSmall => (
+                "EntityTooSmall",
+                400,
+                "Your proposed upload is smaller than the minimum allowed object size.",
+            ),
+            Self::IncompleteBody => (
+                "IncompleteBody",
+                400,
+                "You did not provide the number of bytes specified by the Content-Length header.",
+            ),
+            Self::InternalError => {
+                ("InternalError", 500, "We encountered an internal error, please try again.")
+            }
             Self::InvalidArgument => ("InvalidArgument", 400, "Invalid argument."),
-            Self::InvalidBucketName => ("InvalidBucketName", 400, "The specified bucket is not valid."),
-            Self::InvalidPart => ("InvalidPart", 400, "One or more of the specified parts could not be found."),
-            Self::InvalidPartOrder => ("InvalidPartOrder", 400, "The list of parts was not in ascending order."),
+            Self::InvalidBucketName => {
+                ("InvalidBucketName", 400, "The specified bucket is not valid.")
+            }
+            Self::InvalidPart => {
+                ("InvalidPart", 400, "One or more of the specified parts could not be found.")
+            }
+            Self::InvalidPartOrder => {
+                ("InvalidPartOrder", 400, "The list of parts was not in ascending order.")
+            }
             Self::InvalidRange => ("InvalidRange", 416, "The requested range is not satisfiable."),
             Self::InvalidRequest => ("InvalidRequest", 400, "Invalid request."),
             Self::InvalidTag => ("InvalidTag", 400, "The tag provided was not a valid tag."),
@@ -89,32 +113,50 @@ impl Code {
             Self::KeyTooLong => ("KeyTooLongError", 400, "Your key is too long."),
             Self::KmsNotFound => ("KMS.NotFoundException", 400, "Invalid keyId."),
             Self::MalformedPolicy => ("MalformedPolicy", 400, "Policy has invalid resource."),
-            Self::MalformedXml => {
-                ("MalformedXML", 400, "The XML you provided was not well-formed or did not validate against our published schema.")
-            }
-            Self::MetadataTooLarge => {
-                ("MetadataTooLarge", 400, "Your metadata headers exceed the maximum allowed metadata size.")
-            }
-            Self::MethodNotAllowed => {
-                ("MethodNotAllowed", 405, "The specified method is not allowed against this resource.")
-            }
+            Self::MalformedXml => (
+                "MalformedXML",
+                400,
+                "The XML you provided was not well-formed or did not validate against our published schema.",
+            ),
+            Self::MetadataTooLarge => (
+                "MetadataTooLarge",
+                400,
+                "Your metadata headers exceed the maximum allowed metadata size.",
+            ),
+            Self::MethodNotAllowed => (
+                "MethodNotAllowed",
+                405,
+                "The specified method is not allowed against this resource.",
+            ),
             Self::NoSuchBucket => ("NoSuchBucket", 404, "The specified bucket does not exist."),
-            Self::NoSuchBucketPolicy => ("NoSuchBucketPolicy", 404, "The bucket policy does not exist."),
+            Self::NoSuchBucketPolicy => {
+                ("NoSuchBucketPolicy", 404, "The bucket policy does not exist.")
+            }
             Self::NoSuchKey => ("NoSuchKey", 404, "The specified key does not exist."),
             Self::NoSuchTagSet => ("NoSuchTagSet", 404, "The TagSet does not exist."),
-            Self::NoSuchUpload => {
-                ("NoSuchUpload", 404, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
-            }
+            Self::NoSuchUpload => (
+                "NoSuchUpload",
+                404,
+                "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+            ),
             Self::NoSuchVersion => ("NoSuchVersion", 404, "The specified version does not exist."),
-            Self::NotImplemented => {
-                ("NotImplemented", 501, "A header or query you provided implies functionality that is not implemented.")
-            }
+            Self::NotImplemented => (
+                "NotImplemented",
+                501,
+                "A header or query you provided implies functionality that is not implemented.",
+            ),
             Self::NotModified => ("NotModified", 304, "Not Modified"),
-            Self::PolicyTooLarge => ("PolicyTooLarge", 400, "The policy exceeds the maximum allowed document size."),
-            Self::PreconditionFailed => {
-                ("PreconditionFailed", 412, "At least one of the preconditions you specified did not hold.")
+            Self::PolicyTooLarge => {
+                ("PolicyTooLarge", 400, "The policy exceeds the maximum allowed document size.")
             }
-            Self::ServiceUnavailable => ("ServiceUnavailable", 503, "The service cannot answer now. Please retry."),
+            Self::PreconditionFailed => (
+                "PreconditionFailed",
+                412,
+                "At least one of the preconditions you specified did not hold.",
+            ),
+            Self::ServiceUnavailable => {
+                ("ServiceUnavailable", 503, "The service cannot answer now. Please retry.")
+            }
             Self::SlowDown => ("SlowDown", 503, "Please reduce your request rate."),
         }
     }
@@ -209,7 +251,9 @@ impl From<audit::LogError> for S3Error {
     fn from(error: audit::LogError) -> Self {
         tracing::error!(%error, "the audit log does not accept records; refusing the request");
         match error {
-            audit::LogError::Full { .. } => Code::SlowDown.because("The audit log is saturated; retry."),
+            audit::LogError::Full { .. } => {
+                Code::SlowDown.because("The audit log is saturated; retry.")
+            }
             _ => Code::ServiceUnavailable
                 .because("The audit log does not accept records; nothing was done."),
         }

@@ -57,22 +57,33 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     fn refused(name: &'static str, value: &'static str) -> Option<String> {
-        let headers =
-            HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        let headers = HeaderMap::from_iter([(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )]);
         unsupported(&headers, "000000000001").err().map(|error| error.code.into_owned())
     }
 
     #[test]
     fn promises_we_do_not_keep_are_refused() {
-        assert_eq!(refused("x-amz-object-lock-mode", "COMPLIANCE").as_deref(), Some("NotImplemented"));
+        assert_eq!(
+            refused("x-amz-object-lock-mode", "COMPLIANCE").as_deref(),
+            Some("NotImplemented")
+        );
         assert_eq!(
             refused("x-amz-server-side-encryption-customer-algorithm", "AES256").as_deref(),
             Some("NotImplemented")
         );
         assert_eq!(refused("x-amz-bucket-object-lock-enabled", "false"), None);
-        assert_eq!(refused("x-amz-acl", "public-read").as_deref(), Some("AccessControlListNotSupported"));
+        assert_eq!(
+            refused("x-amz-acl", "public-read").as_deref(),
+            Some("AccessControlListNotSupported")
+        );
         assert_eq!(refused("x-amz-acl", "private"), None);
-        assert_eq!(refused("x-amz-expected-bucket-owner", "000000000002").as_deref(), Some("AccessDenied"));
+        assert_eq!(
+            refused("x-amz-expected-bucket-owner", "000000000002").as_deref(),
+            Some("AccessDenied")
+        );
         assert_eq!(refused("x-amz-expected-bucket-owner", "000000000001"), None);
     }
 }

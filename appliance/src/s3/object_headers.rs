@@ -152,11 +152,7 @@ fn bare_key_id(key_id: &str) -> Option<String> {
 }
 
 /// Condition keys of a write. Source: service authorization reference, PutObject.
-pub fn write_context(
-    context: &mut Context,
-    headers: &HeaderMap,
-    tags: &BTreeMap<String, String>,
-) {
+pub fn write_context(context: &mut Context, headers: &HeaderMap, tags: &BTreeMap<String, String>) {
     const COPIED: &[&str] = &[
         "x-amz-acl",
         "x-amz-copy-source",
@@ -223,7 +219,11 @@ pub fn answer_encryption(headers: &mut HeaderMap, sse: &SseInfo) {
 /// Says the stored checksum.
 pub fn answer_checksum(headers: &mut HeaderMap, info: &ObjectInfo) {
     let Some(checksum) = &info.checksum else { return };
-    put(headers, &format!("x-amz-checksum-{}", checksum.algorithm.to_ascii_lowercase()), &checksum.value);
+    put(
+        headers,
+        &format!("x-amz-checksum-{}", checksum.algorithm.to_ascii_lowercase()),
+        &checksum.value,
+    );
     put(headers, "x-amz-checksum-type", checksum_kind(checksum.kind));
 }
 
@@ -265,9 +265,8 @@ pub fn xml_date(at_us: u64) -> String {
 /// Seconds since the epoch of an RFC 9110 or RFC 3339 date.
 #[must_use]
 pub fn parse_http_date(text: &str) -> Option<u64> {
-    let parsed = rfc2822::DateTimeParser::new()
-        .parse_timestamp(text)
-        .or_else(|_| text.parse::<Timestamp>());
+    let parsed =
+        rfc2822::DateTimeParser::new().parse_timestamp(text).or_else(|_| text.parse::<Timestamp>());
     parsed.ok().and_then(|at| u64::try_from(at.as_second()).ok())
 }
 
@@ -305,7 +304,10 @@ mod tests {
         let twice = tags_of_header(&headers(&[("x-amz-tagging", "a=1&a=2")]));
         assert_eq!(twice.unwrap_err().code, "InvalidTag");
         let many = "a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=";
-        assert_eq!(tags_of_header(&headers(&[("x-amz-tagging", many)])).unwrap_err().code, "BadRequest");
+        assert_eq!(
+            tags_of_header(&headers(&[("x-amz-tagging", many)])).unwrap_err().code,
+            "BadRequest"
+        );
     }
 
     #[test]

@@ -59,7 +59,9 @@ impl Query {
                 .map(|number| number.min(max))
                 .ok_or_else(|| {
                     Code::InvalidArgument
-                        .because(format!("Argument {name} must be an integer between 0 and 2147483647."))
+                        .because(format!(
+                            "Argument {name} must be an integer between 0 and 2147483647."
+                        ))
                         .with("ArgumentName", name)
                         .with("ArgumentValue", text)
                 }),

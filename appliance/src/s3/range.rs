@@ -28,11 +28,13 @@ impl Selected {
     /// # Errors
     /// `InvalidArgument` for a number out of 1..=10000, `InvalidPartNumber` (416) for a part that is not there.
     pub fn part(number: &str, info: &ObjectInfo) -> Result<Self, S3Error> {
-        let number = number
-            .parse::<u16>()
-            .ok()
-            .filter(|number| (1..=10_000).contains(number))
-            .ok_or_else(|| Code::InvalidArgument.because("Part number must be an integer between 1 and 10000, inclusive"))?;
+        let number =
+            number.parse::<u16>().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(
+                || {
+                    Code::InvalidArgument
+                        .because("Part number must be an integer between 1 and 10000, inclusive")
+                },
+            )?;
         if info.parts.len() <= 1 && number == 1 {
             let range = (info.size > 0).then_some((0, info.size));
             return Ok(Self { size: info.size, range, parts: None });
@@ -109,8 +111,14 @@ mod tests {
 
     #[test]
     fn unsatisfiable_ranges() {
-        for (header, size) in [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-0", 0), ("bytes=-1", 0)] {
-            assert_eq!(parse_range(Some(header), size).unwrap_err().code, "InvalidRange", "{header}");
+        for (header, size) in
+            [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-0", 0), ("bytes=-1", 0)]
+        {
+            assert_eq!(
+                parse_range(Some(header), size).unwrap_err().code,
+                "InvalidRange",
+                "{header}"
+            );
         }
     }
 }

@@ -71,7 +71,11 @@ impl Writer {
 /// Whether XML 1.0 can carry this text (production `Char`).
 #[must_use]
 pub fn is_carriable(text: &str) -> bool {
-    text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..) && c != '\u{FFFE}' && c != '\u{FFFF}')
+    text.chars().all(|c| {
+        matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
+            && c != '\u{FFFE}'
+            && c != '\u{FFFF}'
+    })
 }
 
 /// One element of a request document; attributes and namespaces are dropped, unknown elements kept and ignored.
@@ -100,11 +104,15 @@ impl Element {
                     if open.len() > DEPTH_MAX || elements > ELEMENTS_MAX {
                         return Err(Code::MalformedXml.into());
                     }
-                    open.push(Self { name: local(start.local_name().as_ref())?, ..Self::default() });
+                    open.push(Self {
+                        name: local(start.local_name().as_ref())?,
+                        ..Self::default()
+                    });
                 }
                 Event::Empty(start) => {
                     elements += 1;
-                    let element = Self { name: local(start.local_name().as_ref())?, ..Self::default() };
+                    let element =
+                        Self { name: local(start.local_name().as_ref())?, ..Self::default() };
                     last(&mut open)?.children.push(element);
                 }
                 Event::End(_) => {
@@ -126,7 +134,9 @@ impl Element {
                     };
                     last(&mut open)?.text.push_str(&resolved);
                 }
-                Event::DocType(_) => return Err(Code::MalformedXml.because("A DTD is not accepted.")),
+                Event::DocType(_) => {
+                    return Err(Code::MalformedXml.because("A DTD is not accepted."));
+                }
                 Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
                 Event::Eof => break,
             }
@@ -194,7 +204,12 @@ mod tests {
             deep.as_bytes(),
         ];
         for case in cases {
-            assert_eq!(Element::parse(case).unwrap_err().code, "MalformedXML", "{:?}", String::from_utf8_lossy(case));
+            assert_eq!(
+                Element::parse(case).unwrap_err().code,
+                "MalformedXML",
+                "{:?}",
+                String::from_utf8_lossy(case)
+            );
         }
     }
 

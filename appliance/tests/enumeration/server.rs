@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use appliance::app::App;
 use appliance::bootstrap::Bootstrap;
 use appliance::config::{Resolved, Transport};
+use appliance::iam::Status;
 use audit::query::Query;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -19,7 +20,7 @@ use hyper_util::rt::TokioExecutor;
 use sha2::{Digest, Sha256};
 
 /// A running server; stopped by [`Server::stop`], its directory goes with the value.
-pub struct Server {
+pub(crate) struct Server {
     app: Arc<App>,
     client: Client<HttpConnector, Full<Bytes>>,
     endpoint: String,
@@ -31,33 +32,33 @@ pub struct Server {
 
 /// Whose key signs.
 #[derive(Clone)]
-pub struct User {
-    pub access_key: String,
-    pub secret_key: String,
+pub(crate) struct User {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
 }
 
 /// A response, read to its end.
-pub struct Answer {
-    pub status: u16,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) text: String,
     headers: HeaderMap,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> String {
+    pub(crate) fn header(&self, name: &str) -> String {
         let value = self.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     }
 }
 
 /// A server and the user that asks it.
-pub struct As<'a> {
+pub(crate) struct As<'a> {
     server: &'a Server,
     user: &'a User,
 }
 
 impl As<'_> {
-    pub async fn put_bucket(&self, bucket: &str) {
+    pub(crate) async fn put_bucket(&self, bucket: &str) {
         let path = format!("/{bucket}");
         let answer = self.server.send(self.user, Method::PUT, &path, "", &[], b"").await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -65,7 +66,7 @@ impl As<'_> {
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let resolved = Resolved {
             transport: Transport::PlainLoopback,
@@ -79,32 +80,31 @@ impl Server {
         let app = App::start(&resolved, material).await.unwrap();
         let metrics = Arc::clone(app.metrics());
         let listener =
-            appliance::server::Server::bind(resolved.address, None, resolved.limits, metrics)
-                .await
-                .unwrap();
+            appliance::server::Server::bind(resolved.address, None, resolved.limits).await.unwrap();
         let endpoint = format!("http://{}", listener.address().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let service = Arc::clone(&app);
         let serving = tokio::spawn(async move {
-            listener.run(service, async { drop(stopped.await) }).await;
+            listener.run(service, &metrics, async { drop(stopped.await) }).await;
         });
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         Self { app, client, endpoint, root, stop, serving, directory }
     }
 
-    pub fn root(&self) -> As<'_> {
+    pub(crate) fn root(&self) -> As<'_> {
         As { server: self, user: &self.root }
     }
 
     /// A user with no policy attached.
-    pub async fn add_user(&self, name: &str) -> User {
+    pub(crate) async fn add_user(&self, name: &str) -> User {
         let user = User { access_key: name.to_owned(), secret_key: "nobody's-secret-1".to_owned() };
-        self.app.iam().add_user(&user.access_key, &user.secret_key, true).await.unwrap();
+        let iam = self.app.iam();
+        iam.add_user(&user.access_key, &user.secret_key, Status::Enabled, 0).await.unwrap();
         user
     }
 
     /// Signs and sends.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         user: &User,
         method: Method,
@@ -154,14 +154,14 @@ impl Server {
     }
 
     /// The records that a query finds, newest first.
-    pub fn search(&self, query: &str) -> Vec<serde_json::Value> {
+    pub(crate) fn search(&self, query: &str) -> Vec<serde_json::Value> {
         let query = Query::parse(query, u64::MAX).unwrap();
         let directory = self.directory.path().join("audit");
-        let answer = audit::search(&directory, &query, &audit::SearchOptions::default()).unwrap();
+        let answer = audit::search(&directory, &query, audit::SearchOptions::default()).unwrap();
         answer.rows.iter().map(|row| serde_json::from_slice(&row.leaf).unwrap()).collect()
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
         self.app.stop().unwrap();

@@ -12,13 +12,12 @@ use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use md5::{Digest, Md5};
-use sha2::Sha256;
 use storage::{Checksum, ChecksumKind, Facts, Source, SourceError};
 use subtle::ConstantTimeEq;
 
-use super::checksum::{Algorithm, Hasher, encode};
+use super::checksum::{Algorithm, encode};
 use super::chunked::Decoder;
+use super::digests::{Computed, Digests, Wanted};
 use super::error::BodyError;
 use super::expected::{Declared, Expected};
 use super::{Limits, OBJECT_BYTES_MAX};
@@ -42,15 +41,13 @@ pub struct Payload {
     expected_md5: Option<[u8; 16]>,
     /// Judged when the body is first used: an operation whose checksum headers mean something else drops it before.
     declared: Result<Option<Declared>, BodyError>,
-    sha256: Option<Sha256>,
-    md5: Option<Md5>,
-    checksum: Option<Hasher>,
+    wanted: Wanted,
     state: State,
 }
 
 enum State {
     Fresh,
-    Reading,
+    Reading(Digests),
     Ended(Facts),
     Failed(BodyError),
 }
@@ -93,9 +90,7 @@ impl Payload {
             expected_sha256: expected.sha256,
             expected_md5: expected.md5,
             declared: Declared::of(headers),
-            sha256: None,
-            md5: None,
-            checksum: None,
+            wanted: Wanted::default(),
             state: State::Fresh,
         })
     }
@@ -130,8 +125,8 @@ impl Payload {
             Some(length) if length > OBJECT_BYTES_MAX => return Err(BodyError::TooLarge),
             Some(_) => {}
         }
-        self.md5.get_or_insert_with(Md5::new);
-        self.start()
+        self.wanted.md5 = true;
+        self.declared.clone().map(drop)
     }
 
     /// Computes this checksum even if the client declared none, because its multipart upload asks for it.
@@ -147,7 +142,7 @@ impl Payload {
                 "Checksum Type mismatch occurred: the part and its upload use different checksums.",
             ));
         }
-        self.checksum.get_or_insert_with(|| Hasher::new(algorithm));
+        self.wanted.checksum = Some(algorithm);
         Ok(())
     }
 

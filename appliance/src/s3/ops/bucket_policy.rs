@@ -95,5 +95,6 @@ pub fn parse(bucket: &str, body: &Bytes) -> Result<Attached, S3Error> {
 /// AWS: a bucket policy speaks of its own bucket and the objects in it.
 fn is_of_bucket(resource: &str, bucket: &str) -> bool {
     let Some(path) = resource.strip_prefix("arn:aws:s3:::") else { return false };
-    path.strip_prefix(bucket).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest == "*")
+    path.strip_prefix(bucket)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest == "*")
 }

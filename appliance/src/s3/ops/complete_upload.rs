@@ -95,7 +95,9 @@ fn facts_of(parts: &[PartInfo], asked: Option<&(String, ChecksumKind)>) -> Facts
 fn declared_checksum(call: &Call) -> Option<String> {
     ALGORITHMS
         .iter()
-        .find_map(|algorithm| call.header(&format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase())))
+        .find_map(|algorithm| {
+            call.header(&format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase()))
+        })
         .map(ToOwned::to_owned)
 }
 

@@ -132,7 +132,9 @@ impl CopySource {
 
     fn parse(header: &str) -> Result<Self, S3Error> {
         let invalid = || {
-            Code::InvalidArgument.because("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+            Code::InvalidArgument.because(
+                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            )
         };
         let (path, version) = match header.split_once("?versionId=") {
             Some((path, version)) => (path, Some(version.to_owned())),
@@ -179,7 +181,9 @@ impl CopySource {
     pub async fn open<O>(&self, permit: &Permit<O>, call: &Call) -> Result<Opened, S3Error> {
         super::null_version(self.version.as_deref())?;
         let opened = match permit.store().open_object(&self.bucket, &self.key).await {
-            Err(error) if error.kind() == ErrorKind::NoSuchKey => return Err(Code::NoSuchKey.into()),
+            Err(error) if error.kind() == ErrorKind::NoSuchKey => {
+                return Err(Code::NoSuchKey.into());
+            }
             opened => opened?,
         };
         // For a copy there is no 304: a condition that does not hold is a failed precondition.

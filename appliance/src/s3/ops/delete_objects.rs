@@ -48,10 +48,8 @@ impl Operation for DeleteObjects {
         let gate = Arc::clone(call.app.gate());
         let mut checks = Vec::with_capacity(entries.len());
         for entry in &entries {
-            let resource = Resource::Object {
-                bucket: bucket.as_str().to_owned(),
-                key: entry.raw.clone(),
-            };
+            let resource =
+                Resource::Object { bucket: bucket.as_str().to_owned(), key: entry.raw.clone() };
             let mut context = call.context();
             let action = match &entry.version {
                 Some(version) => {

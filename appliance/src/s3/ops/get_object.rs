@@ -103,7 +103,9 @@ fn select(call: &Call, info: &ObjectInfo) -> Result<Selected, S3Error> {
         Some(_) if range.is_some() => Err(Code::InvalidRequest
             .because("Cannot specify both Range header and partNumber query parameter")),
         Some(number) => Selected::part(number, info),
-        None => Ok(Selected { size: info.size, range: parse_range(range, info.size)?, parts: None }),
+        None => {
+            Ok(Selected { size: info.size, range: parse_range(range, info.size)?, parts: None })
+        }
     }
 }
 
@@ -122,7 +124,8 @@ fn answer_headers(
     if let Some(parts) = selected.parts {
         put(&mut headers, "x-amz-mp-parts-count", &parts.to_string());
     }
-    let asked = call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+    let asked =
+        call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
     if asked && selected.range.is_none() {
         answer_checksum(&mut headers, info);
     }
@@ -143,8 +146,9 @@ fn override_headers(call: &Call, headers: &mut HeaderMap) -> Result<(), S3Error>
     for (parameter, name) in OVERRIDES {
         let Some(value) = call.query.get(parameter) else { continue };
         if matches!(call.authenticated, Authenticated::Anonymous) {
-            return Err(Code::InvalidRequest
-                .because("Request specific response headers cannot be used for anonymous GET requests."));
+            return Err(Code::InvalidRequest.because(
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
         }
         put(headers, name, value);
     }

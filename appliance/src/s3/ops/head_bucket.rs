@@ -4,11 +4,11 @@ use audit::Class;
 use http::StatusCode;
 
 use crate::authz::{Effect, Permit};
+use crate::s3::answer;
 use crate::s3::error::S3Error;
 use crate::s3::object_headers::put;
 use crate::s3::request::Call;
 use crate::s3::route::{Operation, Response};
-use crate::s3::answer;
 
 #[derive(Debug)]
 pub struct HeadBucket;

@@ -145,7 +145,14 @@ impl Page {
             max: keys_max,
         };
         let listing = permit.store().list(request).await?;
-        Ok(Self { bucket: bucket.as_str().to_owned(), prefix, delimiter, keys_max, encoding, listing })
+        Ok(Self {
+            bucket: bucket.as_str().to_owned(),
+            prefix,
+            delimiter,
+            keys_max,
+            encoding,
+            listing,
+        })
     }
 
     fn open_document(&self, root: &str) -> xml::Writer {
@@ -212,7 +219,9 @@ impl Encoding {
         match call.query.get("encoding-type") {
             None | Some("") => Ok(Self::Plain),
             Some(kind) if kind.eq_ignore_ascii_case("url") => Ok(Self::Url),
-            Some(_) => Err(Code::InvalidArgument.because("Invalid Encoding Method specified in Request")),
+            Some(_) => {
+                Err(Code::InvalidArgument.because("Invalid Encoding Method specified in Request"))
+            }
         }
     }
 
@@ -224,8 +233,9 @@ impl Encoding {
         match self {
             Self::Url => Ok(utf8_percent_encode(text, UNENCODED).to_string()),
             Self::Plain if xml::is_carriable(text) => Ok(text.to_owned()),
-            Self::Plain => Err(Code::InvalidArgument
-                .because("A key has characters that XML cannot carry; ask with encoding-type=url.")),
+            Self::Plain => Err(Code::InvalidArgument.because(
+                "A key has characters that XML cannot carry; ask with encoding-type=url.",
+            )),
         }
     }
 }

@@ -107,7 +107,8 @@ fn part_number(call: &Call) -> Result<u16, S3Error> {
         .and_then(|number| number.parse::<u16>().ok())
         .filter(|number| (1..=10_000).contains(number))
         .ok_or_else(|| {
-            Code::InvalidArgument.because("Part number must be an integer between 1 and 10000, inclusive")
+            Code::InvalidArgument
+                .because("Part number must be an integer between 1 and 10000, inclusive")
         })
 }
 
