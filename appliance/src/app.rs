@@ -266,8 +266,10 @@ fn open_log(material: &Material, clock: &Arc<dyn Clock>) -> anyhow::Result<Log> 
         node: "n1".into(),
         ..audit::Options::default()
     };
-    let (log, recovery) = Log::open(files, signer, Arc::clone(clock), options)
-        .with_context(|| format!("opening the audit log in {}", material.paths.audit_dir.display()))?;
+    let (log, recovery) =
+        Log::open(files, signer, Arc::clone(clock), options).with_context(|| {
+            format!("opening the audit log in {}", material.paths.audit_dir.display())
+        })?;
     if recovery.discarded_bytes > 0 {
         tracing::warn!(
             bytes = recovery.discarded_bytes,

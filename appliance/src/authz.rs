@@ -37,6 +37,7 @@ use policy_lab::{
     Action, Attached, Context, Decision, Guardrails, Principal, Reason, Request, Resource, evaluate,
 };
 use storage::{KeyService, Store};
+use tracing::Instrument;
 
 pub use self::permit::{Capability, Permit};
 use self::sets::Sets;
@@ -66,6 +67,9 @@ pub enum Refusal {
     /// The policies do not allow it. `event` is the deciding record.
     #[error("access denied by decision `{event}`")]
     Denied { event: String, reason: Reason },
+    /// Nothing was asked, so nothing is allowed.
+    #[error("an operation without a check")]
+    Unasked,
     /// The decision could not be recorded, so there is none.
     #[error("the decision could not be recorded")]
     Unrecorded(#[from] LogError),
@@ -99,13 +103,7 @@ impl Gate {
         guardrails: Option<Arc<Guardrails>>,
         log: Arc<audit::Log>,
     ) -> Self {
-        Self {
-            store,
-            keys,
-            iam,
-            guardrails: ArcSwapOption::from(guardrails),
-            sets: Sets::new(log),
-        }
+        Self { store, keys, iam, guardrails: ArcSwapOption::from(guardrails), sets: Sets::new(log) }
     }
 
     /// Replaces the policy of a bucket in what later decisions see; `None` removes it.
@@ -128,7 +126,11 @@ impl Gate {
         effect: Effect,
         checks: Vec<Check>,
     ) -> Result<Permit<O>, Refusal> {
-        let verdicts = self.record_decisions(scope, &checks).await?;
+        if checks.is_empty() {
+            return Err(Refusal::Unasked);
+        }
+        let span = tracing::info_span!("authorize", checks = checks.len());
+        let verdicts = self.record_decisions(scope, &checks).instrument(span).await?;
         if effect == Effect::Write || verdicts.iter().any(Option::is_some) {
             scope.settle().await?;
         }
@@ -147,7 +149,8 @@ impl Gate {
         scope: &Arc<Scope>,
         checks: Vec<Check>,
     ) -> Result<Vec<Result<Permit<O>, Refusal>>, Refusal> {
-        let verdicts = self.record_decisions(scope, &checks).await?;
+        let span = tracing::info_span!("authorize", checks = checks.len());
+        let verdicts = self.record_decisions(scope, &checks).instrument(span).await?;
         scope.settle().await?;
         Ok(verdicts
             .into_iter()
@@ -206,10 +209,8 @@ impl Gate {
         record.phase = Phase::Decision;
         record.resources = vec![touched(&check.resource)];
         record.auth = Some(auth_of(&decision, &set.digest, request.context, started));
-        let refusal = (!decision.is_allowed()).then(|| Refusal::Denied {
-            event: record.event.to_string(),
-            reason: decision.reason,
-        });
+        let refusal = (!decision.is_allowed())
+            .then(|| Refusal::Denied { event: record.event.to_string(), reason: decision.reason });
         Ok((record, refusal))
     }
 

@@ -71,8 +71,7 @@ fn subscriber<W>(
 where
     W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(options.filter)
-        .map_err(|source| TelemetryError::Filter { filter: options.filter.to_owned(), source })?;
+    let filter = filter(options)?;
     let spans = options
         .otlp_endpoint
         .map(|endpoint| otlp::provider(endpoint, options.instance))
@@ -83,6 +82,18 @@ where
     let subscriber =
         Registry::default().with(filter).with(lines(options.format, writer)).with(exported);
     Ok((subscriber, Telemetry { spans }))
+}
+
+/// Without a collector, spans of requests are switched off where they begin: they would cost more than the rest of a
+/// small request and go nowhere.
+fn filter(options: &Options<'_>) -> Result<EnvFilter, TelemetryError> {
+    let filter = EnvFilter::try_new(options.filter)
+        .map_err(|source| TelemetryError::Filter { filter: options.filter.to_owned(), source })?;
+    let asked_for = options.filter.contains("request=");
+    match "request=off".parse() {
+        Ok(off) if options.otlp_endpoint.is_none() && !asked_for => Ok(filter.add_directive(off)),
+        _ => Ok(filter),
+    }
 }
 
 fn lines<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>

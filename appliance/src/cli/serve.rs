@@ -68,6 +68,7 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         // Whatever is created from here on, by whichever part, is for this user only.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        adjust_resource_limits();
         let loaded = self.settings.load(self.flags())?;
         let resolved = loaded.resolved;
         let material = Bootstrap::open_or_create(&resolved)?;
@@ -114,6 +115,15 @@ impl Serve {
         }
         flags
     }
+}
+
+/// Sockets and drives need more file descriptors than the usual soft limit; a core dump would hold every key. Neither
+/// is worth refusing to start.
+fn adjust_resource_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 /// ORDER: the address before the app, so that a taken port leaves no trace in the log; the app before the announcement,

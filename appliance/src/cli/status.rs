@@ -24,6 +24,7 @@ use super::exit::failure;
 use super::settings::{Settings, absolute};
 use super::{Exit, banner, table};
 use crate::config::{AuditReads, Resolved, Transport};
+use crate::tls::Pair;
 
 /// A server that does not answer a health question within this is not well.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,6 +119,15 @@ fn ca_of(resolved: &Resolved) -> std::path::PathBuf {
     if ours.is_file() { ours } else { resolved.certs_dir.join("public.crt") }
 }
 
+/// A name that the server's certificate has; ours has the address too, an operator's often not.
+fn server_name(resolved: &Resolved) -> ServerName<'static> {
+    let names = Pair::read(&resolved.certs_dir).map(|pair| pair.names).unwrap_or_default();
+    names
+        .into_iter()
+        .find_map(|name| ServerName::try_from(name).ok())
+        .unwrap_or_else(|| ServerName::IpAddress(resolved.address.ip().into()))
+}
+
 /// Asks all questions over one connection.
 async fn ask(resolved: &Resolved) -> anyhow::Result<Vec<(&'static str, u16)>> {
     let socket = TcpStream::connect(resolved.address).await?;
@@ -125,7 +135,7 @@ async fn ask(resolved: &Resolved) -> anyhow::Result<Vec<(&'static str, u16)>> {
         Transport::PlainLoopback => questions(socket, resolved.address).await,
         Transport::Tls => {
             let connector = TlsConnector::from(Arc::new(client_config(&ca_of(resolved))?));
-            let name = ServerName::IpAddress(resolved.address.ip().into());
+            let name = server_name(resolved);
             let stream = connector.connect(name, socket).await.context("the TLS handshake")?;
             questions(stream, resolved.address).await
         }

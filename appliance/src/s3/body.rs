@@ -12,6 +12,7 @@
 pub mod checksum;
 
 mod chunked;
+mod digests;
 mod error;
 mod expected;
 mod hashing;

@@ -234,6 +234,10 @@ impl From<Refusal> for S3Error {
             Refusal::Denied { event, .. } => {
                 Self { decision: Some(event), ..Self::from(Code::AccessDenied) }
             }
+            Refusal::Unasked => {
+                tracing::error!("an operation reached the gate without a check");
+                Code::InternalError.into()
+            }
             Refusal::Unrecorded(error) => Self::from(error),
             Refusal::Unfiled(error) => Self::from(error),
         }

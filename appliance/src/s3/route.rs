@@ -9,6 +9,7 @@ use std::sync::Arc;
 use audit::Class;
 use futures::future::{BoxFuture, FutureExt};
 use http::Method;
+use tracing::Instrument;
 
 use super::error::{Code, S3Error};
 use super::ops;
@@ -49,7 +50,7 @@ pub trait Operation: Sized + Send + 'static {
             let checks = Self::checks(&call)?;
             let gate = Arc::clone(call.app.gate());
             let permit = gate.decide::<Self>(&call.scope, Self::EFFECT, checks).await?;
-            Self::run(permit, call).await
+            Self::run(permit, call).instrument(tracing::info_span!("storage")).await
         }
     }
 }

@@ -90,10 +90,19 @@ impl Running {
         versions: &[&'static SupportedProtocolVersion],
         alpn: &[&[u8]],
     ) -> TlsStream<TcpStream> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        self.connect_with(provider, versions, alpn).await
+    }
+
+    async fn connect_with(
+        &self,
+        provider: rustls::crypto::CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&self.material.paths.ca_cert).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
@@ -147,6 +156,15 @@ async fn a_client_of_tls_1_2_is_served() {
     let server = start(Speak::Tls, Limits::default()).await;
     let facts = ask(server.connect(&[&TLS12], &[]).await, "/").await;
     assert!(facts.contains("version: \"1.2\"") && facts.contains("HTTP/1.1"), "{facts}");
+}
+
+#[tokio::test]
+async fn a_client_without_the_post_quantum_group_is_served() {
+    let server = start(Speak::Tls, Limits::default()).await;
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() == rustls::NamedGroup::X25519);
+    let facts = ask(server.connect_with(provider, &[&TLS13], &[]).await, "/").await;
+    assert!(facts.contains("group: Some(\"X25519\")"), "{facts}");
 }
 
 #[tokio::test]

@@ -77,6 +77,21 @@ fn a_span_reaches_the_collector_before_stop_returns() {
 }
 
 #[test]
+fn request_spans_exist_only_for_a_collector() {
+    let enabled = |options: &Options<'_>| {
+        let (subscriber, _telemetry) = subscriber(options, io::sink).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            !tracing::info_span!(target: "request", "request").is_disabled()
+        })
+    };
+    let without = options(LogFormat::Text);
+    assert!(!enabled(&without));
+    assert!(enabled(&Options { filter: "info,request=info", ..without }));
+    let (endpoint, _received) = receiver();
+    assert!(enabled(&Options { otlp_endpoint: Some(&endpoint), ..without }));
+}
+
+#[test]
 fn json_lines_are_json() {
     let lines = Lines::default();
     let writer = lines.clone();

@@ -1,11 +1,15 @@
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConnection};
 
 use super::*;
+
+/// Far beyond any honest wait; reaching it is the failure.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A self-signed pair for `name`, written to `dir`; returns the certificate.
 fn write_pair(dir: &Path, name: &str) -> rcgen::Certificate {
@@ -180,13 +184,21 @@ fn authorities_are_loaded_and_reloaded() {
 }
 
 #[tokio::test]
-async fn the_watch_looks_when_told() {
-    let dir = tempfile::tempdir().unwrap();
-    write_pair(dir.path(), "s3.example");
-    let store = Arc::new(CertStore::open(dir.path()).unwrap());
-    let watch = Watch::start(Arc::clone(&store), std::time::Duration::from_secs(3600));
-    let new = write_pair(dir.path(), "s3.example");
-    watch.look();
+async fn the_watch_looks_when_told_and_by_itself() {
+    for (interval, told) in [(Duration::from_secs(3600), true), (Duration::from_millis(1), false)] {
+        let dir = tempfile::tempdir().unwrap();
+        write_pair(dir.path(), "s3.example");
+        let store = Arc::new(CertStore::open(dir.path()).unwrap());
+        let watch = Watch::start(Arc::clone(&store), interval);
+        let new = write_pair(dir.path(), "s3.example");
+        if told {
+            watch.look();
+        }
+        tokio::time::timeout(DEADLINE, until_shown(&store, &new)).await.unwrap();
+    }
+}
+
+async fn until_shown(store: &CertStore, new: &rcgen::Certificate) {
     let wanted: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(new.der()).into();
     while store.default_pair().fingerprint != wanted {
         tokio::task::yield_now().await;

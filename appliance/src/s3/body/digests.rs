@@ -144,7 +144,8 @@ mod tests {
     #[tokio::test]
     async fn batches_change_nothing() {
         for length in [0, 1, BATCH_BYTES - 1, BATCH_BYTES, BATCH_BYTES + 1, 3 * BATCH_BYTES + 7] {
-            let body: Bytes = (0_u32..).map(|number| number.to_le_bytes()[0]).take(length).collect();
+            let body: Bytes =
+                (0_u32..).map(|number| number.to_le_bytes()[0]).take(length).collect();
             for piece in [1000, BATCH_BYTES, usize::MAX] {
                 let wanted = Wanted { sha256: true, md5: true, checksum: Some(Algorithm::Crc32c) };
                 let mut digests = Digests::new(wanted);

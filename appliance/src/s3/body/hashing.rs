@@ -6,18 +6,19 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use md5::{Digest, Md5};
 use storage::{Facts, Source, SourceError};
+use tokio::task::JoinError;
 
-use super::checksum::{Algorithm, Hasher};
+use super::checksum::Algorithm;
+use super::digests::{Digests, Wanted};
 use super::error::BodyError;
 use super::payload::checksum_fact;
 
 /// A stream that is hashed while it is read. An error of the stream ends it and keeps its type in [`SourceError`].
 pub struct Hashing {
     stream: BoxStream<'static, Result<Bytes, SourceError>>,
-    md5: Md5,
-    checksum: Option<Hasher>,
+    digests: Digests,
+    facts: Facts,
 }
 
 impl Hashing {
@@ -37,15 +38,22 @@ impl Hashing {
         };
         let stream =
             stream.map(|bytes| bytes.map_err(|error| SourceError(Box::new(error)))).boxed();
-        Ok(Self { stream, md5: Md5::new(), checksum: algorithm.map(Hasher::new) })
+        let digests = Digests::new(Wanted { sha256: false, md5: true, checksum: algorithm });
+        Ok(Self { stream, digests, facts: Facts { etag: String::new(), checksum: None } })
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let Some(bytes) = self.stream.next().await.transpose()? else { return Ok(None) };
-        self.md5.update(&bytes);
-        if let Some(checksum) = &mut self.checksum {
-            checksum.update(&bytes);
-        }
+        let interrupted = |error: JoinError| SourceError(Box::new(error));
+        self.digests.make_room().await.map_err(interrupted)?;
+        let Some(bytes) = self.stream.next().await.transpose()? else {
+            let computed = self.digests.finish().await.map_err(interrupted)?;
+            let etag = computed.md5.map(hex::encode).unwrap_or_default();
+            let checksum =
+                computed.checksum.map(|(algorithm, digest)| checksum_fact(algorithm, &digest));
+            self.facts = Facts { etag, checksum };
+            return Ok(None);
+        };
+        self.digests.push(&bytes);
         Ok(Some(bytes))
     }
 }
@@ -56,17 +64,12 @@ impl Source for Hashing {
     }
 
     fn facts(&mut self) -> Facts {
-        let md5 = std::mem::take(&mut self.md5).finalize();
-        let checksum = self.checksum.take().map(|hasher| {
-            let algorithm = hasher.algorithm();
-            checksum_fact(algorithm, &hasher.finish())
-        });
-        Facts { etag: hex::encode(md5), checksum }
+        self.facts.clone()
     }
 }
 
 impl fmt::Debug for Hashing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Hashing").field("checksum", &self.checksum).finish_non_exhaustive()
+        formatter.debug_struct("Hashing").field("digests", &self.digests).finish_non_exhaustive()
     }
 }

@@ -42,6 +42,9 @@ pub struct Payload {
     /// Judged when the body is first used: an operation whose checksum headers mean something else drops it before.
     declared: Result<Option<Declared>, BodyError>,
     wanted: Wanted,
+    /// The whole body has arrived; the checksum of its trailer is below.
+    at_end: bool,
+    trailing: Option<String>,
     state: State,
 }
 
@@ -91,6 +94,8 @@ impl Payload {
             expected_md5: expected.md5,
             declared: Declared::of(headers),
             wanted: Wanted::default(),
+            at_end: false,
+            trailing: None,
             state: State::Fresh,
         })
     }
@@ -158,9 +163,6 @@ impl Payload {
     /// # Errors
     /// As soon as the body is known not to be what its head says; every later call fails again.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if let State::Failed(error) = &self.state {
-            return Err(error.clone());
-        }
         let next = self.advance().await;
         if let Err(error) = &next {
             self.ready.clear();
@@ -190,40 +192,49 @@ impl Payload {
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if matches!(self.state, State::Fresh) {
-            self.start()?;
-        }
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                self.account(&bytes)?;
-                return Ok(Some(bytes));
-            }
-            if matches!(self.state, State::Ended(_)) {
-                return Ok(None);
-            }
-            match self.frame().await? {
-                None => self.state = State::Ended(self.finish()?),
-                Some(bytes) if bytes.is_empty() => {}
-                Some(bytes) => match &mut self.decoder {
-                    Some(decoder) => decoder.push(bytes, &mut self.ready)?,
-                    None => self.ready.push_back(bytes),
-                },
+            match &mut self.state {
+                State::Fresh => self.state = State::Reading(self.start()?),
+                State::Failed(error) => return Err(error.clone()),
+                State::Ended(_) => return Ok(None),
+                State::Reading(digests) if !self.ready.is_empty() => {
+                    digests.make_room().await.map_err(interrupted)?;
+                    if let Some(bytes) = self.ready.pop_front() {
+                        digests.push(&bytes);
+                        self.account(&bytes)?;
+                        return Ok(Some(bytes));
+                    }
+                }
+                State::Reading(digests) if self.at_end => {
+                    let computed = digests.finish().await.map_err(interrupted)?;
+                    self.state = State::Ended(self.verify(&computed)?);
+                }
+                State::Reading(_) => self.receive().await?,
             }
         }
     }
 
     /// Sets up what the head asks to verify.
-    fn start(&mut self) -> Result<(), BodyError> {
-        if let Some(declared) = self.declared.clone()? {
-            self.checksum.get_or_insert_with(|| Hasher::new(declared.algorithm()));
+    fn start(&self) -> Result<Digests, BodyError> {
+        let declared = self.declared.clone()?.map(|declared| declared.algorithm());
+        Ok(Digests::new(Wanted {
+            sha256: self.expected_sha256.is_some(),
+            md5: self.wanted.md5 || self.expected_md5.is_some(),
+            checksum: self.wanted.checksum.or(declared),
+        }))
+    }
+
+    /// Receives one frame and takes its framing off.
+    async fn receive(&mut self) -> Result<(), BodyError> {
+        match (self.frame().await?, &mut self.decoder) {
+            (Some(bytes), Some(decoder)) => decoder.push(bytes, &mut self.ready)?,
+            (Some(bytes), None) if bytes.is_empty() => {}
+            (Some(bytes), None) => self.ready.push_back(bytes),
+            (None, decoder) => {
+                self.trailing = decoder.as_mut().map(Decoder::finish).transpose()?.flatten();
+                self.at_end = true;
+            }
         }
-        if self.expected_sha256.is_some() {
-            self.sha256.get_or_insert_with(Sha256::new);
-        }
-        if self.expected_md5.is_some() {
-            self.md5.get_or_insert_with(Md5::new);
-        }
-        self.state = State::Reading;
         Ok(())
     }
 
@@ -253,56 +264,52 @@ impl Payload {
         if self.received > OBJECT_BYTES_MAX {
             return Err(BodyError::TooLarge);
         }
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
-        }
-        if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
-        }
-        if let Some(checksum) = &mut self.checksum {
-            checksum.update(bytes);
-        }
         Ok(())
     }
 
-    /// Verifies everything that the head promised.
-    fn finish(&mut self) -> Result<Facts, BodyError> {
-        let trailing = self.decoder.as_mut().map(Decoder::finish).transpose()?.flatten();
+    /// Holds what was computed against everything that the head promised.
+    fn verify(&self, computed: &Computed) -> Result<Facts, BodyError> {
+        let Computed { sha256, md5, checksum } = computed;
         if self.length.is_some_and(|declared| self.received != declared) {
             return Err(BodyError::Incomplete);
         }
-        if let (Some(expected), Some(sha256)) = (self.expected_sha256, self.sha256.take())
-            && !equal(&sha256.finalize(), &expected)
+        if let (Some(expected), Some(sha256)) = (self.expected_sha256, sha256)
+            && !equal(sha256, &expected)
         {
             return Err(BodyError::Sha256);
         }
-        let md5 = self.md5.take().map(Digest::finalize);
-        if let (Some(expected), Some(md5)) = (self.expected_md5, &md5)
+        if let (Some(expected), Some(md5)) = (self.expected_md5, md5)
             && !equal(md5, &expected)
         {
             return Err(BodyError::Md5);
         }
-        let checksum = self.verified_checksum(trailing.as_deref())?;
+        let checksum = match checksum {
+            None => None,
+            Some((algorithm, digest)) => {
+                self.verify_checksum(*algorithm, digest)?;
+                Some(checksum_fact(*algorithm, digest))
+            }
+        };
         Ok(Facts { etag: md5.map(hex::encode).unwrap_or_default(), checksum })
     }
 
-    fn verified_checksum(&mut self, trailing: Option<&str>) -> Result<Option<Checksum>, BodyError> {
-        let Some(hasher) = self.checksum.take() else { return Ok(None) };
-        let algorithm = hasher.algorithm();
-        let digest = hasher.finish();
+    fn verify_checksum(&self, algorithm: Algorithm, digest: &[u8]) -> Result<(), BodyError> {
+        let mismatch = BodyError::Checksum(algorithm);
         let expected = match self.declared.clone()? {
-            None => None,
-            Some(Declared::Header { digest, .. }) => Some(digest),
+            None => return Ok(()),
+            Some(Declared::Header { digest, .. }) => digest,
             Some(Declared::Trailer { algorithm }) => {
-                let decoded = trailing.and_then(|value| algorithm.decode(value));
-                Some(decoded.ok_or(BodyError::Checksum(algorithm))?)
+                let value = self.trailing.as_deref();
+                value.and_then(|value| algorithm.decode(value)).ok_or(mismatch.clone())?
             }
         };
-        if expected.is_some_and(|expected| !equal(&digest, &expected)) {
-            return Err(BodyError::Checksum(algorithm));
-        }
-        Ok(Some(checksum_fact(algorithm, &digest)))
+        if equal(digest, &expected) { Ok(()) } else { Err(mismatch) }
     }
+}
+
+/// The pool gives a batch back unless the process is going down.
+fn interrupted(error: tokio::task::JoinError) -> BodyError {
+    BodyError::Transport(Arc::new(error))
 }
 
 /// A checksum over all bytes, as storage keeps it.
@@ -327,7 +334,7 @@ impl Source for Payload {
     fn facts(&mut self) -> Facts {
         match &self.state {
             State::Ended(facts) => facts.clone(),
-            State::Fresh | State::Reading | State::Failed(_) => {
+            State::Fresh | State::Reading(_) | State::Failed(_) => {
                 Facts { etag: String::new(), checksum: None }
             }
         }

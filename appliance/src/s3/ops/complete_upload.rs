@@ -3,9 +3,10 @@
 use audit::Class;
 use http::StatusCode;
 use storage::{
-    Checksum, ChecksumKind, CompleteUpload, CompletedPart, Facts, PartInfo, SourceError,
+    Checksum, ChecksumKind, CompleteUpload, CompletedPart, ErrorKind, Facts, PartInfo, SourceError,
 };
 
+use super::put_object::unmet;
 use super::upload_part::upload_id;
 use crate::authz::{Effect, Permit};
 use crate::s3::body::checksum;
@@ -56,7 +57,13 @@ impl Operation for CompleteMultipartUpload {
                 _ => Ok(facts),
             }
         };
-        let stored = permit.store().complete_upload(complete, facts).await?;
+        let condition = complete.precondition.clone();
+        let stored = match permit.store().complete_upload(complete, facts).await {
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
+                return Err(unmet(permit.store(), &bucket, &key, &condition).await);
+            }
+            stored => stored?,
+        };
         let mut document = xml::Writer::document();
         document.root("CompleteMultipartUploadResult");
         document.text("Location", format!("/{}/{}", bucket.as_str(), key.as_str()));

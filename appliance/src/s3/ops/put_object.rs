@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use audit::Class;
 use http::{HeaderMap, StatusCode};
 use policy_lab::Context;
-use storage::{BucketName, ObjectInfo, ObjectKey, Put};
+use storage::{BucketName, ErrorKind, ObjectInfo, ObjectKey, Put, Store, WriteCondition};
 
 use crate::authz::{Check, Effect, Permit};
 use crate::s3::answer;
 use crate::s3::conditions::write_condition;
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{
     answer_checksum, answer_encryption, encryption, put, stored_headers, tags_of_header,
     write_context,
@@ -34,9 +34,16 @@ impl Operation for PutObject {
     async fn run(permit: Permit<Self>, mut call: Call) -> Result<Response, S3Error> {
         let (bucket, key) = call.object()?;
         let tags = tags_of_header(&call.headers)?;
-        let put = put_of(&call, bucket, key, tags)?;
+        let put = put_of(&call, bucket.clone(), key.clone(), tags)?;
+        let precondition = put.precondition.clone();
         call.payload.begin()?;
-        let stored = permit.store().put(permit.keys(), put, &mut call.payload).await?;
+        let stored = permit.store().put(permit.keys(), put, &mut call.payload).await;
+        let stored = match stored {
+            Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
+                return Err(unmet(permit.store(), &bucket, &key, &precondition).await);
+            }
+            stored => stored?,
+        };
         let mut response = answer::empty(StatusCode::OK);
         answer_written(response.headers_mut(), &stored);
         Ok(response)
@@ -57,6 +64,20 @@ pub fn write_checks(call: &Call, tags: &BTreeMap<String, String>) -> Result<Vec<
         checks.push(call.check_on("s3:PutObjectTagging", Class::Data, resource, context)?);
     }
     Ok(checks)
+}
+
+/// Why a write's condition did not hold: `If-Match` on a key that is not there is `NoSuchKey`.
+///
+/// Source: S3 user guide, "Conditional writes".
+pub async fn unmet(
+    store: &Store,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    condition: &WriteCondition,
+) -> S3Error {
+    let absent = matches!(condition, WriteCondition::IfMatch(_))
+        && matches!(store.head(bucket, key).await, Err(error) if error.kind() == ErrorKind::NoSuchKey);
+    if absent { Code::NoSuchKey.into() } else { Code::PreconditionFailed.into() }
 }
 
 /// What the headers of a write say.
