@@ -15,14 +15,17 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use regorus::Engine;
 use regorus::utils::limits::ExecutionTimerConfig;
-use regorus::{Engine, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Decision, Denial, Request};
 
-/// Wall-clock time of one evaluation at most.
-const TIME_MAX: Duration = Duration::from_millis(50);
+/// Wall-clock time of one evaluation at most, while a request waits for it.
+const SERVING_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// The same in a review: a busy machine must not turn into a changed decision.
+pub(crate) const REVIEW_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Idle engines kept at most; one is used per concurrent evaluation.
 const IDLE_MAX: usize = 64;
@@ -80,24 +83,25 @@ impl Guardrails {
         sources.sort();
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(timer());
+        engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
         for (name, text) in &sources {
             add(&mut engine, name, text)?;
         }
-        let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
-        let entry = ENTRY.into();
-        engine
-            .clone()
-            .compile_with_entrypoint(&entry)
-            .map_err(|error| certify::located(first, &error.to_string()))?;
-        // One evaluation prepares the engine, so that its clones need not; what it answers is of no interest.
-        engine.set_input(Value::new_object());
-        let _ = engine.eval_rule(ENTRY.to_owned());
+        certify::calls_are_known(&engine, &sources)?;
+        certify::compiles(&mut engine, &sources)?;
         Ok(Self {
             modules: sources.into_iter().map(Module::new).collect(),
             prototype: engine,
             idle: Mutex::new(Vec::new()),
         })
+    }
+
+    /// The same guardrails with another limit on the wall-clock time of one evaluation; 50 ms at first.
+    #[must_use]
+    pub fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.prototype.set_execution_timer_config(timer(limit));
+        self.idle = Mutex::new(Vec::new());
+        self
     }
 
     /// The sources, sorted by name.
@@ -146,8 +150,8 @@ impl fmt::Debug for Guardrails {
     }
 }
 
-fn timer() -> ExecutionTimerConfig {
-    ExecutionTimerConfig { limit: TIME_MAX, check_interval: NonZeroU32::MIN.saturating_add(63) }
+fn timer(limit: Duration) -> ExecutionTimerConfig {
+    ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN.saturating_add(63) }
 }
 
 fn add(engine: &mut Engine, name: &str, text: &str) -> Result<(), RegoError> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Attached, PolicySet};
+use crate::rego::REVIEW_TIME_MAX;
 use crate::{DocumentError, DocumentKind, Guardrails, Policy, RegoError};
 
 /// Documents that a manifest may name.
@@ -139,7 +140,7 @@ pub(super) fn read(
         .collect::<Result<Vec<_>, ManifestError>>()?;
     let guardrails = match sources.is_empty() {
         true => None,
-        false => Some(Arc::new(Guardrails::load(sources)?)),
+        false => Some(Arc::new(Guardrails::load(sources)?.with_time_limit(REVIEW_TIME_MAX))),
     };
     Ok(PolicySet { identity, bucket, boundary, session, guardrails })
 }

@@ -1,6 +1,9 @@
-//! What a guardrail must not call, found in its tokens before it is compiled.
+//! What guardrails must be before they may decide: repeatable, and complete, since the engine finds an unknown function
+//! only when it calls it.
 
-use super::RegoError;
+use regorus::{Engine, Value};
+
+use super::{ENTRY, PACKAGE, RegoError};
 
 /// Calls without a repeatable answer, or with an effect.
 const REFUSED: [(&str, &str); 10] = [
@@ -56,6 +59,69 @@ pub(super) fn repeatable(file: &str, text: &str) -> Result<(), RegoError> {
         }
     }
     Ok(())
+}
+
+/// Words that may stand before a parenthesis without being called.
+const KEYWORDS: [&str; 9] = ["and", "contains", "else", "every", "if", "in", "not", "some", "with"];
+
+/// Refuses calls of functions that neither the engine nor the guardrails have.
+pub(super) fn calls_are_known(
+    engine: &Engine,
+    sources: &[(String, String)],
+) -> Result<(), RegoError> {
+    let is_missing = |call: &str| {
+        let answer = engine.clone().eval_query(format!("{call}()"), false);
+        answer.is_err_and(|error| error.to_string().contains("could not find function"))
+    };
+    for (file, text) in sources {
+        for (line, name) in calls(&tokens(text)) {
+            if is_missing(&name) && is_missing(&format!("{PACKAGE}.{name}")) {
+                let message = format!("there is no function `{name}`");
+                return Err(RegoError { file: file.clone(), line, message });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Dotted names that stand before a parenthesis.
+fn calls(tokens: &[(usize, Token)]) -> Vec<(usize, String)> {
+    let mut calls = Vec::new();
+    let mut path: Option<(usize, String)> = None;
+    for (line, token) in tokens {
+        path = match (path, token) {
+            (Some((line, path)), Token::Sign('.')) => Some((line, path + ".")),
+            (Some((line, path)), Token::Name(name)) if path.ends_with('.') => {
+                Some((line, path + name))
+            }
+            (Some(call), Token::Sign('(')) if !KEYWORDS.contains(&call.1.as_str()) => {
+                calls.push(call);
+                None
+            }
+            (_, Token::Name(name)) => Some((*line, name.clone())),
+            _ => None,
+        };
+    }
+    calls
+}
+
+/// Refuses guardrails that do not compile, by preparing the engine for its first evaluation.
+pub(super) fn compiles(engine: &mut Engine, sources: &[(String, String)]) -> Result<(), RegoError> {
+    let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
+    let refuse = |error: &str| match error {
+        "not a valid rule path" => {
+            located(first, "no guardrail defines `deny` in package `s3.authz`")
+        }
+        _ => located(first, error),
+    };
+    let compiled = engine.clone().compile_with_entrypoint(&ENTRY.into());
+    compiled.map_err(|error| refuse(&error.to_string()))?;
+    // What the rules answer to an empty input is of no interest, but a variable that is bound nowhere shows only here.
+    engine.set_input(Value::new_object());
+    match engine.eval_rule(ENTRY.to_owned()) {
+        Err(error) if error.to_string().contains("is unsafe") => Err(refuse(&error.to_string())),
+        _ => Ok(()),
+    }
 }
 
 /// Cuts a source into tokens; comments and spaces fall away.

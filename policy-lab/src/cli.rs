@@ -1,0 +1,77 @@
+//! The command line: one file per verb.
+//!
+//! Exit codes: 0 ok; 1 a change that `--fail-on` names, or a past that was not reproduced; 2 usage or invalid input;
+//! 8 the log fails verification. stdout is data, stderr everything else.
+
+mod canned;
+mod check;
+mod input;
+mod progress;
+mod simulate;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Review policies of the appliance: check them, and replay recorded requests against them.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Replay requests against proposed policies: who gains, who loses
+    Simulate(simulate::Arguments),
+    /// Parse policies and guardrails, and say where they are wrong
+    Check(check::Arguments),
+    /// Print a canned policy, or list them
+    Canned(canned::Arguments),
+}
+
+/// How a verb ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// The answer is no.
+    Negative,
+}
+
+/// Why a verb could not give an answer.
+#[derive(Debug)]
+enum Failure {
+    /// What was asked, or a file that was given, is not valid.
+    Invalid(anyhow::Error),
+    /// The log is not what was written.
+    Integrity(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+/// Runs a command line.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.verb {
+        Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Check(arguments) => check::run(&arguments),
+        Verb::Canned(arguments) => canned::run(&arguments),
+    };
+    match result {
+        Ok(Verdict::Fine) => ExitCode::SUCCESS,
+        Ok(Verdict::Negative) => ExitCode::from(1),
+        Err(Failure::Invalid(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Integrity(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(8)
+        }
+    }
+}

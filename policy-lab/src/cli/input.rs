@@ -1,0 +1,66 @@
+//! Files that are given on the command line.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, bail};
+use policy_lab::{DocumentKind, Guardrails, Policy};
+
+/// Bytes read of one file at most; no policy or guardrail may be as large.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Reads a text file.
+pub(super) fn text(path: &Path) -> anyhow::Result<String> {
+    let length =
+        std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
+    if length > BYTES_MAX {
+        bail!("{} has {length} bytes, at most {BYTES_MAX} are possible", path.display());
+    }
+    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Parses a policy; the error says `FILE:LINE:COLUMN`.
+pub(super) fn policy(path: &Path, kind: DocumentKind) -> anyhow::Result<Policy> {
+    Policy::parse(&text(path)?, kind).map_err(|error| {
+        let place = format!("{}:{}:{}", path.display(), error.line, error.column);
+        match error.hint {
+            Some(hint) => anyhow!("{place}: {}\n  hint: {hint}", error.message),
+            None => anyhow!("{place}: {}", error.message),
+        }
+    })
+}
+
+/// Loads guardrails; the error says `FILE:LINE`.
+pub(super) fn guardrails(sources: Vec<(String, String)>) -> anyhow::Result<Guardrails> {
+    Guardrails::load(sources).map_err(|error| anyhow!("{error}"))
+}
+
+/// The file's name without directory and extension.
+pub(super) fn stem(path: &Path) -> anyhow::Result<String> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.map(str::to_owned).ok_or_else(|| anyhow!("{} has no name in UTF-8", path.display()))
+}
+
+/// The file's name without directory.
+pub(super) fn name(path: &Path) -> anyhow::Result<String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| anyhow!("{} has no name in UTF-8", path.display()))
+}
+
+pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+/// Files of a directory with this extension, sorted.
+pub(super) fn files(directory: &Path, extension: &str) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let mut files = Vec::new();
+    for entry in
+        std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?
+    {
+        let path = entry.with_context(|| format!("reading {}", directory.display()))?.path();
+        if has_extension(&path, extension) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

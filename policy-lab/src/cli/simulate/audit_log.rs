@@ -1,0 +1,114 @@
+//! Requests from an audit log, after it proved itself.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use policy_lab::replay::{Event, Outcome, Recorded, World, audit_line};
+
+use super::{Arguments, Replayed};
+use crate::cli::progress::Progress;
+use crate::cli::{Failure, input};
+
+/// Complaints about single records that are printed at most.
+const COMPLAINTS_MAX: u64 = 5;
+
+/// The policies that the log's records name, from the log's own blobs.
+pub(super) fn world(directory: &Path) -> World {
+    let directory = directory.to_owned();
+    World::recorded(move |digest| {
+        let bytes = audit::read_blob(&directory, &hex::encode(digest)).ok()?;
+        String::from_utf8(bytes).ok()
+    })
+}
+
+/// Verifies the log and replays its decisions.
+pub(super) fn replay(
+    arguments: &Arguments,
+    simulate: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> Outcome,
+) -> Result<Replayed, Failure> {
+    let directory = arguments.audit.as_deref().ok_or_else(|| anyhow!("no log was given"))?;
+    let size = verify(directory, arguments)?;
+    let progress = Progress::new("replaying the log");
+    let mut failure = None;
+    let mut unreadable = 0;
+    let mut events = audit::records(directory).map_while(|record| {
+        let (seq, leaf) = match record {
+            Ok(record) => record,
+            Err(error) => {
+                failure = Some(error);
+                return None;
+            }
+        };
+        progress.at(seq, Some(size));
+        Some(audit_line(seq, &leaf).unwrap_or_else(|error| {
+            unreadable += 1;
+            complain(seq, &error.message, unreadable);
+            None
+        }))
+    });
+    let wanted = |event: &Event| arguments.since.is_none_or(|since| since.includes(event.time_us));
+    let outcome =
+        simulate(&mut events.by_ref().flatten().filter(wanted).map(|event| event.recorded));
+    drop(events);
+    drop(progress);
+    if let Some(error) = failure {
+        return Err(Failure::Integrity(anyhow!(error).context("reading the log")));
+    }
+    if unreadable > 0 {
+        eprintln!("warning: {unreadable} decisions could not be replayed");
+    }
+    Ok(Replayed { outcome, unreadable })
+}
+
+fn complain(seq: u64, message: &str, number: u64) {
+    if number <= COMPLAINTS_MAX {
+        eprintln!("warning: record {seq}: {message}");
+    }
+}
+
+/// Checks signatures, hashes and order; answers the number of records.
+fn verify(directory: &Path, arguments: &Arguments) -> Result<u64, Failure> {
+    let vkey = match &arguments.vkey {
+        Some(vkey) => vkey.clone(),
+        None => {
+            eprintln!("warning: the log is verified with the key it declares itself; give --vkey");
+            declared_key(directory)?
+        }
+    };
+    let progress = Progress::new("verifying the log");
+    let options = audit::VerifyOptions {
+        vkey,
+        last_seen: None,
+        strict: false,
+        progress: &|done, total| progress.at(done, Some(total)),
+    };
+    let report = audit::verify(directory, &options)
+        .map_err(|error| anyhow!(error).context("verifying the log"))?;
+    drop(progress);
+    if matches!(report.state, audit::State::Valid | audit::State::TailUnproven) {
+        return Ok(report.size);
+    }
+    for finding in &report.findings {
+        eprintln!("{finding}");
+    }
+    let state = report.state;
+    if arguments.unverified {
+        eprintln!("warning: the log is {state}; replaying it as you asked");
+        return Ok(report.size);
+    }
+    Err(Failure::Integrity(anyhow!("the log is {state}; --unverified replays it nevertheless")))
+}
+
+/// The first key in `log.json`, whose first line is a JSON object.
+fn declared_key(directory: &Path) -> anyhow::Result<String> {
+    let path = directory.join("log.json");
+    let text = input::text(&path)?;
+    let line = text.lines().next().unwrap_or_default();
+    let identity: serde_json::Value =
+        serde_json::from_str(line).with_context(|| format!("{} is not a log's", path.display()))?;
+    identity
+        .pointer("/vkeys/0")
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow!("{} declares no key; give --vkey", path.display()))
+}

@@ -1,0 +1,138 @@
+//! What both kinds of lines have in common.
+
+use serde_json::Value;
+
+use super::Recorded;
+use crate::{Context, Principal, PrincipalKind};
+
+/// A request of a line, with its time where the line has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Microseconds since 1970.
+    pub time_us: Option<i64>,
+    pub recorded: Recorded,
+}
+
+/// Why a line is not a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}")]
+#[non_exhaustive]
+pub struct LineError {
+    /// In bytes, from one.
+    pub column: usize,
+    pub message: String,
+}
+
+impl LineError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { column: 1, message: message.into() }
+    }
+}
+
+/// Reads a line as a JSON object.
+pub(super) fn object(line: &[u8]) -> Result<Value, LineError> {
+    let value: Value = serde_json::from_slice(line).map_err(|error| {
+        let message = error.to_string();
+        let end = message.rfind(" at line ").unwrap_or(message.len());
+        LineError {
+            column: error.column().max(1),
+            message: message.get(..end).unwrap_or_default().to_owned(),
+        }
+    })?;
+    if value.is_object() { Ok(value) } else { Err(LineError::new("the line is not a JSON object")) }
+}
+
+/// A member that is text; absent and `null` are `None`.
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> Result<Option<&'a str>, LineError> {
+    match value.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(LineError::new(format!("`{name}` is not a string"))),
+    }
+}
+
+pub(super) fn time_us(text: Option<&str>) -> Result<Option<i64>, LineError> {
+    let Some(text) = text else { return Ok(None) };
+    let time: jiff::Timestamp =
+        text.parse().map_err(|_| LineError::new(format!("`{text}` is not a time")))?;
+    Ok(Some(time.as_microsecond()))
+}
+
+/// One value of a condition key: text, number or boolean.
+pub(super) fn scalar(value: &Value) -> Result<String, LineError> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        _ => Err(LineError::new("a value of a condition key is not text, number or boolean")),
+    }
+}
+
+/// One value or a list of them.
+pub(super) fn values(value: &Value) -> Result<Vec<String>, LineError> {
+    match value {
+        Value::Array(values) => values.iter().map(scalar).collect(),
+        one => Ok(vec![scalar(one)?]),
+    }
+}
+
+/// A caller from the members that both formats share.
+pub(super) fn principal(value: &Value) -> Result<Principal, LineError> {
+    let arn = text(value, "arn")?.unwrap_or_default();
+    let groups = match value.get("groups") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(groups) => values(groups)?,
+    };
+    let from_arn = crate::arn::Arn::parse(arn);
+    let name = from_arn
+        .map(|arn| arn.resource.split_once('/').map_or(arn.resource, |(_, name)| name))
+        .unwrap_or(arn);
+    let kind = match text(value, "type")? {
+        Some(word) => kind(word)?,
+        None if arn.is_empty() || arn == "*" => PrincipalKind::Anonymous,
+        None if arn.ends_with(":root") => PrincipalKind::Root,
+        None if arn.contains(":assumed-role/") => PrincipalKind::Session,
+        None => PrincipalKind::User,
+    };
+    let account = match text(value, "account")? {
+        Some(account) => account,
+        None => from_arn.map_or("", |arn| arn.account),
+    };
+    if kind == PrincipalKind::Anonymous {
+        return Ok(Principal { groups, ..Principal::anonymous(account) });
+    }
+    Ok(Principal {
+        kind,
+        name: text(value, "name")?.unwrap_or(name).to_owned(),
+        arn: arn.to_owned(),
+        account: account.to_owned(),
+        groups,
+        parent: text(value, "parent")?.map(str::to_owned),
+    })
+}
+
+/// The words of the audit log, and ours.
+fn kind(word: &str) -> Result<PrincipalKind, LineError> {
+    Ok(match word {
+        "Root" | "root" => PrincipalKind::Root,
+        "IAMUser" | "user" => PrincipalKind::User,
+        "Service" | "service_account" => PrincipalKind::ServiceAccount,
+        "AssumedRole" | "Federated" | "sts" => PrincipalKind::Session,
+        "Anonymous" | "anonymous" => PrincipalKind::Anonymous,
+        other => return Err(LineError::new(format!("`{other}` is not a kind of principal"))),
+    })
+}
+
+/// A context from `{key: value-or-values}`.
+pub(super) fn context(value: Option<&Value>) -> Result<Context, LineError> {
+    let mut context = Context::new();
+    match value {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(members)) => {
+            for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+                context.set_many(key, values(value)?);
+            }
+        }
+        Some(_) => return Err(LineError::new("`ctx` is not an object")),
+    }
+    Ok(context)
+}

@@ -1,0 +1,196 @@
+//! Requests from a file, one JSON object per line.
+//!
+//! ```json
+//! {"id":"1","ts":"2026-11-05T10:00:00Z","op":"PutObject","bucket":"b","key":"team/x",
+//!  "principal":{"arn":"arn:aws:iam::000000000000:user/alice","groups":["eng"]},
+//!  "ctx":{"aws:SourceIp":"10.1.2.3","aws:SecureTransport":true},"recorded":{"effect":"allow"}}
+//! ```
+//! Only `op` or `action` must be there. Without a principal the caller is anonymous; a plain name is a user. `ts` fills
+//! `aws:CurrentTime` and `aws:EpochTime` where `ctx` does not.
+
+use serde_json::Value;
+
+use super::line::{context, object, principal, text, time_us};
+use super::{Event, LineError, Recorded, RecordedDecision};
+use crate::action::ResourceKind;
+use crate::{Action, Context, Principal, Request, Resource};
+
+const MEMBERS: [&str; 11] = [
+    "id",
+    "ts",
+    "op",
+    "action",
+    "bucket",
+    "key",
+    "version",
+    "principal",
+    "ctx",
+    "complete",
+    "recorded",
+];
+
+/// Operations whose action has another name, and the action when a version is named.
+const OPERATIONS: [(&str, &str, Option<&str>); 17] = [
+    ("CompleteMultipartUpload", "s3:PutObject", None),
+    ("CopyObject", "s3:PutObject", None),
+    ("CreateMultipartUpload", "s3:PutObject", None),
+    ("DeleteObject", "s3:DeleteObject", Some("s3:DeleteObjectVersion")),
+    ("DeleteObjects", "s3:DeleteObject", Some("s3:DeleteObjectVersion")),
+    ("GetObject", "s3:GetObject", Some("s3:GetObjectVersion")),
+    ("GetObjectTagging", "s3:GetObjectTagging", Some("s3:GetObjectVersionTagging")),
+    ("HeadBucket", "s3:ListBucket", None),
+    ("HeadObject", "s3:GetObject", Some("s3:GetObjectVersion")),
+    ("ListBuckets", "s3:ListAllMyBuckets", None),
+    ("ListMultipartUploads", "s3:ListBucketMultipartUploads", None),
+    ("ListObjectVersions", "s3:ListBucketVersions", None),
+    ("ListObjects", "s3:ListBucket", None),
+    ("ListObjectsV2", "s3:ListBucket", None),
+    ("ListParts", "s3:ListMultipartUploadParts", None),
+    ("SelectObjectContent", "s3:GetObject", None),
+    ("UploadPart", "s3:PutObject", None),
+];
+
+/// Reads the request of line `number`, from one; `None` for an empty line.
+///
+/// # Errors
+/// When the line is not such an object, or has a member we do not know.
+pub fn request_line(number: usize, line: &str) -> Result<Option<Event>, LineError> {
+    if line.trim().is_empty() {
+        return Ok(None);
+    }
+    let value = object(line.as_bytes())?;
+    let unknown =
+        value.as_object().into_iter().flatten().find(|(k, _)| !MEMBERS.contains(&k.as_str()));
+    if let Some((name, _)) = unknown {
+        return Err(LineError::new(format!("`{name}` is not a member of a request")));
+    }
+    let time = text(&value, "ts")?;
+    let time_us = time_us(time)?;
+    let version = text(&value, "version")?;
+    let action = action(text(&value, "action")?, text(&value, "op")?, version)?;
+    let mut context = context(value.get("ctx"))?;
+    fill(&mut context, time, time_us, version);
+    let request = Request {
+        resource: resource(&action, text(&value, "bucket")?, text(&value, "key")?)?,
+        action,
+        principal: caller(value.get("principal"))?,
+        context,
+    };
+    let id = text(&value, "id")?.map_or_else(|| format!("line {number}"), str::to_owned);
+    let recorded = recorded(value.get("recorded"))?;
+    Ok(Some(Event { time_us, recorded: Recorded { id, seq: None, request, recorded } }))
+}
+
+fn action(
+    action: Option<&str>,
+    operation: Option<&str>,
+    version: Option<&str>,
+) -> Result<Action, LineError> {
+    let name = match (action, operation) {
+        (Some(action), _) => action.to_owned(),
+        (None, Some(operation)) => {
+            match OPERATIONS.iter().find(|(known, ..)| *known == operation) {
+                Some((_, plain, versioned)) => version.and(*versioned).unwrap_or(plain).to_owned(),
+                None => format!("s3:{operation}"),
+            }
+        }
+        (None, None) => return Err(LineError::new("the request has neither `action` nor `op`")),
+    };
+    let action = Action::parse(&name).map_err(|error| LineError::new(error.to_string()))?;
+    if operation.is_some() && action.info().is_none() {
+        return Err(LineError::new(format!("`{name}` is not an operation we know")));
+    }
+    Ok(action)
+}
+
+fn resource(
+    action: &Action,
+    bucket: Option<&str>,
+    key: Option<&str>,
+) -> Result<Resource, LineError> {
+    match (bucket, key) {
+        (None, Some(_)) => Err(LineError::new("there is a `key` but no `bucket`")),
+        (None, None) => match action.info().map(|info| info.resource) {
+            Some(ResourceKind::Bucket | ResourceKind::Object) => {
+                Err(LineError::new(format!("`{action}` needs a `bucket`")))
+            }
+            _ => Ok(Resource::Any),
+        },
+        (Some(bucket), None) => Ok(Resource::Bucket(bucket.to_owned())),
+        (Some(bucket), Some(key)) => {
+            Ok(Resource::Object { bucket: bucket.to_owned(), key: key.to_owned() })
+        }
+    }
+}
+
+fn caller(value: Option<&Value>) -> Result<Principal, LineError> {
+    match value {
+        None | Some(Value::Null) => Ok(Principal::anonymous("000000000000")),
+        Some(Value::String(name)) if !name.contains(':') => {
+            Ok(Principal::user("000000000000", name))
+        }
+        Some(Value::String(arn)) => principal(&serde_json::json!({ "arn": arn })),
+        Some(object) => principal(object),
+    }
+}
+
+fn fill(context: &mut Context, time: Option<&str>, time_us: Option<i64>, version: Option<&str>) {
+    let facts = [
+        ("aws:CurrentTime", time.map(str::to_owned)),
+        ("aws:EpochTime", time_us.map(|us| us.div_euclid(1_000_000).to_string())),
+        ("s3:versionid", version.map(str::to_owned)),
+    ];
+    for (key, value) in facts {
+        if let Some(value) = value.filter(|_| context.get(key).is_none()) {
+            context.set(key, value);
+        }
+    }
+}
+
+fn recorded(value: Option<&Value>) -> Result<Option<RecordedDecision>, LineError> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    let digest = text(value, "policy_set")?;
+    Ok(Some(RecordedDecision {
+        allowed: match text(value, "effect")? {
+            Some("allow") => true,
+            Some("deny" | "explicit-deny" | "implicit-deny" | "error") => false,
+            _ => return Err(LineError::new("`recorded` has no `effect` of `allow` or `deny`")),
+        },
+        reason: text(value, "reason")?.map(str::to_owned),
+        digest: digest.map(|digest| digest.strip_prefix("sha256:").unwrap_or(digest).to_owned()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OPERATIONS, request_line};
+    use crate::action::{Action, CATALOGUE};
+
+    #[test]
+    fn operations_are_of_the_catalogue() {
+        for (_, plain, versioned) in OPERATIONS {
+            for name in std::iter::once(plain).chain(versioned) {
+                assert!(CATALOGUE.iter().any(|info| info.name == name), "{name}");
+            }
+        }
+        assert!(Action::parse("s3:CopyObject").expect("well-formed").info().is_none());
+    }
+
+    #[test]
+    fn lines_that_are_no_requests() {
+        for (line, message) in [
+            ("{", "EOF while parsing an object"),
+            ("[]", "the line is not a JSON object"),
+            ("{}", "the request has neither `action` nor `op`"),
+            (r#"{"op":"GetObjcet"}"#, "`s3:GetObjcet` is not an operation we know"),
+            (r#"{"op":"GetObject"}"#, "`s3:GetObject` needs a `bucket`"),
+            (r#"{"op":"GetObject","key":"k"}"#, "there is a `key` but no `bucket`"),
+            (r#"{"op":"GetObject","bucket":7}"#, "`bucket` is not a string"),
+            (r#"{"op":"ListBuckets","tx":1}"#, "`tx` is not a member of a request"),
+            (r#"{"op":"ListBuckets","ts":"noon"}"#, "`noon` is not a time"),
+        ] {
+            assert_eq!(request_line(1, line).expect_err(line).message, message);
+        }
+        assert_eq!(request_line(1, "  "), Ok(None));
+    }
+}

@@ -1,0 +1,221 @@
+//! Which policies are in force for an event: those of its record, with proposed ones in their place.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Recorded;
+use crate::policy_set::{Attached, ManifestError, PolicySet};
+use crate::rego::{Guardrails, REVIEW_TIME_MAX, RegoError};
+use crate::{Decision, evaluate};
+
+/// Policy sets kept ready at most; the cache is emptied when it is full.
+const SETS_MAX: usize = 16_384;
+
+/// Finds a blob of the log by its SHA-256.
+type Fetch = Box<dyn Fn([u8; 32]) -> Option<String>>;
+
+/// A proposal.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Everybody but root has exactly these identity policies.
+    Identity(Vec<Attached>),
+    /// A policy takes the place of the one attached under its name, wherever that is.
+    Named(Attached),
+    /// A bucket has this policy.
+    Bucket { bucket: String, policy: Attached },
+    /// A guardrail, name and text, is added; one of the same name is replaced.
+    Guardrail { name: String, text: String },
+    /// These are all guardrails there are.
+    Guardrails(Vec<(String, String)>),
+}
+
+/// Why an event's policies could not be found.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldError {
+    #[error("the record names no policy set")]
+    NoDigest,
+    #[error("policy set {0} is not in the log")]
+    Missing(String),
+    #[error("policy set {digest} cannot be made again: {source}")]
+    Manifest { digest: String, source: Arc<ManifestError> },
+    #[error("the proposed guardrails do not load: {0}")]
+    Guardrails(#[from] RegoError),
+}
+
+type Resolved = Result<Rc<PolicySet>, WorldError>;
+
+/// Policies for every event.
+///
+/// Ownership: the cache belongs to this value; a world is used by one thread.
+pub struct World {
+    fetch: Option<Fetch>,
+    changes: Vec<Change>,
+    /// By digest, as recorded.
+    recorded: RefCell<HashMap<String, Resolved>>,
+    /// By digest and bucket, with the changes.
+    changed: RefCell<HashMap<(String, String), Resolved>>,
+    /// Names of [`Change::Named`] that were found attached somewhere.
+    replaced: RefCell<HashSet<Arc<str>>>,
+}
+
+impl World {
+    /// Nothing is attached but what changes bring.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            fetch: None,
+            changes: Vec::new(),
+            recorded: RefCell::default(),
+            changed: RefCell::default(),
+            replaced: RefCell::default(),
+        }
+    }
+
+    /// The policy set that each record names; `fetch` finds manifests and documents by SHA-256.
+    #[must_use]
+    pub fn recorded(fetch: impl Fn([u8; 32]) -> Option<String> + 'static) -> Self {
+        Self { fetch: Some(Box::new(fetch)), ..Self::empty() }
+    }
+
+    /// The same world with one more proposal; later ones win.
+    #[must_use]
+    pub fn with(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self.changed = RefCell::default();
+        self
+    }
+
+    /// No proposal changes what was recorded.
+    #[must_use]
+    pub fn is_as_recorded(&self) -> bool {
+        self.fetch.is_some() && self.changes.is_empty()
+    }
+
+    /// Names of proposed policies that took nobody's place so far: misspelt, or attached to nobody who called.
+    #[must_use]
+    pub fn unmatched(&self) -> Vec<&str> {
+        let replaced = self.replaced.borrow();
+        let named = self.changes.iter().filter_map(|change| match change {
+            Change::Named(policy) if !replaced.contains(&policy.name) => Some(&*policy.name),
+            _ => None,
+        });
+        named.collect()
+    }
+
+    pub(super) fn has_recorded_sets(&self) -> bool {
+        self.fetch.is_some()
+    }
+
+    /// The policies in force for an event.
+    pub(super) fn policies(&self, event: &Recorded) -> Resolved {
+        if self.changes.is_empty() {
+            return self.as_recorded(event);
+        }
+        let bucket = event.request.resource.bucket().unwrap_or_default();
+        let digest = digest_of(event).unwrap_or_default();
+        let key = (digest.to_owned(), bucket.to_owned());
+        if let Some(resolved) = self.changed.borrow().get(&key) {
+            return resolved.clone();
+        }
+        let resolved = self
+            .as_recorded(event)
+            .and_then(|base| self.changed((*base).clone(), bucket).map(Rc::new));
+        remember(&self.changed, key, &resolved);
+        resolved
+    }
+
+    /// The decision without the proposals.
+    pub(super) fn decide_as_recorded(&self, event: &Recorded) -> Result<Decision, WorldError> {
+        Ok(evaluate(&*self.as_recorded(event)?, &event.request))
+    }
+
+    fn changed(&self, mut set: PolicySet, bucket: &str) -> Result<PolicySet, WorldError> {
+        for change in &self.changes {
+            match change {
+                Change::Identity(policies) => set.identity.clone_from(policies),
+                Change::Named(policy) => {
+                    let attached = set.identity.iter_mut().chain(&mut set.boundary);
+                    for place in attached.filter(|place| place.name == policy.name) {
+                        *place = policy.clone();
+                        self.replaced.borrow_mut().insert(policy.name.clone());
+                    }
+                }
+                Change::Bucket { bucket: of, policy } if of == bucket => {
+                    set.bucket = Some(policy.clone());
+                }
+                Change::Bucket { .. } => {}
+                Change::Guardrail { name, text } => {
+                    let mut sources = sources(&set);
+                    sources.retain(|(there, _)| there != name);
+                    sources.push((name.clone(), text.clone()));
+                    set.guardrails = guardrails(sources)?;
+                }
+                Change::Guardrails(sources) => set.guardrails = guardrails(sources.clone())?,
+            }
+        }
+        Ok(set)
+    }
+
+    fn as_recorded(&self, event: &Recorded) -> Resolved {
+        let Some(fetch) = &self.fetch else { return Ok(Rc::default()) };
+        let digest = digest_of(event).ok_or(WorldError::NoDigest)?;
+        if let Some(resolved) = self.recorded.borrow().get(digest) {
+            return resolved.clone();
+        }
+        let resolved = load(digest, fetch).map(Rc::new);
+        remember(&self.recorded, digest.to_owned(), &resolved);
+        resolved
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("World")
+            .field("recorded", &self.fetch.is_some())
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn digest_of(event: &Recorded) -> Option<&str> {
+    event.recorded.as_ref()?.digest.as_deref()
+}
+
+fn remember<K: std::hash::Hash + Eq>(
+    cache: &RefCell<HashMap<K, Resolved>>,
+    key: K,
+    resolved: &Resolved,
+) {
+    let mut cache = cache.borrow_mut();
+    if cache.len() >= SETS_MAX {
+        cache.clear();
+    }
+    cache.insert(key, resolved.clone());
+}
+
+fn load(digest: &str, fetch: &Fetch) -> Result<PolicySet, WorldError> {
+    let missing = || WorldError::Missing(digest.to_owned());
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digest, &mut bytes).map_err(|_| missing())?;
+    let manifest = fetch(bytes).ok_or_else(missing)?;
+    PolicySet::from_manifest(&manifest, &mut |digest| fetch(digest)).map_err(|source| {
+        WorldError::Manifest { digest: digest.to_owned(), source: Arc::new(source) }
+    })
+}
+
+fn sources(set: &PolicySet) -> Vec<(String, String)> {
+    let owned = |source: crate::rego::Source<'_>| (source.name.to_owned(), source.text.to_owned());
+    set.guardrails.iter().flat_map(|guardrails| guardrails.sources().map(owned)).collect()
+}
+
+fn guardrails(sources: Vec<(String, String)>) -> Result<Option<Arc<Guardrails>>, RegoError> {
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Guardrails::load(sources)?.with_time_limit(REVIEW_TIME_MAX))))
+}
