@@ -35,8 +35,8 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
 
 /// One open file of [`Files`].
 pub trait File: fmt::Debug + Send {
-    /// Current length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    /// Current size in bytes.
+    fn size(&self) -> io::Result<u64>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was written durable.
@@ -165,7 +165,7 @@ pub(crate) fn list(path: &Path) -> io::Result<Vec<String>> {
 struct Local(fs::File);
 
 impl File for Local {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

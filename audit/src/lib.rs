@@ -41,6 +41,8 @@ pub mod query;
 pub mod record;
 pub mod search;
 pub mod segment;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod stamp;
 pub mod tip;
 pub mod tree;

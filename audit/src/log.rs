@@ -154,8 +154,8 @@ struct Shared {
     queue: Queue,
     durable: Watch,
     to_sign: signer::Mailbox,
-    /// Held until the last thread is gone.
-    _lock: LockGuard,
+    /// Held until both threads are gone.
+    lock: Mutex<Option<LockGuard>>,
 }
 
 struct LockGuard(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
@@ -228,7 +228,8 @@ impl Log {
         self.shared.queue.poisoned().is_some()
     }
 
-    /// Commits what is queued, writes `audit:stop`, signs the final head and ends both threads. Calling it again
+    /// Commits what is queued, writes `audit:stop`, signs the final head, ends both threads and
+    /// gives the directory free. Calling it again
     /// changes nothing.
     ///
     /// # Errors
@@ -242,6 +243,8 @@ impl Log {
                 self.shared.poison("an audit thread panicked");
             }
         }
+        // Nobody writes any more, so the directory may be opened again.
+        drop(lock(&self.shared.lock).take());
         match self.shared.queue.poisoned() {
             Some(reason) => Err(LogError::Poisoned { reason }),
             None => Ok(()),
@@ -261,3 +264,6 @@ impl Drop for Log {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

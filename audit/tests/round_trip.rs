@@ -1,4 +1,5 @@
 //! What is appended is durable, verifies, and is found again.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
 use std::sync::Arc;
 

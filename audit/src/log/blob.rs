@@ -96,9 +96,7 @@ impl Log {
         if bytes.len() > BLOB_BYTES_MAX {
             return Err(BlobError::TooLarge { bytes: bytes.len() });
         }
-        if let Some(reason) = self.shared.queue.poisoned() {
-            return Err(LogError::Poisoned { reason }.into());
-        }
+        self.shared.queue.check()?;
         let digest = Sha256Hex::of(bytes);
         let mut known = lock(&self.blobs_known);
         if known.contains(&digest) {

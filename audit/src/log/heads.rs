@@ -26,7 +26,7 @@ impl Heads {
         let path = format!("heads/{}.notes", stamp::day_path(now_us));
         if self.open.as_ref().is_none_or(|(open, ..)| *open != path) {
             let file = self.open_or_create(&path)?;
-            let len = file.len()?;
+            let len = file.size()?;
             self.open = Some((path, file, len));
         }
         let Some((_, file, len)) = &mut self.open else {

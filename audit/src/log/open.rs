@@ -128,7 +128,7 @@ impl Log {
             queue: Queue::new(options.queue_bytes_max),
             durable: Watch::new(recovered.tip.size()),
             to_sign: Mailbox::default(),
-            _lock: LockGuard(lock),
+            lock: Mutex::new(Some(LockGuard(lock))),
         });
         let mut writer = Writer {
             shared: shared.clone(),

@@ -56,6 +56,16 @@ enum State {
     Poisoned(Arc<str>),
 }
 
+impl State {
+    fn check(&self) -> Result<(), LogError> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Closing => Err(LogError::Closed),
+            Self::Poisoned(reason) => Err(LogError::Poisoned { reason: reason.clone() }),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     jobs: VecDeque<Job>,
@@ -80,11 +90,7 @@ impl Queue {
     /// Adds a job at the end.
     pub(super) fn push(&self, job: Job) -> Result<(), LogError> {
         let mut inner = lock(&self.inner);
-        match &inner.state {
-            State::Open => {}
-            State::Closing => return Err(LogError::Closed),
-            State::Poisoned(reason) => return Err(LogError::Poisoned { reason: reason.clone() }),
-        }
+        inner.state.check()?;
         if inner.bytes + job.bytes > self.bytes_max {
             return Err(LogError::Full { queued_bytes: inner.bytes });
         }
@@ -149,6 +155,11 @@ impl Queue {
         drop(inner);
         self.arrived.notify_one();
         jobs.into_iter().for_each(|job| job.answer(Err(error.clone())));
+    }
+
+    /// Whether anything may still be written.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        lock(&self.inner).state.check()
     }
 
     /// The first failure.

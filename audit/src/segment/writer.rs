@@ -76,7 +76,7 @@ impl Writer {
         ahead_bytes: u64,
     ) -> io::Result<Self> {
         let mut file = files.open(&name.path)?;
-        if file.len()? != offset {
+        if file.size()? != offset {
             file.truncate(offset)?;
         }
         Ok(Self { files, file, name, offset, zeroed: offset, ahead_bytes })

@@ -114,11 +114,8 @@ impl<'a> Heads<'a> {
             let root = match placed.head.size {
                 size if size == after.size() => after.frontier.root(),
                 size if size >= before.size() => root_inside(frame, before, size),
-                _ => {
-                    let at = (Some(placed.offset), None);
-                    findings.add(State::Reordered, &placed.file, at, "heads are out of order");
-                    continue;
-                }
+                // The walk jumped over a gap, which is a finding already.
+                _ => continue,
             };
             if root == placed.head.root {
                 self.matched = self.matched.max(Some(placed.head.size));
@@ -192,7 +189,7 @@ impl<'a> Heads<'a> {
         // The list is written before the checkpoint, so a note that a crash tore, or that is just being written, is the
         // last of all and not the checkpoint's.
         let last = self.lists.as_slice().is_empty();
-        if last && self.checkpoint.is_none() || last && self.checkpoint_listed {
+        if last && (self.checkpoint.is_none() || self.checkpoint_listed) {
             findings.remark(format!("`{file}` ends in an unfinished note at byte {at}"));
         } else {
             let what = "the list of heads cannot be read from here on";

@@ -1,0 +1,266 @@
+//! A file system in memory that fails on demand and loses what was not synced.
+//!
+//! Faults that the log promises to survive, one at a time: a write that fails whole or after some sectors, a sync
+//! that fails and keeps or loses the data, a creation, replacement or cut that fails, and the loss of all writes since
+//! the last sync, wholly or up to any sector.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::durable::{File, Files};
+
+/// Unit that a disk writes whole.
+pub const SECTOR_BYTES: usize = 512;
+
+/// Calls that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// [`File::write_at`].
+    Write,
+    /// [`File::sync`].
+    Sync,
+    /// [`File::truncate`].
+    Truncate,
+    /// [`Files::create`].
+    Create,
+    /// [`Files::replace`].
+    Replace,
+}
+
+/// One failure to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which call.
+    pub op: Op,
+    /// Only calls on paths that begin so.
+    pub path: &'static str,
+    /// How many such calls succeed before.
+    pub after: usize,
+    /// What the caller sees.
+    pub error: io::ErrorKind,
+    /// Bytes of a write that get through all the same; for other calls, whether their effect is kept if not zero.
+    pub kept: usize,
+}
+
+/// The file system; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct SimFiles {
+    tree: Arc<Mutex<Tree>>,
+    locked: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tree {
+    files: BTreeMap<String, Node>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    bytes: Vec<u8>,
+    /// What a power loss leaves.
+    synced: Vec<u8>,
+}
+
+impl SimFiles {
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Arms a fault.
+    pub fn fail(&self, fault: Fault) {
+        self.tree().faults.push(fault);
+    }
+
+    /// A copy after power loss: of each file's unsynced bytes only the first `sectors` sectors that changed are there.
+    pub fn after_power_loss(&self, sectors: usize) -> Self {
+        let mut tree = self.tree().clone();
+        tree.faults.clear();
+        for node in tree.files.values_mut() {
+            let mut bytes = node.synced.clone();
+            let mut left = sectors;
+            for (i, sector) in node.bytes.chunks(SECTOR_BYTES).enumerate() {
+                let at = i * SECTOR_BYTES;
+                let end = at + sector.len();
+                if bytes.get(at..end) != Some(sector) && left > 0 {
+                    left -= 1;
+                    if bytes.len() < end {
+                        bytes.resize(end, 0);
+                    }
+                    bytes[at..end].copy_from_slice(sector);
+                }
+            }
+            *node = Node { synced: bytes.clone(), bytes };
+        }
+        Self { tree: Arc::new(Mutex::new(tree)), locked: Arc::default() }
+    }
+
+    /// A copy as another process would find it now.
+    pub fn snapshot(&self) -> Self {
+        let mut tree = self.tree().clone();
+        tree.faults.clear();
+        tree.files.values_mut().for_each(|node| node.synced.clone_from(&node.bytes));
+        Self { tree: Arc::new(Mutex::new(tree)), locked: Arc::default() }
+    }
+
+    /// Paths of all files.
+    pub fn paths(&self) -> Vec<String> {
+        self.tree().files.keys().cloned().collect()
+    }
+
+    /// Changes a file behind the log's back.
+    pub fn edit(&self, path: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(node) = self.tree().files.get_mut(path) {
+            edit(&mut node.bytes);
+            node.synced.clone_from(&node.bytes);
+        }
+    }
+
+    /// Writes everything to a real directory, for readers that want one.
+    ///
+    /// # Errors
+    /// Those of the real file system.
+    pub fn dump(&self, dir: &Path) -> io::Result<()> {
+        for (path, node) in &self.tree().files {
+            let path = dir.join(path);
+            fs::create_dir_all(path.parent().unwrap_or(dir))?;
+            fs::write(path, &node.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The fault that hits this call, if one does.
+    fn hit(&self, op: Op, path: &str) -> Option<Fault> {
+        let mut tree = self.tree();
+        let hits = |fault: &Fault| fault.op == op && path.starts_with(fault.path);
+        let i = tree.faults.iter().position(hits)?;
+        if tree.faults[i].after == 0 {
+            return Some(tree.faults.remove(i));
+        }
+        tree.faults[i].after -= 1;
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Guard(Arc<AtomicBool>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Files for SimFiles {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        if self.locked.swap(true, Ordering::AcqRel) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Guard(self.locked.clone())))
+    }
+
+    fn create(&self, path: &str) -> io::Result<Box<dyn File>> {
+        if let Some(fault) = self.hit(Op::Create, path) {
+            if fault.kept > 0 {
+                self.tree().files.entry(path.to_owned()).or_default();
+            }
+            return Err(fault.error.into());
+        }
+        if self.tree().files.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.tree().files.insert(path.to_owned(), Node::default());
+        self.open(path)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn File>> {
+        if !self.tree().files.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Box::new(SimFile { files: self.clone(), path: path.to_owned() }))
+    }
+
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        let found = self.tree().files.get(path).map(|node| node.bytes.clone());
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let fault = self.hit(Op::Replace, path);
+        if fault.is_none_or(|fault| fault.kept > 0) {
+            let node = Node { bytes: bytes.to_vec(), synced: bytes.to_vec() };
+            self.tree().files.insert(path.to_owned(), node);
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let prefix = format!("{path}/");
+        let mut names: Vec<String> = Vec::new();
+        for rest in self.tree().files.keys().filter_map(|key| key.strip_prefix(&prefix)) {
+            let name = rest.split_inclusive('/').next().unwrap_or_default().to_owned();
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    files: SimFiles,
+    path: String,
+}
+
+impl SimFile {
+    fn with<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
+        act(self.files.tree().files.entry(self.path.clone()).or_default())
+    }
+}
+
+impl File for SimFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.with(|node| node.bytes.len() as u64))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let fault = self.files.hit(Op::Write, &self.path);
+        let kept = fault.map_or(bytes.len(), |fault| fault.kept.min(bytes.len()));
+        self.with(|node| {
+            let at = offset as usize;
+            if node.bytes.len() < at + kept {
+                node.bytes.resize(at + kept, 0);
+            }
+            node.bytes[at..at + kept].copy_from_slice(&bytes[..kept]);
+        });
+        fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let fault = self.files.hit(Op::Sync, &self.path);
+        self.with(|node| match fault {
+            Some(fault) if fault.kept == 0 => node.bytes.clone_from(&node.synced),
+            _ => node.synced.clone_from(&node.bytes),
+        });
+        fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        let fault = self.files.hit(Op::Truncate, &self.path);
+        if fault.is_none_or(|fault| fault.kept > 0) {
+            self.with(|node| {
+                node.bytes.resize(len as usize, 0);
+                node.synced.clone_from(&node.bytes);
+            });
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+}
