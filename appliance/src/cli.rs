@@ -1,14 +1,18 @@
 //! What an operator types. One file per verb; stdout is data, stderr is everything else.
 
+mod admin_client;
 mod audit;
 mod banner;
 mod completions;
 mod config;
 mod exit;
+mod group;
+mod policy;
 mod serve;
 mod settings;
 mod status;
 mod table;
+mod user;
 
 use std::process::ExitCode;
 
@@ -26,7 +30,8 @@ pub use exit::Exit;
         appliance serve\n  \
         appliance audit search 'decision=deny'\n  \
         appliance audit verify\n\n\
-        Exit codes: 0 ok, 1 negative answer, 2 usage, 3 configuration, 9 unavailable; audit verify has more."
+        Exit codes: 0 ok, 1 negative answer, 2 usage, 3 configuration, \
+        4 not authenticated, 5 denied, 6 not found, 7 conflict, 9 unavailable; audit verify has more."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -40,6 +45,15 @@ enum Verb {
     /// Search, follow and verify the audit log, offline.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Add, list and remove users of a running server.
+    #[command(subcommand)]
+    User(user::User),
+    /// Add, list and remove groups of a running server.
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Write, attach and list policies of a running server.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Ask a running server how it is.
     Status(status::Status),
     /// Show the configuration as it resolves.
@@ -56,6 +70,9 @@ impl Cli {
         let done = match self.verb {
             Verb::Serve(verb) => verb.run(),
             Verb::Audit(verb) => verb.run(),
+            Verb::User(verb) => verb.run(),
+            Verb::Group(verb) => verb.run(),
+            Verb::Policy(verb) => verb.run(),
             Verb::Status(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),

@@ -16,7 +16,13 @@ pub enum Exit {
     Negative,
     Usage,
     Configuration,
+    /// The server does not believe the credentials.
+    Unauthenticated,
+    /// The server believes them, and the policies do not allow it.
+    Denied,
     NotFound,
+    /// What is there does not allow it: a policy in use, a group with members.
+    Conflict,
     Unavailable,
     /// The states of `audit verify`, which are more than these.
     Verification(u8),
@@ -29,7 +35,10 @@ impl From<Exit> for ExitCode {
             Exit::Negative => 1,
             Exit::Usage => 2,
             Exit::Configuration => 3,
+            Exit::Unauthenticated => 4,
+            Exit::Denied => 5,
             Exit::NotFound => 6,
+            Exit::Conflict => 7,
             Exit::Unavailable => 9,
             Exit::Verification(code) => code,
         })

@@ -114,7 +114,7 @@ impl Status {
 }
 
 /// The certificate to trust: our CA's, or the operator's own.
-fn ca_of(resolved: &Resolved) -> std::path::PathBuf {
+pub(super) fn ca_of(resolved: &Resolved) -> std::path::PathBuf {
     let ours = resolved.config_dir().join("ca/ca.crt");
     if ours.is_file() { ours } else { resolved.certs_dir.join("public.crt") }
 }
@@ -159,7 +159,7 @@ where
     Ok(answers)
 }
 
-fn client_config(ca: &Path) -> anyhow::Result<ClientConfig> {
+pub(super) fn client_config(ca: &Path) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca)
         .with_context(|| format!("reading the certificate `{}`", ca.display()))?
