@@ -13,6 +13,8 @@
 
 pub mod blobs;
 mod commit;
+#[cfg(feature = "sim")]
+pub mod conformance;
 pub mod drive;
 pub mod erasure;
 mod error;
@@ -20,6 +22,8 @@ pub mod metadata;
 mod name;
 mod object;
 mod quorum;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod source;
 pub mod sse;
 mod store;

@@ -43,7 +43,7 @@ impl Replicas {
         Ok(Self { queues, threads })
     }
 
-    /// Writes a group to all drives in use and returns the slots where it is durable.
+    /// Writes a group to all drives in use and returns the slots where all that they had to write is durable, be it nothing.
     pub(super) fn apply(&self, array: &Array, group: Group, version: Version) -> Vec<usize> {
         let rows = Arc::new(group.rows);
         let (durable, outcomes) = channel();
@@ -53,8 +53,7 @@ impl Replicas {
             // A stale replica may still take shards, but rows only from its next open on.
             let rows = if slot < replicas && lane.in_sync() { &rows } else { &Arc::default() };
             let work = Work { rows: Arc::clone(rows), shards, version, durable: durable.clone() };
-            let idle = work.rows.is_empty() && work.shards.is_empty();
-            if let (Some(queue), true, false) = (queue, lane.online(), idle) {
+            if let (Some(queue), true) = (queue, lane.online()) {
                 // A thread that is gone answers nothing and so counts as not durable.
                 let _ = queue.send(work);
             }
@@ -71,7 +70,9 @@ fn serve(slot: usize, lane: &Lane, queue: &Receiver<Work>) {
             writes.extend(rows.iter().cloned());
             writes.push(version.write());
         }
-        let applied = lane.drive().and_then(|drive| drive.apply(&writes));
+        let idle = writes.is_empty();
+        let applied =
+            lane.drive().and_then(|drive| if idle { Ok(()) } else { drive.apply(&writes) });
         if let Err(error) = &applied {
             lane.fail(error);
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{Drive, DriveError, DriveWrite, KeyRange, Pair, ShardName, StagedShard, Table};
+use crate::blobs::local::{inline_key, parse_inline_key};
 
 /// A drive whose contents live as long as one of its clones.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ impl MemoryDrive {
     /// Changes the bytes of one stored shard, inline or in a file, as rot would. Says whether there was one.
     pub fn rot(&self, name: ShardName, change: impl Fn(&mut Vec<u8>)) -> bool {
         let mut contents = self.contents();
-        let key = (Table::Shards, crate::blobs::local::inline_key(name));
+        let key = (Table::Shards, inline_key(name));
         let rotten = |bytes: &mut Bytes| {
             let mut changed = bytes.to_vec();
             change(&mut changed);
@@ -42,6 +43,14 @@ impl MemoryDrive {
         };
         let inline = contents.tables.get_mut(&key).map(rotten).is_some();
         inline | contents.files.get_mut(&name).map(rotten).is_some()
+    }
+
+    /// All shards, inline or in files.
+    pub fn shards(&self) -> Vec<ShardName> {
+        let contents = self.contents();
+        let inline = contents.tables.keys().filter(|(table, _)| *table == Table::Shards);
+        let inline = inline.filter_map(|(_, key)| parse_inline_key(key));
+        contents.files.keys().copied().chain(inline).collect()
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {

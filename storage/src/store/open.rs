@@ -64,6 +64,7 @@ impl Store {
         let Some(current) = current else {
             return Err(OpenError::TooFewDrives { available: 0, needed: 1 });
         };
+        check_row_key(&*current, &seal)?;
         catch_up(&array, &choice, &*current);
         collect_orphans(&array, &*current);
         if !choice.stale.is_empty() {
@@ -126,6 +127,16 @@ fn choose_replicas(array: &Array) -> Result<Choice, OpenError> {
         return Err(OpenError::TooFewDrives { available: versions.len(), needed });
     }
     version::choose(&versions).map_err(|_| OpenError::Diverged)
+}
+
+/// Opens one row, so that a wrong row key is an error now and not at every request.
+fn check_row_key(current: &dyn Drive, seal: &Seal) -> Result<(), OpenError> {
+    let everything = KeyRange { start: Vec::new(), end: vec![0xff] };
+    let first = current.scan(Table::Rows, &everything, 1);
+    for (key, sealed) in first.map_err(|error| OpenError::Rows(error.into()))? {
+        seal.open(&key, &sealed).map_err(OpenError::Rows)?;
+    }
+    Ok(())
 }
 
 /// Copies all rows to each replica that is behind. One that cannot be copied to stays out of use.

@@ -122,6 +122,16 @@ impl Bench {
         self.try_open().unwrap()
     }
 
+    /// A copy of all drives as they are now: what a killed process leaves.
+    pub fn snapshot(&self) -> Vec<PathBuf> {
+        let copy = |drive: &PathBuf| {
+            let to = drive.with_extension("image");
+            copy_tree(drive, &to);
+            to
+        };
+        self.drives.iter().map(copy).collect()
+    }
+
     /// A store with the bucket `bucket`.
     pub async fn with_bucket(&self) -> Store {
         let store = self.open();
@@ -192,4 +202,17 @@ pub fn files(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let from = entry.unwrap().path();
+        let to = to.join(from.file_name().unwrap());
+        if from.is_dir() {
+            copy_tree(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
 }
