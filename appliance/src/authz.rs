@@ -4,6 +4,17 @@
 //! forgot its check has nothing to call. Each check of an operation is one decision record; all checks of a request
 //! are appended as one run.
 //!
+//! A handler takes its permit by value:
+//!
+//! ```no_run
+//! use appliance::authz::{Capability, Permit};
+//! use appliance::s3::{ops::get_object::GetObject, request::Call, route::Operation};
+//!
+//! fn checked(permit: Permit<GetObject>, call: Call, _: Option<Capability>) {
+//!     let _ = GetObject::run(permit, call);
+//! }
+//! ```
+//!
 //! A forged permit does not compile:
 //!
 //! ```compile_fail,E0451
@@ -15,7 +26,7 @@
 //! }
 //! ```
 //!
-//! And a handler cannot be called without one:
+//! Nor does a handler without one:
 //!
 //! ```compile_fail,E0061
 //! use appliance::s3::{ops::get_object::GetObject, request::Call, route::Operation};

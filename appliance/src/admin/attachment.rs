@@ -22,7 +22,7 @@ pub(super) fn join_names(names: &BTreeSet<String>) -> String {
 
 /// `PUT set-user-or-group-policy?policyName=A,B&userOrGroup=X&isGroup=true|false`: makes exactly these attached.
 #[derive(Debug)]
-pub struct SetUserOrGroupPolicy;
+pub(super) struct SetUserOrGroupPolicy;
 
 impl Operation for SetUserOrGroupPolicy {
     const NAME: &'static str = "set-user-or-group-policy";
@@ -46,11 +46,11 @@ impl Operation for SetUserOrGroupPolicy {
 
 /// `POST idp/builtin/policy/attach`.
 #[derive(Debug)]
-pub struct AttachPolicy;
+pub(super) struct AttachPolicy;
 
 /// `POST idp/builtin/policy/detach`.
 #[derive(Debug)]
-pub struct DetachPolicy;
+pub(super) struct DetachPolicy;
 
 #[derive(Deserialize)]
 struct Association {
@@ -135,7 +135,7 @@ fn changed(names: Vec<String>) -> Result<Vec<String>, AdminError> {
 
 /// `GET idp/builtin/policy-entities[?user=…&group=…&policy=…]`; without a filter, all policies and who has them.
 #[derive(Debug)]
-pub struct PolicyEntities;
+pub(super) struct PolicyEntities;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

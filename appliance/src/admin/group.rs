@@ -11,7 +11,7 @@ use crate::iam::IamError;
 
 /// `PUT update-group-members`: adds or removes members; a group is made on first use, and removed by name when empty.
 #[derive(Debug)]
-pub struct UpdateGroupMembers;
+pub(super) struct UpdateGroupMembers;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,7 +50,7 @@ impl Operation for UpdateGroupMembers {
 
 /// `GET group?group=G`.
 #[derive(Debug)]
-pub struct GroupInfo;
+pub(super) struct GroupInfo;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,7 +85,7 @@ impl Operation for GroupInfo {
 
 /// `GET groups`: names only.
 #[derive(Debug)]
-pub struct ListGroups;
+pub(super) struct ListGroups;
 
 impl Operation for ListGroups {
     const NAME: &'static str = "groups";
@@ -103,7 +103,7 @@ impl Operation for ListGroups {
 
 /// `PUT set-group-status?group=G&status=enabled|disabled`.
 #[derive(Debug)]
-pub struct SetGroupStatus;
+pub(super) struct SetGroupStatus;
 
 impl Operation for SetGroupStatus {
     const NAME: &'static str = "set-group-status";

@@ -13,7 +13,7 @@ const NOT_COUNTED: &str = "not counted";
 
 /// `GET info`.
 #[derive(Debug)]
-pub struct ServerInfo;
+pub(super) struct ServerInfo;
 
 impl Operation for ServerInfo {
     const NAME: &'static str = "info";

@@ -13,7 +13,7 @@ use crate::iam::{Document, IamError, POLICY_BYTES_MAX};
 
 /// `PUT add-canned-policy?name=N`, the body is the document.
 #[derive(Debug)]
-pub struct AddCannedPolicy;
+pub(super) struct AddCannedPolicy;
 
 /// What is required of a new policy beyond what the language requires.
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ impl Operation for AddCannedPolicy {
 
 /// `GET info-canned-policy?name=N[&v=2]`: the document, in version 2 with its history.
 #[derive(Debug)]
-pub struct InfoCannedPolicy;
+pub(super) struct InfoCannedPolicy;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -91,7 +91,7 @@ impl Operation for InfoCannedPolicy {
 
 /// `GET list-canned-policies`: documents by name.
 #[derive(Debug)]
-pub struct ListCannedPolicies;
+pub(super) struct ListCannedPolicies;
 
 impl Operation for ListCannedPolicies {
     const NAME: &'static str = "list-canned-policies";
@@ -110,7 +110,7 @@ impl Operation for ListCannedPolicies {
 
 /// `DELETE remove-canned-policy?name=N`; removing what is not there succeeds.
 #[derive(Debug)]
-pub struct RemoveCannedPolicy;
+pub(super) struct RemoveCannedPolicy;
 
 impl Operation for RemoveCannedPolicy {
     const NAME: &'static str = "remove-canned-policy";

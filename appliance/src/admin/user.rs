@@ -13,7 +13,7 @@ use crate::iam::{Entity, IamError, Snapshot, Status, User};
 
 /// `PUT add-user?accessKey=U`: adds a user or replaces its secret.
 #[derive(Debug)]
-pub struct AddUser;
+pub(super) struct AddUser;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,7 +61,7 @@ impl Operation for AddUser {
 
 /// `GET list-users`.
 #[derive(Debug)]
-pub struct ListUsers;
+pub(super) struct ListUsers;
 
 impl Operation for ListUsers {
     const NAME: &'static str = "list-users";
@@ -82,7 +82,7 @@ impl Operation for ListUsers {
 
 /// `GET user-info?accessKey=U`.
 #[derive(Debug)]
-pub struct UserInfo;
+pub(super) struct UserInfo;
 
 impl Operation for UserInfo {
     const NAME: &'static str = "user-info";
@@ -101,7 +101,7 @@ impl Operation for UserInfo {
 
 /// `DELETE remove-user?accessKey=U`.
 #[derive(Debug)]
-pub struct RemoveUser;
+pub(super) struct RemoveUser;
 
 impl Operation for RemoveUser {
     const NAME: &'static str = "remove-user";
@@ -119,7 +119,7 @@ impl Operation for RemoveUser {
 
 /// `PUT set-user-status?accessKey=U&status=enabled|disabled`.
 #[derive(Debug)]
-pub struct SetUserStatus;
+pub(super) struct SetUserStatus;
 
 impl Operation for SetUserStatus {
     const NAME: &'static str = "set-user-status";

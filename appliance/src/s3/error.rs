@@ -281,7 +281,7 @@ impl From<storage::Error> for S3Error {
             ErrorKind::TooLarge => Code::EntityTooLarge.because(error.to_string()),
             ErrorKind::InvalidArgument => Code::InvalidArgument.because(error.to_string()),
             ErrorKind::RowChanged => {
-                S3Error::new("OperationAborted", 409, "A conflicting operation is in progress.")
+                Self::new("OperationAborted", 409, "A conflicting operation is in progress.")
             }
             ErrorKind::Source => of_source(error),
             ErrorKind::Key => of_key(&error),

@@ -83,7 +83,7 @@ pub fn is_carriable(text: &str) -> bool {
 pub struct Element {
     pub name: String,
     pub text: String,
-    pub children: Vec<Element>,
+    pub children: Vec<Self>,
 }
 
 impl Element {
