@@ -1,0 +1,251 @@
+//! What the log costs: encoding, durable appends, verification, indexing, search.
+//!
+//! `cargo bench -p audit` prints one line per figure. The disk decides the appends, so the directory matters: it is
+//! beside the build's own output. A raw write + fdatasync loop runs first, as the anchor of what the disk gives.
+#![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
+
+use std::{
+    collections::VecDeque,
+    fs,
+    hint::black_box,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use audit::*;
+
+const ORIGIN: &str = "audit.example.com/bench";
+const RUN: Duration = Duration::from_secs(5);
+
+fn main() {
+    // `cargo test --benches` and friends pass arguments that are not for us.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    encoding();
+    disk(dir.path());
+    let log_dir = dir.path().join("log");
+    let log = open(&log_dir, 4 << 20);
+    closed_loop(&log, 1);
+    closed_loop(&log, 64);
+    closed_loop(&log, 256);
+    open_loop(&log);
+    log.close().unwrap();
+    let growing = open(&dir.path().join("growing"), 0);
+    println!("without zeros written ahead:");
+    closed_loop(&growing, 64);
+    growing.close().unwrap();
+    verification(&log_dir);
+    searching(&log_dir);
+}
+
+fn open(dir: &Path, preallocate_bytes: u64) -> Log {
+    let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
+    let options = Options { origin: ORIGIN.to_owned(), preallocate_bytes, ..Options::default() };
+    Log::open(Arc::new(LocalFiles::new(dir)), signer, Arc::new(SystemClock), options).unwrap().0
+}
+
+/// A read as the server records it, with the members that it really has.
+fn record(i: u64) -> Record {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    let event = EventId::new(1_767_225_600_000 + i / 100, random);
+    let mut record = Record::new(Class::Data, "s3:GetObject", event);
+    record.request = Some(format!("{:016X}", 0x17CD_C1F4_D7E6_0000 + i));
+    record.principal = Some(Principal {
+        kind: "IAMUser".into(),
+        arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
+        account: Some("123456789012".into()),
+        access_key: Some("AKIAIOSFODNN7EXAMPLE".into()),
+        sig: "v4".into(),
+        sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
+        ..Default::default()
+    });
+    record.auth = Some(Auth {
+        decision: if i.is_multiple_of(50) { Verdict::Deny } else { Verdict::Allow },
+        reason: "identity-allow".into(),
+        by: vec![Matched { id: "readonly".into(), sid: Some("AllowRead".into()), ver: None }],
+        digest: "8f3b2c1d9e0a4b5c8f3b2c1d9e0a4b5c8f3b2c1d9e0a4b5c8f3b2c1d9e0a4b5c".into(),
+        ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        us: 41,
+    });
+    record.net = Some(Net {
+        src: format!("10.1.{}.{}", i % 64, i % 251),
+        tls: Some("1.3/TLS_AES_128_GCM_SHA256".into()),
+        ua: Some("aws-cli/2.17.1".into()),
+        ..Default::default()
+    });
+    record.resources = vec![Resource {
+        bucket: Some(format!("bucket-{}", i % 500)),
+        key: Some(format!("year=2026/month=01/part-{i:08}.parquet")),
+        version: Some("null".into()),
+        ..Default::default()
+    }];
+    record.outcome = Some(Outcome { code: 200, bytes_out: 40960, us: 3120, ..Default::default() });
+    record
+}
+
+fn encoding() {
+    let record = record(7);
+    let n = 300_000;
+    let started = Instant::now();
+    let mut bytes = 0;
+    for _ in 0..n {
+        bytes = black_box(encode::encode(black_box(&record), "n1").unwrap()).len_max();
+    }
+    let each = started.elapsed().as_nanos() / n;
+    println!("encode: {each} ns per record of {bytes} bytes");
+}
+
+fn disk(dir: &Path) {
+    for (name, zeroed) in [("growing file", false), ("zeroed file", true)] {
+        let file = fs::File::create(dir.join("anchor")).unwrap();
+        let block = vec![1; 64 << 10];
+        if zeroed {
+            file.write_all_at(&vec![0; 64 << 20], 0).unwrap();
+            file.sync_all().unwrap();
+        }
+        let mut times = Vec::new();
+        for i in 0..1000 {
+            let started = Instant::now();
+            file.write_all_at(&block, i * block.len() as u64).unwrap();
+            file.sync_data().unwrap();
+            times.push(started.elapsed());
+        }
+        print(
+            &format!("disk, 64 KiB write + fdatasync, {name}"),
+            1000,
+            times.iter().sum(),
+            &mut times,
+        );
+    }
+}
+
+fn print(name: &str, count: u64, wall: Duration, times: &mut [Duration]) {
+    times.sort_unstable();
+    let at = |part: usize| times[(times.len() - 1) * part / 1000];
+    println!(
+        "{name}: {:.0}/s, p50 {:?}, p99 {:?}, p99.9 {:?}",
+        count as f64 / wall.as_secs_f64(),
+        at(500),
+        at(990),
+        at(999),
+    );
+}
+
+/// Each thread waits for its record before it makes the next one.
+fn closed_loop(log: &Log, threads: u64) {
+    let started = Instant::now();
+    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|t| {
+                scope.spawn(move || {
+                    let mut times = Vec::new();
+                    while started.elapsed() < RUN {
+                        let record = record((times.len() as u64) * threads + t);
+                        let began = Instant::now();
+                        log.append(&record).unwrap().wait().unwrap();
+                        times.push(began.elapsed());
+                    }
+                    times
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    let count = times.len() as u64;
+    print(
+        &format!("durable appends, closed loop of {threads}"),
+        count,
+        started.elapsed(),
+        &mut times,
+    );
+}
+
+/// One thread appends as fast as the queue takes it and looks at the answers as they come.
+fn open_loop(log: &Log) {
+    let ready: Vec<Record> = (0..4096).map(record).collect();
+    let started = Instant::now();
+    let mut times = Vec::new();
+    let mut waiting = VecDeque::new();
+    let mut i = 0;
+    while started.elapsed() < RUN {
+        let began = Instant::now();
+        waiting.push_back((began, log.append(&ready[i % ready.len()]).unwrap()));
+        i += 1;
+        if waiting.len() >= 8192 {
+            for (began, pending) in waiting.drain(..4096) {
+                pending.wait().unwrap();
+                times.push(began.elapsed());
+            }
+        }
+    }
+    for (began, pending) in waiting {
+        pending.wait().unwrap();
+        times.push(began.elapsed());
+    }
+    let count = times.len() as u64;
+    print("durable appends, open loop, 8192 in flight", count, started.elapsed(), &mut times);
+}
+
+fn verification(dir: &Path) {
+    let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
+    let bytes: u64 = segment_bytes(&dir.join("seg"));
+    let started = Instant::now();
+    let options = VerifyOptions { vkey, last_seen: None, strict: false, progress: &|_, _| {} };
+    let report = verify(dir, &options).unwrap();
+    let wall = started.elapsed().as_secs_f64();
+    println!(
+        "verify: {} records, {:.2} GB/s, {:.0} records/s, {}",
+        report.records,
+        bytes as f64 / wall / 1e9,
+        report.records as f64 / wall,
+        report.state,
+    );
+}
+
+fn segment_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(
+            |e| {
+                if e.path().is_dir() {
+                    segment_bytes(&e.path())
+                } else {
+                    e.metadata().unwrap().len()
+                }
+            },
+        )
+        .sum()
+}
+
+fn searching(dir: &Path) {
+    let started = Instant::now();
+    let indexed = index::rebuild(dir, &|_| {}).unwrap();
+    let wall = started.elapsed().as_secs_f64();
+    let bytes = segment_bytes(&dir.join("idx"));
+    println!(
+        "index: {indexed} records, {:.0}/s, {:.1} bytes each",
+        indexed as f64 / wall,
+        bytes as f64 / indexed as f64,
+    );
+    for text in [
+        "denied",
+        "principal=arn:aws:iam::123456789012:user/u7",
+        "bucket=bucket-3 and denied",
+        "ip in 10.1.3.0/24",
+    ] {
+        for method in [Method::Index, Method::Scan] {
+            let query = Query::parse(text, SystemClock.now_us()).unwrap();
+            let mut times = Vec::new();
+            for _ in 0..50 {
+                let began = Instant::now();
+                let options = SearchOptions { limit: 100, after: None, method };
+                black_box(search(dir, &query, options).unwrap());
+                times.push(began.elapsed());
+            }
+            let wall = times.iter().sum();
+            print(&format!("newest 100 of `{text}` by {method:?}"), 50, wall, &mut times);
+        }
+    }
+}
