@@ -3,6 +3,8 @@
 //!
 //! An operation that is added without an action mapping, or that answers before it decides, fails here.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "enumeration/server.rs"]
 mod server;
 

@@ -257,7 +257,6 @@ impl ProofFile {
 }
 
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, reason = "the test's own indices")]
 mod tests {
     use proptest::prelude::*;
 
