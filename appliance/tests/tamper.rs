@@ -51,8 +51,11 @@ fn a_flipped_byte_is_named_whatever_the_file() -> anyhow::Result<()> {
 fn a_batch_cut_off_is_named() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let log = Log::record(scratch.path())?;
-    let segments: Vec<PathBuf> =
-        log.files()?.into_iter().filter(|name| name.starts_with("seg")).collect();
+    let segments: Vec<PathBuf> = log
+        .files()?
+        .into_iter()
+        .filter(|name| name.extension().is_some_and(|kind| kind == "jsonl"))
+        .collect();
     let last = log.directory.join(segments.last().context("no segment")?);
     let bytes = std::fs::read(&last)?;
     let ends: Vec<usize> = memchr_all(&bytes, BATCH_END);
@@ -116,8 +119,10 @@ impl Log {
         let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), scratch);
         let directory = launch.data_dir().join("audit");
         let older = scratch.join("older");
-        for script in ["aws s3 mb s3://b && echo 1 | aws s3 cp - s3://b/1", "aws s3 cp s3://b/1 -"]
-        {
+        for script in [
+            "aws s3 mb s3://bucket && echo 1 | aws s3 cp - s3://bucket/1",
+            "aws s3 cp s3://bucket/1 -",
+        ] {
             let server = launch.start()?;
             let mut shell = clients::shell(script, scratch)?;
             Access::root(&server)?.export(&mut shell);
