@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// Requests, one JSON object per line; `-` is stdin
     #[arg(long, value_name = "FILE", group = "input")]
     requests: Option<PathBuf>,
-    /// The log's verifier key, from a place you trust; by default what the log says of itself
+    /// The log's verifier key or the file that holds it, from a place you trust; by default what the log says of itself
     #[arg(long, value_name = "KEY", conflicts_with = "requests")]
     vkey: Option<String>,
     /// Replay a log that fails verification

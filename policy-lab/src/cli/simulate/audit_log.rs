@@ -69,7 +69,7 @@ fn complain(seq: u64, message: &str, number: u64) {
 /// Checks signatures, hashes and order; answers the number of records.
 fn verify(directory: &Path, arguments: &Arguments) -> Result<u64, Failure> {
     let vkey = match &arguments.vkey {
-        Some(vkey) => vkey.clone(),
+        Some(given) => key_text(given)?,
         None => {
             eprintln!("warning: the log is verified with the key it declares itself; give --vkey");
             declared_key(directory)?
@@ -111,4 +111,14 @@ fn declared_key(directory: &Path) -> anyhow::Result<String> {
         .and_then(serde_json::Value::as_str)
         .map(str::to_owned)
         .ok_or_else(|| anyhow!("{} declares no key; give --vkey", path.display()))
+}
+
+/// A verifier key as it was given: its text, or the name of the file that holds it.
+fn key_text(given: &str) -> anyhow::Result<String> {
+    let path = Path::new(given);
+    if !path.is_file() {
+        return Ok(given.to_owned());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {given}"))?;
+    Ok(text.trim().to_owned())
 }
