@@ -14,6 +14,7 @@ use policy_lab::Guardrails;
 use sha2::{Digest, Sha256};
 use storage::{Store, StoreConfig};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::authz::Gate;
 use crate::bootstrap::Material;
@@ -246,7 +247,7 @@ impl Service for App {
         async move {
             // A task of its own: an effect that has begun ends, with its outcome in the log, also when the client
             // has gone.
-            match tokio::spawn(self.answer(connection, request)).await {
+            match tokio::spawn(self.answer(connection, request).in_current_span()).await {
                 Ok(response) => response,
                 Err(error) => {
                     tracing::error!(%error, "a request ended abnormally");

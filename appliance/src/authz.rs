@@ -199,9 +199,8 @@ impl Gate {
         check: &Check,
     ) -> Result<(Record, Option<Refusal>), Refusal> {
         let started = Instant::now();
-        let identity = self.iam.snapshot();
         let set = self.sets.of(
-            &identity,
+            &self.iam,
             principal,
             bucket_of(&check.resource),
             self.guardrails.load_full(),

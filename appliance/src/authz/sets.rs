@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use audit::{BlobError, Log};
 use policy_lab::{Attached, Guardrails, PolicySet, Principal};
 
-use crate::iam::Snapshot;
+use crate::iam::Iam;
 
 /// Prepared sets kept at most; the map is emptied when it is full (a set is cheap to make again).
 const PREPARED_MAX: usize = 4096;
@@ -62,7 +62,7 @@ impl Sets {
     /// The set for a principal on a bucket; made, and its documents put into the log's blobs, on first use.
     pub(super) fn of(
         &self,
-        identities: &Snapshot,
+        identities: &Iam,
         principal: &Principal,
         bucket: Option<&str>,
         guardrails: Option<Arc<Guardrails>>,
@@ -75,6 +75,9 @@ impl Sets {
             }
             (state.epoch, bucket.and_then(|bucket| state.buckets.get(bucket).cloned()))
         };
+        // ORDER: the epoch before the identities. A change in between makes the epochs differ, and the set is used once
+        // and not kept; the other way round a revoked right could be kept under the new epoch.
+        let identities = identities.snapshot();
         let policies = PolicySet {
             identity: identities.identity_policies(principal),
             bucket: bucket_policy,

@@ -50,7 +50,11 @@ impl Operation for PutBucketPolicy {
     async fn run(permit: Permit<Self>, mut call: Call) -> Result<Response, S3Error> {
         let bucket = call.bucket()?;
         let body = call.body(POLICY_BYTES_MAX).await.map_err(|error| {
-            if error.code == "EntityTooLarge" { Code::PolicyTooLarge.into() } else { error }
+            if error.code == "MaxMessageLengthExceeded" {
+                Code::PolicyTooLarge.into()
+            } else {
+                error
+            }
         })?;
         let attached = parse(bucket.as_str(), &body)?;
         permit.store().put_bucket_config(&bucket, KIND, Some(body)).await?;
