@@ -1,0 +1,260 @@
+//! The binary, as people call it: commands, what they print, how they end.
+
+#![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use audit::{
+    Auth, Class, Ed25519Signer, EventId, LocalFiles, Log, Options, Phase, Record, Signer as _,
+    SystemClock, Verdict,
+};
+use policy_lab::replay::request_line;
+use policy_lab::{PolicySet, canned, evaluate};
+
+const REQUESTS: &str = r#"{"id":"r1","op":"PutObject","bucket":"team","key":"in/1","principal":"wendy"}
+{"id":"r2","op":"GetObject","bucket":"team","key":"in/1","principal":"wendy"}
+
+{"id":"r3","op":"ListObjectsV2","bucket":"team","principal":"rita","ctx":{"s3:prefix":"in/"}}
+{"id":"r4","op":"GetObject","bucket":"team","key":"public/x"}
+"#;
+
+/// Runs the binary in `directory`; answers the command with everything it printed and its exit code.
+fn run(directory: &Path, arguments: &[&str], stdin: &str) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(stdin.as_bytes()).expect("written");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let mut text = format!("$ policy-lab {}\n", arguments.join(" "));
+    text += &String::from_utf8_lossy(&output.stdout);
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        writeln!(text, "2> {line}").expect("written");
+    }
+    writeln!(text, "=> {}\n", output.status.code().unwrap_or(-1)).expect("written");
+    text
+}
+
+fn write(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().expect("inside")).expect("made");
+    fs::write(path, text).expect("written");
+}
+
+fn files(directory: &Path) {
+    let policy = |effect: &str, principal: &str| {
+        format!(
+            "{{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [{{\n    \"Effect\": \"{effect}\",{principal}\n    \
+             \"Action\": \"s3:GetObject\",\n    \"Resource\": \"arn:aws:s3:::team/*\"\n  }}]\n}}\n"
+        )
+    };
+    write(directory, "reader.json", &policy("Allow", ""));
+    write(directory, "public.json", &policy("Allow", "\n    \"Principal\": \"*\","));
+    write(directory, "typo.json", &policy("Alow", ""));
+    write(directory, "requests.jsonl", REQUESTS);
+    let rego = "package s3.authz\n\nimport rego.v1\n\n\
+        deny contains {\"id\": \"inbox\"} if startswith(input.resource.key, \"in/\")\n";
+    write(directory, "inbox.rego", rego);
+    write(directory, "clock.rego", &rego.replace("input.resource.key", "time.now_ns()"));
+    write(directory, "world/readwrite.json", &policy("Allow", ""));
+    write(directory, "world/bucket/team.json", &policy("Allow", "\n    \"Principal\": \"*\","));
+}
+
+#[test]
+fn requests_and_files() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    files(directory);
+    let mut transcript = String::new();
+    let requests = ["simulate", "--requests", "requests.jsonl"];
+    for arguments in [
+        &["canned"][..],
+        &["canned", "writeonly"],
+        &["canned", "nothing"],
+        &["check", "reader.json", "public.json", "inbox.rego"],
+        &["check", "reader.json", "typo.json", "clock.rego", "missing.json"],
+        &["check", "--kind", "identity", "public.json"],
+        &[&requests[..], &["--draft", "reader.json"]].concat(),
+        &[
+            &requests[..],
+            &[
+                "--baseline",
+                "readwrite",
+                "--draft",
+                "reader.json",
+                "bucket:team=public.json",
+                "--fail-on",
+                "newly-denied",
+            ],
+        ]
+        .concat(),
+        &[
+            &requests[..],
+            &[
+                "--baseline",
+                "readwrite",
+                "--draft",
+                "inbox.rego",
+                "--format",
+                "markdown",
+                "--samples",
+                "1",
+            ],
+        ]
+        .concat(),
+        &[&requests[..], &["--baseline", "readwrite", "--draft", "world"]].concat(),
+        &[&requests[..], &["--draft", "nobody=readonly", "--fail-on", "newly-allowed"]].concat(),
+        &[&requests[..], &["--draft", "typo.json"]].concat(),
+        &[&requests[..], &["--draft", "nonsense"]].concat(),
+        &[&requests[..], &["--baseline", "recorded", "--draft", "readonly"]].concat(),
+    ] {
+        transcript += &run(directory, arguments, "");
+    }
+    let broken = "{\"op\":\"ListBuckets\"}\n{\"op\":\"GetObject\",\"bucket\":\"b\",}\n";
+    transcript += &run(directory, &["simulate", "--requests", "-", "--draft", "readonly"], broken);
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn usage_errors_end_with_2() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    for arguments in [
+        &["simulate", "--draft", "readonly"][..],
+        &["simulate", "--requests", "-"],
+        &["simulate", "--requests", "-", "--audit", ".", "--draft", "readonly"],
+        &["simulate", "--requests", "-", "--draft", "readonly", "--since", "yesterday"],
+        &["explain"],
+    ] {
+        let text = run(scratch.path(), arguments, "");
+        assert!(text.ends_with("=> 2\n\n"), "{text}");
+    }
+}
+
+/// Writes a log as the server does, one decision per request; answers its verifier key.
+fn write_log(directory: &Path) -> String {
+    let origin = "audit.example.com/test";
+    let signer = Arc::new(Ed25519Signer::from_seed(origin, &[7; 32]));
+    let options = Options { origin: origin.to_owned(), ..Options::default() };
+    let files = Arc::new(LocalFiles::new(directory));
+    let key = signer.vkey();
+    let (log, _) = Log::open(files, signer, Arc::new(SystemClock), options).expect("opens");
+    for (number, line) in (1..).zip(REQUESTS.lines()) {
+        let Some(event) = request_line(number, line).expect("a request") else { continue };
+        let name = if line.contains("rita") { "readonly" } else { "readwrite" };
+        let identity = vec![canned::attached(name).expect("canned")];
+        let set = PolicySet { identity, ..PolicySet::default() };
+        for (_, text) in set.documents() {
+            log.put_blob(text.as_bytes()).expect("kept");
+        }
+        log.put_blob(set.manifest().as_bytes()).expect("kept");
+        let record = record(number, &set, &event.recorded.request);
+        log.append(&record).expect("taken").wait().expect("durable");
+    }
+    log.close().expect("closed");
+    key
+}
+
+fn record(number: usize, set: &PolicySet, request: &policy_lab::Request) -> Record {
+    let decision = evaluate(set, request);
+    let mut id = [0; 10];
+    id[9] = u8::try_from(number).expect("few");
+    let mut record =
+        Record::new(Class::Data, request.action.as_str(), EventId::new(1_767_225_600_000, id));
+    record.phase = Phase::Decision;
+    let kind = match request.principal.kind {
+        policy_lab::PrincipalKind::Anonymous => "Anonymous",
+        _ => "IAMUser",
+    };
+    record.principal = Some(audit::Principal {
+        kind: kind.into(),
+        arn: Some(request.principal.arn.clone()),
+        account: Some(request.principal.account.clone()),
+        name: Some(request.principal.name.clone()),
+        ..audit::Principal::default()
+    });
+    record.resources = vec![audit::Resource {
+        bucket: request.resource.bucket().map(str::to_owned),
+        key: request.resource.key().map(str::to_owned),
+        arn: Some(request.resource.arn()),
+        ..audit::Resource::default()
+    }];
+    let context = request.context.iter().map(|(key, values)| (key.to_owned(), values.to_vec()));
+    record.auth = Some(Auth {
+        decision: if decision.is_allowed() { Verdict::Allow } else { Verdict::Deny },
+        reason: decision.reason.as_str().into(),
+        by: Vec::new(),
+        digest: hex::encode(set.digest()),
+        ctx: context.collect::<BTreeMap<_, _>>(),
+        us: 1,
+    });
+    record
+}
+
+#[test]
+fn a_log_is_verified_and_reproduced() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let log = scratch.path().join("log");
+    fs::create_dir(&log).expect("made");
+    let key = write_log(&log);
+    let audit = ["simulate", "--audit", "log", "--vkey", &key];
+    let simulate = |more: &[&str]| run(scratch.path(), &[&audit[..], more].concat(), "");
+    let mut transcript = simulate(&["--draft", "readonly"]);
+    transcript += &simulate(&[
+        "--draft",
+        "readwrite=readonly",
+        "misspelt=readonly",
+        "--fail-on",
+        "newly-denied",
+    ]);
+    transcript += &simulate(&["--baseline", "recorded", "writeonly", "--draft", "readonly"]);
+    transcript += &simulate(&["--draft", "readonly", "--since", "2999-01-01"]);
+    transcript += &run(scratch.path(), &["simulate", "--audit", "log", "--draft", "readwrite"], "");
+    insta::assert_snapshot!(transcript.replace(&key, "KEY"));
+}
+
+#[test]
+fn a_changed_log_is_refused_unless_asked_for() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let log = scratch.path().join("log");
+    fs::create_dir(&log).expect("made");
+    let key = write_log(&log);
+    // A decision is turned round, in place.
+    let segment = segments(&log.join("seg")).pop().expect("a segment");
+    let text = fs::read_to_string(&segment).expect("read");
+    let denied = "\"decision\":\"deny\"";
+    assert!(text.contains(denied), "rita's listing was denied");
+    fs::write(&segment, text.replace(denied, "\"decision\":\"fine\"")).expect("written");
+
+    let audit = ["simulate", "--audit", "log", "--vkey", &key, "--draft", "readonly"];
+    let refused = run(scratch.path(), &audit, "");
+    assert!(refused.ends_with("=> 8\n\n"), "{refused}");
+    assert!(refused.contains("the log is MODIFIED"), "{refused}");
+    let insisted = run(scratch.path(), &[&audit[..], &["--unverified"]].concat(), "");
+    assert!(insisted.contains("warning: the log is MODIFIED"), "{insisted}");
+}
+
+fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("listed") {
+        let path = entry.expect("listed").path();
+        if path.is_dir() {
+            found.extend(segments(&path));
+        } else if path.extension().is_some_and(|extension| extension == "jsonl") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

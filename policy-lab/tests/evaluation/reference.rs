@@ -1,0 +1,304 @@
+//! The language read naively, straight from the JSON: no compilation, no indices, recursion where it is clearest.
+//!
+//! `None` is "no sure answer". Shares no code with the library but its plain data types.
+
+use std::sync::Arc;
+
+use policy_lab::{
+    Action, Attached, Context, DocumentKind, Effect, Policy, PolicySet, Principal, Request,
+    Resource, evaluate,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// A pattern character: itself, or a wildcard.
+#[derive(Clone, Copy, PartialEq)]
+enum Sign {
+    Char(char),
+    One,
+    Star,
+}
+
+fn covers(pattern: &[Sign], text: &[char]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([Sign::Star, rest @ ..], _) => {
+            covers(rest, text) || !text.is_empty() && covers(pattern, &text[1..])
+        }
+        ([Sign::One, rest @ ..], [_, more @ ..]) => covers(rest, more),
+        ([Sign::Char(a), rest @ ..], [b, more @ ..]) => a == b && covers(rest, more),
+        _ => false,
+    }
+}
+
+/// Puts values in; `None` if one is missing.
+fn signs(pattern: &str, wildcards: bool, context: &Context) -> Option<Vec<Sign>> {
+    let mut signs = Vec::new();
+    let mut rest = pattern;
+    while let Some(char) = rest.chars().next() {
+        if let Some(name) = rest.strip_prefix("${") {
+            let (name, after) = name.split_once('}').expect("closed");
+            let [value] = context.get(name)? else { return None };
+            // Several-valued by nature, also with one value.
+            if name.eq_ignore_ascii_case("aws:TagKeys") {
+                return None;
+            }
+            signs.extend(value.chars().map(Sign::Char));
+            rest = after;
+            continue;
+        }
+        signs.push(match char {
+            '*' if wildcards => Sign::Star,
+            '?' if wildcards => Sign::One,
+            other => Sign::Char(other),
+        });
+        rest = &rest[char.len_utf8()..];
+    }
+    Some(signs)
+}
+
+fn fits(pattern: &str, wildcards: bool, text: &str, context: &Context) -> bool {
+    let text: Vec<_> = text.chars().collect();
+    signs(pattern, wildcards, context).is_some_and(|signs| covers(&signs, &text))
+}
+
+fn list(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(list).collect(),
+        Value::String(text) => vec![text.clone()],
+        other => vec![other.to_string()],
+    }
+}
+
+fn action_holds(statement: &Value, action: &str) -> bool {
+    let listed = |value: &Value| {
+        let lower = action.to_lowercase();
+        list(value).iter().any(|p| fits(&p.to_lowercase(), true, &lower, &Context::new()))
+    };
+    match (&statement["Action"], &statement["NotAction"]) {
+        (Value::Null, not) => !listed(not),
+        (yes, _) => listed(yes),
+    }
+}
+
+fn resource_holds(statement: &Value, request: &Request) -> Option<bool> {
+    let (resource, context) = (&request.resource, &request.context);
+    let covered = |pattern: &String| {
+        if pattern == "*" || pattern == "arn:aws:s3:::*" {
+            return true;
+        }
+        *resource != Resource::Any && fits(pattern, true, &resource.arn(), context)
+    };
+    match (&statement["Resource"], &statement["NotResource"]) {
+        (Value::Null, not) if list(not).iter().any(covered) => Some(false),
+        (Value::Null, not) => {
+            list(not).iter().all(|p| signs(p, true, context).is_some()).then_some(true)
+        }
+        (yes, _) => Some(list(yes).iter().any(covered)),
+    }
+}
+
+/// One operator on one key.
+fn clause_holds(operator: &str, key: &str, values: &Value, context: &Context) -> Option<bool> {
+    let values = list(values);
+    let present = context.get(key);
+    if operator == "Null" {
+        let absent = present.is_none_or(<[String]>::is_empty);
+        return Some(values.contains(&absent.to_string()));
+    }
+    let (set, rest) = operator.split_once(':').unwrap_or(("", operator));
+    let (base, if_exists) = match rest.strip_suffix("IfExists") {
+        Some(base) => (base, true),
+        None => (rest, false),
+    };
+    let negated = base.contains("Not");
+    let one = |value: &str| -> bool {
+        let matched = values.iter().any(|p| match base.replace("Not", "").as_str() {
+            "StringEquals" => fits(p, false, value, context),
+            "StringLike" => fits(p, true, value, context),
+            "NumericLessThan" => {
+                value.parse::<i64>().is_ok_and(|v| v < p.parse::<i64>().expect("a number"))
+            }
+            "Bool" => value.eq_ignore_ascii_case(p),
+            other => panic!("not generated: {other}"),
+        });
+        matched != negated
+    };
+    let is_set = key.eq_ignore_ascii_case("aws:TagKeys");
+    match (set, present) {
+        ("ForAllValues", present) => Some(present.unwrap_or_default().iter().all(|v| one(v))),
+        ("ForAnyValue", None) if if_exists => None,
+        ("ForAnyValue", present) => Some(present.unwrap_or_default().iter().any(|v| one(v))),
+        (_, None) => Some(if_exists || negated),
+        (_, Some([value])) if !is_set => Some(one(value)),
+        _ => None,
+    }
+}
+
+fn conditions_hold(statement: &Value, context: &Context) -> Option<bool> {
+    let operators = statement["Condition"].as_object().into_iter().flatten();
+    let clauses = operators.flat_map(|(operator, keys)| {
+        let keys = keys.as_object().into_iter().flatten();
+        keys.map(move |(key, values)| clause_holds(operator, key, values, context))
+    });
+    and(clauses)
+}
+
+fn and(mut parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    parts
+        .try_fold(Some(true), |sure, part| match part {
+            Some(false) => Err(()),
+            Some(true) => Ok(sure),
+            None => Ok(None),
+        })
+        .unwrap_or(Some(false))
+}
+
+/// Allow, deny, or nothing, from one identity document.
+fn read(document: &Value, request: &Request) -> Effect {
+    let mut answer = Effect::ImplicitDeny;
+    for statement in document["Statement"].as_array().expect("a list") {
+        let holds = and([
+            Some(action_holds(statement, request.action.as_str())),
+            resource_holds(statement, request),
+            conditions_hold(statement, &request.context),
+        ]
+        .into_iter());
+        match statement["Effect"].as_str() {
+            Some("Deny") if holds != Some(false) => return Effect::ExplicitDeny,
+            Some("Allow") if holds == Some(true) => answer = Effect::Allow,
+            _ => {}
+        }
+    }
+    answer
+}
+
+fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    prop::collection::vec(prop::sample::select(words), 1..3).prop_map(|mut words| {
+        match words.len() {
+            1 => json!(words.remove(0)),
+            _ => json!(words),
+        }
+    })
+}
+
+fn statement() -> impl Strategy<Value = Value> {
+    let actions = some_of(&[
+        "*",
+        "s3:*",
+        "S3:get*",
+        "s3:GetObject",
+        "s3:?utObject",
+        "s3:*Bucket",
+        "s3:PutObjectTagging",
+    ]);
+    let resources = some_of(&[
+        "*",
+        "arn:aws:s3:::*",
+        "arn:aws:s3:::a",
+        "arn:aws:s3:::a*",
+        "arn:aws:s3:::a/*",
+        "arn:aws:s3:::a/${aws:username}/*",
+        "arn:aws:s3:::?/x*",
+        "arn:aws:s3:::*/y",
+        "arn:aws:s3:::${s3:prefix}/x",
+    ]);
+    let clause = (
+        prop::sample::select(vec!["", "ForAllValues:", "ForAnyValue:"]),
+        prop::sample::select(vec!["", "IfExists"]),
+        prop_oneof![
+            (
+                prop::sample::select(vec![
+                    "StringEquals",
+                    "StringNotEquals",
+                    "StringLike",
+                    "StringNotLike"
+                ]),
+                some_of(&[
+                    "x",
+                    "x*",
+                    "*",
+                    "?",
+                    "${aws:username}",
+                    "${s3:prefix}",
+                    "${aws:TagKeys}"
+                ]),
+            ),
+            (Just("NumericLessThan"), some_of(&["1", "5"])),
+            (Just("Bool"), some_of(&["true", "false"])),
+        ],
+        prop::sample::select(vec!["s3:prefix", "aws:TagKeys", "AWS:UserName", "test:other"]),
+    )
+        .prop_map(|(set, exists, (base, values), key)| {
+            (format!("{set}{base}{exists}"), json!({ key: values }))
+        });
+    let null = (
+        prop::sample::select(vec!["true", "false"]),
+        prop::sample::select(vec!["s3:prefix", "aws:TagKeys"]),
+    )
+        .prop_map(|(value, key)| ("Null".to_owned(), json!({ key: value })));
+    let condition = prop::collection::vec(prop_oneof![4 => clause, 1 => null], 0..3)
+        .prop_map(|clauses| clauses.into_iter().collect::<serde_json::Map<_, _>>());
+    (any::<bool>(), any::<bool>(), any::<bool>(), actions, resources, condition).prop_map(
+        |(deny, not_action, not_resource, actions, resources, condition)| {
+            json!({
+                "Effect": if deny { "Deny" } else { "Allow" },
+                if not_action { "NotAction" } else { "Action" }: actions,
+                if not_resource { "NotResource" } else { "Resource" }: resources,
+                "Condition": condition,
+            })
+        },
+    )
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let values = || {
+        prop::collection::vec(prop::sample::select(vec!["x", "xy", "a", "*", "3", "True"]), 0..3)
+    };
+    let context = prop::collection::btree_map(
+        prop::sample::select(vec!["s3:prefix", "aws:TagKeys", "aws:username", "test:other"]),
+        values(),
+        0..4,
+    );
+    let resource = prop_oneof![
+        Just(Resource::Any),
+        prop::sample::select(vec!["a", "ab", "b"]).prop_map(|b| Resource::Bucket(b.into())),
+        (prop::sample::select(vec!["a", "ab", "b"]), "[xy*]{1,2}(/[xy*]{0,2})?")
+            .prop_map(|(bucket, key)| Resource::Object { bucket: bucket.into(), key }),
+    ];
+    let action = prop::sample::select(vec![
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:ListBucket",
+        "s3:PutObjectTagging",
+    ]);
+    (action, resource, context).prop_map(|(action, resource, context)| Request {
+        action: Action::parse(action).expect("action"),
+        resource,
+        principal: Principal::user("000000000000", "alice"),
+        context: Context::from_pairs(
+            context
+                .into_iter()
+                .map(|(key, values)| (key, values.into_iter().map(str::to_owned).collect())),
+        ),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn the_compiled_reading_is_the_naive_one(
+        statements in prop::collection::vec(statement(), 1..5),
+        requests in prop::collection::vec(request(), 1..4),
+    ) {
+        let document = json!({ "Version": "2012-10-17", "Statement": statements });
+        let policy = Policy::parse(&document.to_string(), DocumentKind::Identity).expect("valid");
+        let identity = vec![Attached { name: Arc::from("p"), policy: Arc::new(policy) }];
+        let set = PolicySet { identity, ..PolicySet::default() };
+        for request in requests {
+            let decision = evaluate(&set, &request);
+            prop_assert_eq!(decision.effect, read(&document, &request), "{} {:?}", document, request);
+        }
+    }
+}
