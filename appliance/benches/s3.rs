@@ -20,7 +20,9 @@ const MIB: usize = 1 << 20;
 /// Size of an object, and how many of them the load walks through.
 const OBJECTS: [(usize, usize); 2] = [(4 * KIB, 1000), (16 * MIB, 16)];
 const CONNECTIONS: [u32; 3] = [1, 16, 64];
-const CELL: Duration = Duration::from_secs(5);
+const CELL_SMALL: Duration = Duration::from_secs(5);
+/// 64 uploads of 16 MiB share the bandwidth: none ends before a gigabyte has been sent.
+const CELL_LARGE: Duration = Duration::from_secs(20);
 const PEER_READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// One measured cell of the table.
@@ -106,10 +108,11 @@ fn load(
     size: usize,
     connections: u32,
 ) -> anyhow::Result<Rate> {
+    let duration = if size < MIB { CELL_SMALL } else { CELL_LARGE };
     let output = Command::new("wrk")
         .args(["--threads", if connections == 1 { "1" } else { "2" }])
         .args(["--connections", &connections.to_string()])
-        .args(["--duration", &format!("{}s", CELL.as_secs()), "--timeout", "60s"])
+        .args(["--duration", &format!("{}s", duration.as_secs()), "--timeout", "60s"])
         .arg("--script")
         .arg(data::checkout().join("fixtures/load/presigned.lua"))
         .arg(&access.endpoint)
