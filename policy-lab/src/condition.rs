@@ -13,7 +13,7 @@ mod set;
 mod string;
 mod test;
 
-pub(crate) use self::operator::{Operator, Quantifier};
+pub(crate) use self::operator::{Family, Operator, Quantifier};
 use self::test::Test;
 use crate::context::{Context, Key, Slot};
 

@@ -175,7 +175,7 @@ impl Context {
 }
 
 /// The families of keys whose last part is free.
-const FAMILIES: [&str; 6] = [
+pub(crate) const FAMILIES: [&str; 6] = [
     "aws:PrincipalTag/",
     "aws:RequestTag/",
     "aws:ResourceTag/",

@@ -6,7 +6,7 @@
 //! Source: IAM user guide, "IAM JSON policy elements reference" and "Grammar of the IAM JSON policy language".
 
 mod error;
-mod json;
+pub(crate) mod json;
 mod principals;
 mod read;
 mod resources;

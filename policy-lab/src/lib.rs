@@ -31,6 +31,7 @@ pub mod context;
 pub mod decision;
 pub mod document;
 pub mod evaluate;
+pub mod lint;
 pub mod pattern;
 pub mod policy_set;
 pub mod principal;

@@ -1,10 +1,14 @@
-//! An outcome as text: for a terminal, for a program, for a pull request. The same outcome is always the same text.
+//! An outcome as text: for a terminal, a program, a pull request, a test report, code review, a browser. The same
+//! outcome is always the same text.
 
+mod lint;
 mod markdown;
+mod sarif;
 mod table;
 
 use crate::replay::{Outcome, SelfCheck};
 
+pub use self::lint::{Reviewed, lint_json, lint_sarif, lint_text};
 pub use self::markdown::markdown;
 pub use self::table::table;
 
@@ -22,12 +26,15 @@ pub fn self_check_line(check: &SelfCheck) -> String {
     if *compared == 0 {
         return "self-check: no recorded decisions to compare".to_owned();
     }
-    // Hundredths of a percent, rounded down: 99.999 % must not read as 100 %.
-    let share = u128::from(*reproduced) * 10_000 / u128::from(*compared);
-    let (whole, hundredths) = (share / 100, share % 100);
-    let percent = match share {
-        10_000 => "100".to_owned(),
-        _ => format!("{whole}.{hundredths:02}"),
-    };
+    let percent = percent(*reproduced, *compared);
     format!("self-check: {reproduced} of {compared} recorded decisions reproduced ({percent} %)")
+}
+
+/// Hundredths of a percent, rounded down: 99.999 % must not read as 100 %.
+fn percent(part: u64, whole: u64) -> String {
+    let share = u128::from(part) * 10_000 / u128::from(whole.max(1));
+    match share {
+        10_000 => "100".to_owned(),
+        _ => format!("{}.{:02}", share / 100, share % 100),
+    }
 }

@@ -69,6 +69,9 @@ fn files(directory: &Path) {
     write(directory, "inbox.rego", rego);
     write(directory, "clock.rego", &rego.replace("input.resource.key", "time.now_ns()"));
     write(directory, "world/readwrite.json", &policy("Allow", ""));
+    write(directory, "half/good.json", &policy("Allow", ""));
+    fs::create_dir_all(directory.join("half/directory.json")).expect("made");
+    fs::write(directory.join("half/binary.json"), [0xff, 0xfe]).expect("written");
     write(directory, "world/bucket/team.json", &policy("Allow", "\n    \"Principal\": \"*\","));
 }
 
@@ -84,7 +87,12 @@ fn requests_and_files() {
         &["canned", "writeonly"],
         &["canned", "nothing"],
         &["check", "reader.json", "public.json", "inbox.rego"],
-        &["check", "reader.json", "typo.json", "clock.rego", "missing.json"],
+        &["check", "reader.json", "typo.json", "clock.rego"],
+        &["check", "reader.json", "missing.json"],
+        &["check", "world", "--fail-on", "suggestion"],
+        &["check", "world", "--fail-on", "security", "--ignore", "PUBLIC-ACCESS,DENY-TLS-MISSING"],
+        &["check", "typo.json", "--json"],
+        &["check", "half"],
         &["check", "--kind", "identity", "public.json"],
         &[&requests[..], &["--draft", "reader.json"]].concat(),
         &[
@@ -125,6 +133,28 @@ fn requests_and_files() {
     let broken = "{\"op\":\"ListBuckets\"}\n{\"op\":\"GetObject\",\"bucket\":\"b\",}\n";
     transcript += &run(directory, &["simulate", "--requests", "-", "--draft", "readonly"], broken);
     insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn findings_as_sarif() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    files(scratch.path());
+    let text = run(scratch.path(), &["check", "typo.json", "public.json", "--sarif"], "");
+    let (_, document) = text.split_once('\n').expect("the command first");
+    let document = document.split("2> ").next().expect("stdout first");
+    let log: serde_json::Value = serde_json::from_str(document).expect("JSON");
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().expect("rules");
+    let results = run["results"].as_array().expect("results");
+    let codes: Vec<_> = results.iter().map(|result| result["ruleId"].clone()).collect();
+    assert_eq!(codes, ["INVALID_EFFECT", "DENY-TLS-MISSING", "PUBLIC-ACCESS"]);
+    for result in results {
+        assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]), "{result}");
+    }
+    let place = &results[0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "typo.json");
+    let region = serde_json::json!({ "startLine": 4, "startColumn": 15, "endColumn": 21 });
+    assert_eq!(place["region"], region);
 }
 
 #[test]

@@ -1,25 +1,80 @@
-//! `policy-lab check FILE…`
+//! `policy-lab check PATH…`
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::ValueEnum;
-use policy_lab::DocumentKind;
+use policy_lab::lint::{Finding, RULES, Rule, Severity, lint};
+use policy_lab::report::{Reviewed, lint_json, lint_sarif, lint_text};
+use policy_lab::{DocumentKind, Guardrails};
 
 use super::{Failure, Verdict, input};
 
+/// Directories within one another, and files, that are read at most.
+const DEPTH_MAX: usize = 8;
+const FILES_MAX: usize = 10_000;
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    policy-lab check policies/\n  \
+    policy-lab check draft.json --fail-on security\n  \
+    policy-lab check policies/ --sarif > check.sarif\n\n\
+    Exit codes: 0 nothing at or above --fail-on; 1 such a finding; 2 a policy that the server refuses,\n\
+    or a file that cannot be read.")]
 pub(super) struct Arguments {
-    /// Policies (.json) and guardrails (.rego)
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Policies (.json), guardrails (.rego), and directories of both; in a directory `bucket`, bucket policies
+    #[arg(required_unless_present = "rules", value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// What the policies are for; by default a policy with a principal is a bucket policy
     #[arg(long, value_enum)]
     kind: Option<Kind>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "sarif")]
+    json: bool,
+    /// The same as --format sarif
+    #[arg(long)]
+    sarif: bool,
+    /// Exit with 1 if a finding is as grave or graver
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Weight::Error)]
+    fail_on: Weight,
+    /// Findings that are accepted, by code
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
+    ignore: Vec<&'static Rule>,
+    /// List all codes with their meaning
+    #[arg(long)]
+    rules: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Sarif,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
+enum Weight {
+    Error,
+    Security,
+    Warning,
+    Suggestion,
+}
+
+impl Weight {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Error => Severity::Error,
+            Self::Security => Severity::SecurityWarning,
+            Self::Warning => Severity::Warning,
+            Self::Suggestion => Severity::Suggestion,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Kind {
     Identity,
     Bucket,
     Session,
@@ -27,7 +82,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of_document(self) -> DocumentKind {
+    pub(super) fn of_document(self) -> DocumentKind {
         match self {
             Self::Identity => DocumentKind::Identity,
             Self::Bucket => DocumentKind::Bucket,
@@ -37,50 +92,175 @@ impl Kind {
     }
 }
 
-/// Checks every file, also after a fault.
-pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
-    let mut faults = 0;
-    for path in &arguments.files {
-        match check(path, arguments.kind) {
-            Ok(what) => println!("{}: ok, {what}", path.display()),
-            Err(error) => {
-                eprintln!("{error:#}");
-                faults += 1;
-            }
-        }
-    }
-    if faults > 0 {
-        let all = arguments.files.len();
-        return Err(Failure::Invalid(anyhow::anyhow!("{faults} of {all} files are not valid")));
-    }
-    Ok(Verdict::Fine)
+fn code(text: &str) -> Result<&'static Rule, String> {
+    let found = RULES.iter().find(|rule| rule.code == text).copied();
+    found.ok_or_else(|| format!("`{text}` is not a code; --rules lists them"))
 }
 
-fn check(path: &Path, kind: Option<Kind>) -> anyhow::Result<String> {
+/// Reads everything first: a directory that can be read by half is not reviewed by half.
+pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
+    if arguments.rules {
+        for rule in RULES {
+            println!("{:<44} {:<10} {}", rule.code, rule.severity.as_str(), rule.about);
+        }
+        return Ok(Verdict::Fine);
+    }
+    let sources = read(arguments)?;
+    let mut reviewed = Vec::new();
+    let mut refused = 0;
+    for source in &sources {
+        let (mut file, is_refused) = review(source);
+        file.findings.retain(|finding| is_refused || !arguments.ignore.contains(&finding.rule));
+        refused += usize::from(is_refused);
+        reviewed.push(file);
+    }
+    let format = match (arguments.json, arguments.sarif) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Sarif,
+        _ => arguments.format,
+    };
+    print!(
+        "{}",
+        match format {
+            Format::Text => lint_text(&reviewed),
+            Format::Json => lint_json(&reviewed),
+            Format::Sarif => lint_sarif(&reviewed),
+        }
+    );
+    if refused > 0 {
+        let all = sources.len();
+        return Err(Failure::Invalid(anyhow!("{refused} of {all} files are not valid")));
+    }
+    let limit = arguments.fail_on.severity();
+    let failed = reviewed.iter().flat_map(|file| &file.findings).any(|f| f.rule.severity <= limit);
+    Ok(if failed { Verdict::Negative } else { Verdict::Fine })
+}
+
+/// A file that has been read.
+enum Source {
+    Policy {
+        name: String,
+        text: String,
+        kind: DocumentKind,
+    },
+    /// Loaded together, as the server loads a directory.
+    Guardrails(Vec<(String, String)>),
+}
+
+fn read(arguments: &Arguments) -> Result<Vec<Source>, Failure> {
+    let mut sources = Vec::new();
+    let mut complaints = Vec::new();
+    for path in &arguments.paths {
+        let read = if path.is_dir() {
+            directory(path, arguments.kind, DEPTH_MAX, &mut sources)
+        } else {
+            file(path, arguments.kind).map(|source| sources.push(source))
+        };
+        complaints.extend(read.err());
+    }
+    let Some(last) = complaints.pop() else { return Ok(sources) };
+    complaints.iter().for_each(|error| eprintln!("error: {error:#}"));
+    Err(Failure::Invalid(last))
+}
+
+fn file(path: &Path, kind: Option<Kind>) -> anyhow::Result<Source> {
+    let name = path.display().to_string();
     if input::has_extension(path, "rego") {
-        input::guardrails(vec![(path.display().to_string(), input::text(path)?)])?;
-        return Ok("guardrail".to_owned());
+        return Ok(Source::Guardrails(vec![(name, input::text(path)?)]));
     }
     if !input::has_extension(path, "json") {
-        bail!("{}: neither .json nor .rego", path.display());
+        bail!("{name}: neither .json nor .rego");
     }
-    let kind = match kind {
-        Some(kind) => kind.of_document(),
-        None => guess(&input::text(path)?),
+    let text = input::text(path)?;
+    let kind = kind.map_or_else(|| guess(&text), Kind::of_document);
+    Ok(Source::Policy { name, text, kind })
+}
+
+fn directory(
+    path: &Path,
+    kind: Option<Kind>,
+    depth: usize,
+    sources: &mut Vec<Source>,
+) -> anyhow::Result<()> {
+    if depth == 0 {
+        bail!("{}: more than {DEPTH_MAX} directories within one another", path.display());
+    }
+    let is_bucket = path.file_name().is_some_and(|name| name == "bucket");
+    let kind = kind.or(is_bucket.then_some(Kind::Bucket));
+    if sources.len() > FILES_MAX {
+        bail!("{}: more than {FILES_MAX} files; check fewer at once", path.display());
+    }
+    for json in input::files(path, "json")? {
+        sources.push(file(&json, kind)?);
+    }
+    let rego = input::files(path, "rego")?
+        .iter()
+        .map(|file| Ok((file.display().to_string(), input::text(file)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if !rego.is_empty() {
+        sources.push(Source::Guardrails(rego));
+    }
+    for below in input::directories(path)? {
+        directory(&below, kind, depth - 1, sources)?;
+    }
+    Ok(())
+}
+
+/// The findings of a file, and whether the server refuses it.
+fn review(source: &Source) -> (Reviewed, bool) {
+    match source {
+        Source::Policy { name, text, kind } => {
+            let findings = lint(text, *kind);
+            let what = format!("{} policy{}", word(*kind), statements(text, *kind));
+            (Reviewed { file: name.clone(), what, findings: findings.found }, findings.refused)
+        }
+        Source::Guardrails(files) => {
+            let error = Guardrails::load(files.clone()).err();
+            let first = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
+            let what = match files.len() {
+                1 => "guardrail".to_owned(),
+                count => format!("and {} more, guardrails", count - 1),
+            };
+            let refused = error.is_some();
+            let file = error.as_ref().map_or(first, |error| error.file.clone());
+            let findings = error.into_iter().map(|error| Finding {
+                rule: rego_rule(),
+                line: error.line,
+                column: 1,
+                end_column: 2,
+                message: error.message,
+                remedy: None,
+            });
+            (Reviewed { file, what, findings: findings.collect() }, refused)
+        }
+    }
+}
+
+fn rego_rule() -> &'static Rule {
+    static UNNAMED: Rule = Rule {
+        code: "REGO-ERROR",
+        severity: Severity::Error,
+        about: "The guardrail does not load.",
     };
-    let policy = input::policy(path, kind)?;
-    let word = match kind {
+    RULES.iter().copied().find(|rule| rule.code == UNNAMED.code).unwrap_or(&UNNAMED)
+}
+
+pub(super) fn word(kind: DocumentKind) -> &'static str {
+    match kind {
         DocumentKind::Identity => "identity",
         DocumentKind::Bucket => "bucket",
         DocumentKind::Session => "session",
         DocumentKind::Boundary => "boundary",
-    };
-    let count = policy.statement_count();
-    let plural = if count == 1 { "" } else { "s" };
-    Ok(format!("{word} policy, {count} statement{plural}"))
+    }
 }
 
-fn guess(text: &str) -> DocumentKind {
+fn statements(text: &str, kind: DocumentKind) -> String {
+    let Ok(policy) = policy_lab::Policy::parse(text, kind) else { return String::new() };
+    let count = policy.statement_count();
+    format!(", {count} statement{}", if count == 1 { "" } else { "s" })
+}
+
+pub(super) fn guess(text: &str) -> DocumentKind {
     let names_principals = text.contains("\"Principal\"") || text.contains("\"NotPrincipal\"");
     if names_principals { DocumentKind::Bucket } else { DocumentKind::Identity }
 }

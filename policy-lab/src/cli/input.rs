@@ -64,3 +64,17 @@ pub(super) fn files(directory: &Path, extension: &str) -> anyhow::Result<Vec<std
     files.sort();
     Ok(files)
 }
+
+/// Directories of a directory, sorted.
+pub(super) fn directories(directory: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let reading = || format!("reading {}", directory.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(reading)? {
+        let path = entry.with_context(reading)?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
