@@ -92,5 +92,21 @@ pub enum ConfigError {
     WeakRoot { origin: Origin, weakness: Weakness },
 }
 
+/// A configuration file, up to what is resolved from it. See `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(resolved) = resolve_text(bytes) {
+        let plain = resolved.transport != Transport::Tls;
+        assert!(!plain || resolved.address.ip().is_loopback(), "plain HTTP stays on the machine");
+    }
+}
+
+/// A file's text without flags and environment.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn resolve_text(bytes: &[u8]) -> Option<Resolved> {
+    let written = raw::fuzz(std::str::from_utf8(bytes).ok()?).ok()?;
+    resolve::resolve(&written).ok()
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ pub mod authz;
 pub mod bootstrap;
 pub mod cli;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod health;
 pub mod iam;
 pub mod kms;

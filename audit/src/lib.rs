@@ -32,6 +32,8 @@ pub mod chain;
 pub mod checkpoint;
 pub mod durable;
 pub mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod index;
 mod leaf;
 pub mod log;

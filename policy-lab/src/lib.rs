@@ -31,6 +31,8 @@ pub mod context;
 pub mod decision;
 pub mod document;
 pub mod evaluate;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod lint;
 pub mod pattern;
 pub mod policy_set;

@@ -1,7 +1,7 @@
 //! One drive: the seam below which faults happen.
 
 pub(crate) mod array;
-mod format;
+pub(crate) mod format;
 pub(crate) mod lane;
 pub mod local;
 pub mod memory;

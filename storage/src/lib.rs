@@ -18,6 +18,8 @@ pub mod conformance;
 pub mod drive;
 pub mod erasure;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod metadata;
 mod name;
 mod object;

@@ -212,3 +212,13 @@ impl Drop for Inner {
         self.close();
     }
 }
+
+/// The texts of rows; see `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_rows(bytes: &[u8]) {
+    use crate::fuzz::row_text;
+    row_text::<bucket::BucketRow>(bytes);
+    row_text::<multipart::UploadRow>(bytes);
+    row_text::<record::ObjectRow>(bytes);
+    row_text::<record::PartRow>(bytes);
+}

@@ -74,9 +74,14 @@ impl Written {
 /// Reads file and environment and lets the strongest layer win, key by key.
 pub(super) fn read(sources: &Sources) -> Result<Written, ConfigError> {
     let file = match &sources.file {
-        Some(path) => from_file(path)?,
+        Some(path) => from_text(path, &read_bounded("the configuration file", path)?)?,
         None => BTreeMap::new(),
     };
+    layered(sources, &file)
+}
+
+/// Lays flags and environment over what a file says.
+fn layered(sources: &Sources, file: &Layer) -> Result<Written, ConfigError> {
     let mut values = BTreeMap::new();
     for key in KEYS {
         let winner = match sources.flags.get(key.name) {
@@ -96,8 +101,7 @@ pub(super) fn read(sources: &Sources) -> Result<Written, ConfigError> {
 
 type Layer = BTreeMap<&'static str, (Vec<String>, Origin)>;
 
-fn from_file(path: &Path) -> Result<Layer, ConfigError> {
-    let text = read_bounded("the configuration file", path)?;
+fn from_text(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let table: Table = text.parse().map_err(|source| ConfigError::Syntax {
         path: path.to_owned(),
         source: Box::new(source),
@@ -206,4 +210,10 @@ fn read_bounded(what: &'static str, path: &Path) -> Result<String, ConfigError> 
         return Err(failed(large));
     }
     Ok(text)
+}
+
+/// A file's text and nothing else. See `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(text: &str) -> Result<Written, ConfigError> {
+    layered(&Sources::default(), &from_text(Path::new("fuzzed.toml"), text)?)
 }

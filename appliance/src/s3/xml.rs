@@ -111,6 +111,9 @@ impl Element {
                 }
                 Event::Empty(start) => {
                     elements += 1;
+                    if elements > ELEMENTS_MAX {
+                        return Err(Code::MalformedXml.into());
+                    }
                     let element =
                         Self { name: local(start.local_name().as_ref())?, ..Self::default() };
                     last(&mut open)?.children.push(element);
@@ -193,7 +196,9 @@ mod tests {
     #[test]
     fn refuses_hostile_documents() {
         let deep = format!("{}{}", "<a>".repeat(40), "</a>".repeat(40));
-        let cases: [&[u8]; 8] = [
+        // Empty elements count too: two million of them fit into the largest body.
+        let many = format!("<a>{}</a>", "<b/>".repeat(ELEMENTS_MAX));
+        let cases: [&[u8]; 9] = [
             b"",
             b"text",
             b"<a>",
@@ -202,6 +207,7 @@ mod tests {
             b"<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>",
             b"<a>&unknown;</a>",
             deep.as_bytes(),
+            many.as_bytes(),
         ];
         for case in cases {
             assert_eq!(

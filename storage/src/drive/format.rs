@@ -97,6 +97,13 @@ impl Format {
     }
 }
 
+/// See `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(format) = Format::parse(bytes, Path::new("d")) else { return };
+    assert!(format.slot().is_some(), "a drive is one of its deployment");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

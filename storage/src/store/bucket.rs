@@ -29,7 +29,7 @@ pub struct BucketInfo {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct BucketRow {
+pub(super) struct BucketRow {
     created_us: u64,
     owner: String,
 }

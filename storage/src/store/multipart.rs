@@ -82,7 +82,7 @@ pub struct UploadInfo {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct UploadRow {
+pub(super) struct UploadRow {
     headers: Headers,
     #[serde(default)]
     tags: BTreeMap<String, String>,

@@ -108,7 +108,7 @@ fn declared_checksum(call: &Call) -> Option<String> {
         .map(ToOwned::to_owned)
 }
 
-fn parse(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
+pub(crate) fn parse(body: &[u8]) -> Result<Vec<CompletedPart>, S3Error> {
     let root = Element::parse(body)?;
     if root.name != "CompleteMultipartUpload" {
         return Err(Code::MalformedXml.into());

@@ -130,7 +130,7 @@ impl CopySource {
         Self::parse(call.header("x-amz-copy-source").unwrap_or_default())
     }
 
-    fn parse(header: &str) -> Result<Self, S3Error> {
+    pub(crate) fn parse(header: &str) -> Result<Self, S3Error> {
         let invalid = || {
             Code::InvalidArgument.because(
                 "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",

@@ -43,7 +43,7 @@ impl Operation for CreateBucket {
 }
 
 /// Only our own region may be asked for.
-fn check_location(body: &[u8], region: &str) -> Result<(), S3Error> {
+pub(crate) fn check_location(body: &[u8], region: &str) -> Result<(), S3Error> {
     if body.is_empty() {
         return Ok(());
     }

@@ -22,7 +22,7 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub struct DeleteObjects;
 
 /// One entry of the request.
-struct Entry {
+pub(crate) struct Entry {
     raw: String,
     version: Option<String>,
 }
@@ -111,7 +111,7 @@ fn answer_entry(
     }
 }
 
-fn parse(body: &[u8]) -> Result<(Vec<Entry>, bool), S3Error> {
+pub(crate) fn parse(body: &[u8]) -> Result<(Vec<Entry>, bool), S3Error> {
     let root = Element::parse(body)?;
     if root.name != "Delete" {
         return Err(Code::MalformedXml.into());

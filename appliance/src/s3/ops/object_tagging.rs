@@ -122,7 +122,7 @@ async fn replace<O>(
     }
 }
 
-fn parse(body: &[u8]) -> Result<BTreeMap<String, String>, S3Error> {
+pub(crate) fn parse(body: &[u8]) -> Result<BTreeMap<String, String>, S3Error> {
     let root = Element::parse(body)?;
     let set = root.child("TagSet").filter(|_| root.name == "Tagging").ok_or(Code::MalformedXml)?;
     checked_tags(set.all("Tag").map(|tag| {

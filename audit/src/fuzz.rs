@@ -1,0 +1,168 @@
+//! Every parser of foreign bytes in this crate, as functions of bytes.
+//!
+//! A target must not panic, and asserts whatever else holds for all inputs. `cargo test` walks around the committed
+//! seeds; `./test fuzz` lets libFuzzer search.
+
+use crate::{
+    checkpoint,
+    encode::encode,
+    leaf,
+    log::identity,
+    note::{self, Ed25519Signer, Signer, Vkey},
+    proof::ProofFile,
+    query::Query,
+    record::{Class, EventId, Record},
+    segment::{
+        Control, Leaves, Reader,
+        check::{self, Known},
+        start,
+    },
+    stamp,
+    tip::Tip,
+};
+
+/// Name and function; the name is also that of the seeds' directory.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    ("audit/note", note),
+    ("audit/proof", proof),
+    ("audit/query", query),
+    ("audit/record", record),
+    ("audit/segment", segment),
+    ("audit/start", start_file),
+];
+
+/// The log that the seeds speak of.
+const ORIGIN: &str = "audit.example.com/node1";
+/// 2026-01-01T00:00:00Z.
+const NOW_US: u64 = 1_767_225_600_000_000;
+
+fn vkey() -> Option<Vkey> {
+    Vkey::parse(&Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey()).ok()
+}
+
+/// Signed notes: heads, the log's own description, and the text of keys.
+fn note(bytes: &[u8]) {
+    let Some(vkey) = vkey() else { return };
+    if let Ok(text) = note::open(bytes, &vkey) {
+        assert!(bytes.starts_with(text.as_bytes()), "the text is a part of the note");
+    }
+    if let Ok(head) = checkpoint::open(bytes, &vkey) {
+        assert!(bytes.starts_with(checkpoint::text(ORIGIN, &head).as_bytes()));
+    }
+    let _ = identity::peek(bytes);
+    let _ = identity::open(bytes, &vkey);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(head) = checkpoint::parse(text, ORIGIN) {
+        assert_eq!(checkpoint::text(ORIGIN, &head), text, "one head has one text");
+    }
+    if let Ok(key) = Vkey::parse(text) {
+        assert!(
+            Vkey::parse(&key.to_string()).is_ok_and(|again| again.to_string() == key.to_string())
+        );
+    }
+}
+
+/// Proof files that somebody sends to an auditor.
+fn proof(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(file) = ProofFile::parse(text) else { return };
+    assert_eq!(ProofFile::parse(&file.encode()).ok().as_ref(), Some(&file));
+    if let Some(vkey) = vkey() {
+        let _ = file.verify(None, &vkey);
+    }
+}
+
+/// Queries, and a record that they are asked about.
+fn query(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(query) = Query::parse(text, NOW_US) else { return };
+    let mut record = Record::new(Class::Data, "s3:GetObject", EventId::new(NOW_US / 1000, [7; 10]));
+    record.request = Some("4442587FB7D0A2F9".to_owned());
+    let mut line = Vec::new();
+    if let Ok(encoded) = encode(&record, "node1") {
+        encoded.splice(3, &stamp::text(NOW_US), &mut line);
+    }
+    let _ = query.matches(&line);
+    let _ = query.project(&line);
+}
+
+/// Lines that ought to be records.
+fn record(bytes: &[u8]) {
+    let mut paths = Vec::new();
+    let whole = leaf::visit(bytes, &mut |path, value| {
+        paths.push(path.to_owned());
+        let _ = value.as_text();
+    });
+    // A reader of one column finds what a reader of everything finds.
+    if whole.is_some() {
+        assert!(paths.iter().all(|path| !leaf::values(bytes, path).is_empty()));
+    }
+    let _ = check::seq(bytes);
+    if let Some(us) = check::time(bytes) {
+        assert_eq!(stamp::parse(&stamp::text(us)), Some(us));
+    }
+}
+
+/// Segment files, read as an auditor does who knows everything before, and as one who knows nothing.
+fn segment(bytes: &[u8]) {
+    for known in [Known::Tree, Known::Chain, Known::Nothing] {
+        let mut reader = Reader::new(bytes, 0);
+        let mut tip = Tip::default();
+        // What is read advances by whole blocks, so this ends.
+        while let Ok(Ok(frame)) = reader.next() {
+            let records = Leaves::new(frame.leaves).count() as u64;
+            match check::batch(&frame, &tip, known) {
+                Ok(next) => {
+                    assert!(known == Known::Nothing || next.size() == tip.size() + records);
+                    tip = next;
+                }
+                Err(fault) => {
+                    assert!(fault.offset <= bytes.len() as u64, "a fault lies within the file");
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(control) = Control::parse(bytes) {
+        assert_eq!(Control::parse(&control.line(0)), Some(control));
+    }
+}
+
+/// The file beside a segment.
+fn start_file(bytes: &[u8]) {
+    if let Some(tip) = start::parse(bytes) {
+        assert_eq!(start::encode(&tip), bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_neighbour_of_a_seed_breaks_a_parser() {
+        for (target, run) in TARGETS {
+            // A segment is kilobytes long and is read three times.
+            let rounds = if *target == "audit/segment" { 300 } else { 2000 };
+            fixtures::corpus::replay(target, *run, rounds);
+        }
+    }
+
+    #[test]
+    fn seeds_are_understood() {
+        for seed in fixtures::corpus::seeds("audit/query") {
+            let text = std::str::from_utf8(&seed).unwrap();
+            assert!(Query::parse(text, NOW_US).is_ok(), "{text}: {:?}", Query::parse(text, NOW_US));
+        }
+        for seed in fixtures::corpus::seeds("audit/record") {
+            assert!(leaf::visit(&seed, &mut |_, _| {}).is_some());
+        }
+        for seed in fixtures::corpus::seeds("audit/proof") {
+            let file = ProofFile::parse(std::str::from_utf8(&seed).unwrap()).unwrap();
+            file.verify(None, &vkey().unwrap()).unwrap();
+        }
+    }
+}
