@@ -1,12 +1,13 @@
 //! The command line: one file per verb.
 //!
 //! Exit codes: 0 ok; 1 a change that `--fail-on` names, or a past that was not reproduced; 2 usage or invalid input;
-//! 8 the log fails verification. stdout is data, stderr everything else.
+//! 4 `prove` cannot tell; 8 the log fails verification. stdout is data, stderr everything else.
 
 mod canned;
 mod check;
 mod input;
 mod progress;
+mod prove;
 mod simulate;
 mod spec;
 
@@ -28,6 +29,8 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Parse policies and guardrails, and say where they are wrong
     Check(check::Arguments),
+    /// Answer questions about policies for every possible request, with a request that refutes
+    Prove(prove::Arguments),
     /// Print a canned policy, or list them
     Canned(canned::Arguments),
 }
@@ -38,6 +41,8 @@ enum Verdict {
     Fine,
     /// The answer is no.
     Negative,
+    /// There is no sure answer.
+    Unknown,
 }
 
 /// Why a verb could not give an answer.
@@ -60,11 +65,13 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.verb {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
+        Verb::Prove(arguments) => prove::run(&arguments),
         Verb::Canned(arguments) => canned::run(&arguments),
     };
     match result {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Negative) => ExitCode::from(1),
+        Ok(Verdict::Unknown) => ExitCode::from(4),
         Err(Failure::Invalid(error)) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)

@@ -9,10 +9,14 @@ mod date;
 mod ip;
 mod numeric;
 mod operator;
+#[cfg(feature = "analyze")]
+pub(crate) mod reading;
 mod set;
 mod string;
 mod test;
 
+#[cfg(feature = "analyze")]
+pub(crate) use self::operator::Comparison;
 pub(crate) use self::operator::{Family, Operator, Quantifier};
 use self::test::Test;
 use crate::context::{Context, Key, Slot};

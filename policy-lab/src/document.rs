@@ -11,6 +11,8 @@ mod principals;
 mod read;
 mod resources;
 mod statement;
+#[cfg(feature = "analyze")]
+mod value;
 
 use std::fmt;
 
@@ -82,6 +84,12 @@ impl Policy {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// The document as plain JSON; a number is its text.
+    #[cfg(feature = "analyze")]
+    pub(crate) fn json(&self) -> Option<serde_json::Value> {
+        value::value(&self.source)
     }
 
     #[must_use]

@@ -24,6 +24,8 @@
 //! the answer ([`mod@evaluate`], [`decision`]), and the review ([`replay`], [`report`]).
 
 pub mod action;
+#[cfg(feature = "analyze")]
+pub mod analyze;
 pub mod arn;
 pub mod canned;
 pub mod condition;

@@ -288,3 +288,51 @@ fn segments(directory: &Path) -> Vec<std::path::PathBuf> {
     found.sort();
     found
 }
+
+/// Every question with every kind of answer, and the request of a refutation replayed.
+#[test]
+fn proofs() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    files(directory);
+    let policy =
+        |statements: &str| format!("{{\"Version\":\"2012-10-17\",\"Statement\":[{statements}]}}");
+    let get = |key: &str, more: &str| {
+        format!(
+            "{{\"Effect\":\"Allow\",\"Action\":\"s3:GetObject\",\"Resource\":\"arn:aws:s3:::team/{key}\"{more}}}"
+        )
+    };
+    let condition = |test: &str| format!(",\"Condition\":{{{test}}}");
+    write(directory, "home.json", &policy(&get("${aws:username}/*", "")));
+    let twice = condition(r#""StringEquals":{"aws:userid":"${s3:prefix}${s3:prefix}"}"#);
+    write(directory, "twice.json", &policy(&get("*", &twice)));
+    let even = condition(r#""StringNotLike":{"aws:userid":"a"}"#);
+    write(directory, "even.json", &policy(&get("*", &even)));
+    write(directory, "overlap.json", &policy(&[get("*", ""), get("x*", "")].join(",")));
+    let mut transcript = String::new();
+    for line in [
+        "prove no-more-permissive reader.json readwrite",
+        "prove no-more-permissive readwrite reader.json",
+        "prove no-more-permissive readwrite+boundary:reader.json reader.json",
+        "prove no-more-permissive home.json reader.json",
+        "prove no-more-permissive twice.json even.json",
+        "prove equivalent reader.json overlap.json",
+        "prove equivalent readonly writeonly",
+        "prove not-granted reader.json --action s3:Put*",
+        "prove not-granted reader.json --action s3:Get* --resource arn:aws:s3:::team/in/* --format json",
+        "prove not-granted reader.json --action s3:Gte*",
+        "prove not-public reader.json",
+        "prove not-public bucket:team=public.json",
+        "prove statements overlap.json",
+        "prove no-more-permissive nothing.json readwrite",
+    ] {
+        let arguments: Vec<_> = line.split(' ').collect();
+        transcript += &run(directory, &arguments, "");
+    }
+    insta::assert_snapshot!(transcript);
+    let answer = run(directory, &["prove", "not-public", "bucket:team=public.json"], "");
+    let request = answer.lines().find(|line| line.starts_with('{')).expect("a request");
+    let replay = ["simulate", "--requests", "-", "--draft", "bucket:team=public.json"];
+    let replayed = run(directory, &replay, request);
+    assert!(replayed.contains("newly-allowed"), "{replayed}");
+}

@@ -28,6 +28,12 @@ impl Decimal {
         let scaled: i128 = format!("0{whole}{fraction:0<FRACTION_MAX$}").parse().ok()?;
         Some(Self(if negative { -scaled } else { scaled }))
     }
+
+    /// Times 10^18.
+    #[cfg(feature = "analyze")]
+    pub(super) fn scaled(self) -> i128 {
+        self.0
+    }
 }
 
 #[cfg(test)]

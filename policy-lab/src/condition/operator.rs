@@ -19,7 +19,7 @@ pub(crate) enum Comparison {
 }
 
 impl Comparison {
-    pub(super) fn holds<T: Ord>(self, value: &T, policy: &T) -> bool {
+    pub(crate) fn holds<T: Ord>(self, value: &T, policy: &T) -> bool {
         match self {
             Self::Equal => value == policy,
             Self::Less => value < policy,

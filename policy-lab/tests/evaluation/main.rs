@@ -8,6 +8,7 @@
     reason = "a test that cannot build its question has failed"
 )]
 
+mod apart;
 mod reference;
 
 use std::sync::Arc;

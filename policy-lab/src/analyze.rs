@@ -1,0 +1,70 @@
+//! Exact questions about policies: not "what happened to the requests we saw" but "is there any request that …".
+//!
+//! A request is a point in a space with one dimension for the action, one for the caller, one for the resource and one
+//! for each condition key. Every condition of the language confines one dimension, except where a policy variable ties
+//! two together. So the space is cut, dimension by dimension, into the pieces that the policies in question tell apart
+//! (`automaton`, `value`, `actions`, `callers`), and a search over combinations of pieces is exact: what it does not
+//! find does not exist.
+//!
+//! Two rules keep the answers honest. A request that is found counts only once [`crate::evaluate`] says of it what the
+//! question asks. And a question that could not be decided ends with [`Verdict::Unknown`], never with "proved".
+//!
+//! Variables: a pattern with a variable is at first left open, with what is sure of it whatever the variable stands
+//! for. What cannot be found even so does not exist. Otherwise values are put in, from the words of the policies and a
+//! few strangers; with them the search is exact again and finds a request, or the verdict is "unknown".
+//!
+//! Neither `evaluate` nor anything else in the library rests on this module; the feature `analyze` keeps it out of the
+//! server.
+//!
+//! Sources: Backes et al., "Semantic-based Automated Reasoning for AWS Access Policies using SMT", FMCAD 2018, for the
+//! questions; the atoms of a dimension are the preprocessing of network verifiers.
+
+mod actions;
+mod automaton;
+mod callers;
+mod domain;
+mod encode;
+mod formula;
+mod key;
+mod prove;
+mod question;
+mod report;
+mod search;
+mod statement;
+mod template;
+mod value;
+mod vocabulary;
+mod witness;
+
+pub use self::question::{
+    Access, Counterexample, Difference, Grant, GrantError, Role, StatementFinding, Verdict, World,
+    differences, no_more_permissive, not_granted, not_public, statements,
+};
+pub use self::report::request_line;
+
+/// Why there is no sure answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Limit {
+    #[error("the policies have patterns with too many wildcards to tell apart")]
+    Patterns,
+    #[error("a condition key is compared with too many values")]
+    Values,
+    #[error("the policies name too many principals")]
+    Principals,
+    #[error("there are too many combinations of statements")]
+    Work,
+    #[error("a date before the year 1 is compared")]
+    Dates,
+    #[error("no value of the policy variables was found that decides it")]
+    Variables,
+    #[error("Rego guardrails are tested, not proved")]
+    Guardrails,
+    #[error("the evaluator does not agree with the analysis; please report this")]
+    Unconfirmed,
+    #[error("a policy could not be read again; please report this")]
+    Unread,
+}
+
+#[cfg(test)]
+mod tests;

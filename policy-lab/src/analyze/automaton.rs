@@ -1,0 +1,359 @@
+//! Patterns as automata, and the finitely many kinds of texts that a list of patterns can tell apart.
+//!
+//! A pattern is a chain of steps; a set of places in it is a state. Walking all patterns at once, breadth first, finds
+//! every combination of "fits" and "does not fit" that some text has, each with a shortest text. Characters that no
+//! pattern waits for are interchangeable, so each state has few successors.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use fixedbitset::FixedBitSet;
+
+use super::Limit;
+
+/// States of one walk at most; real policies need a few hundred.
+const STATES_MAX: usize = 40_000;
+
+/// Places in all states of one walk at most: bounds time and memory for patterns with many wildcards.
+const PLACES_MAX: usize = 20_000_000;
+
+/// What one character must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Any,
+    Char(char),
+    /// Equal when folded; the character is folded already.
+    Fold(char),
+    /// Equal but for ASCII letter case.
+    AsciiFold(char),
+    Not(char),
+    /// Any but the signs that stand for variables.
+    Plain,
+    /// `[a-z0-9-]`: what action names are made of, in lower case.
+    Word,
+}
+
+/// Private characters from here on stand for variables, see [`super::template::Filling::Sign`].
+pub(super) const SIGNS: char = '\u{f0000}';
+
+impl Class {
+    fn has(self, char: char) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Char(wanted) => char == wanted,
+            Self::Fold(wanted) => fold(char) == wanted,
+            Self::AsciiFold(wanted) => char.eq_ignore_ascii_case(&wanted),
+            Self::Not(other) => char != other,
+            Self::Plain => char < SIGNS,
+            Self::Word => is_word(char),
+        }
+    }
+}
+
+fn is_word(char: char) -> bool {
+    char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-'
+}
+
+/// One character, or with `many` any number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) class: Class,
+    pub(super) many: bool,
+}
+
+/// A pattern over whole texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Automaton {
+    steps: Vec<Step>,
+    /// Fits no text at all.
+    never: bool,
+}
+
+impl Automaton {
+    pub(super) fn new(steps: Vec<Step>) -> Self {
+        let mut kept: Vec<Step> = Vec::with_capacity(steps.len());
+        for step in steps {
+            if !(step.many && kept.last() == Some(&step)) {
+                kept.push(step);
+            }
+        }
+        Self { steps: kept, never: false }
+    }
+
+    pub(super) fn never() -> Self {
+        Self { steps: Vec::new(), never: true }
+    }
+
+    pub(super) fn exact(text: &str) -> Self {
+        Self::new(text.chars().map(|char| one(Class::Char(char))).collect())
+    }
+
+    /// Everything that begins with a text.
+    pub(super) fn prefix(text: &str) -> Self {
+        let steps = text.chars().map(|char| one(Class::Char(char)));
+        Self::new(steps.chain([many(Class::Any)]).collect())
+    }
+
+    pub(super) fn ascii_folded(text: &str) -> Self {
+        Self::new(text.chars().map(|char| one(Class::AsciiFold(char))).collect())
+    }
+
+    /// Whether the pattern fits a text.
+    pub(super) fn fits(&self, text: &str) -> bool {
+        let mut places = self.start();
+        for char in text.chars() {
+            places = self.advance(&places, char);
+        }
+        self.accepts(&places)
+    }
+
+    fn start(&self) -> Vec<u32> {
+        let mut places = Vec::new();
+        if !self.never {
+            self.enter(0, &mut places);
+        }
+        self.settle(places)
+    }
+
+    /// Adds a place, and the places behind what may be empty.
+    fn enter(&self, mut place: u32, places: &mut Vec<u32>) {
+        loop {
+            places.push(place);
+            match self.steps.get(place as usize) {
+                Some(step) if step.many => place += 1,
+                _ => return,
+            }
+        }
+    }
+
+    fn advance(&self, places: &[u32], char: char) -> Vec<u32> {
+        let mut next = Vec::new();
+        for place in places {
+            let Some(step) = self.steps.get(*place as usize) else { continue };
+            if step.class.has(char) {
+                self.enter(if step.many { *place } else { place + 1 }, &mut next);
+            }
+        }
+        self.settle(next)
+    }
+
+    /// Sorted, and without what an unrestricted star makes needless: whatever an earlier place can still reach, the
+    /// last star can.
+    fn settle(&self, mut places: Vec<u32>) -> Vec<u32> {
+        places.sort_unstable();
+        places.dedup();
+        let is_star = |place: &u32| {
+            self.steps.get(*place as usize) == Some(&Step { class: Class::Any, many: true })
+        };
+        if let Some(last) = places.iter().rposition(is_star) {
+            places.drain(..last);
+        }
+        places
+    }
+
+    fn accepts(&self, places: &[u32]) -> bool {
+        places.last().is_some_and(|place| *place as usize == self.steps.len())
+    }
+
+    /// Characters that some place tells from others.
+    fn awaited(&self, places: &[u32], chars: &mut Vec<char>) {
+        for place in places {
+            match self.steps.get(*place as usize).map(|step| step.class) {
+                Some(Class::Char(char) | Class::Not(char)) => chars.push(char),
+                Some(Class::Fold(folded)) => chars.extend(unfold(folded)),
+                Some(Class::AsciiFold(char)) => {
+                    chars.extend([char.to_ascii_lowercase(), char.to_ascii_uppercase()]);
+                }
+                Some(Class::Any | Class::Plain | Class::Word) | None => {}
+            }
+        }
+    }
+}
+
+pub(super) fn one(class: Class) -> Step {
+    Step { class, many: false }
+}
+
+pub(super) fn many(class: Class) -> Step {
+    Step { class, many: true }
+}
+
+/// Kinds of texts: each with a shortest text, and for each pattern the set of kinds that it fits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kinds {
+    pub(super) texts: Vec<String>,
+    pub(super) fits: Vec<FixedBitSet>,
+}
+
+/// A state of the walk, how it was reached, and by which character.
+struct Reached {
+    places: Vec<Vec<u32>>,
+    from: usize,
+    by: Option<char>,
+}
+
+/// Every kind of text that the patterns tell apart.
+pub(super) fn kinds(patterns: &[Automaton]) -> Result<Kinds, Limit> {
+    let start: Vec<_> = patterns.iter().map(Automaton::start).collect();
+    let mut seen: HashSet<Vec<Vec<u32>>> = HashSet::from([start.clone()]);
+    let mut reached = vec![Reached { places: start, from: 0, by: None }];
+    let mut queue = VecDeque::from([0]);
+    let mut found: HashMap<FixedBitSet, usize> = HashMap::new();
+    let mut work = 0;
+    while let Some(at) = queue.pop_front() {
+        let Some(places) = reached.get(at).map(|state| state.places.clone()) else { break };
+        found.entry(accepted(patterns, &places)).or_insert(at);
+        let choices = choices(patterns, &places);
+        work += choices.len() * places.iter().map(|places| 1 + places.len()).sum::<usize>();
+        if reached.len() > STATES_MAX || work > PLACES_MAX {
+            return Err(Limit::Patterns);
+        }
+        for char in choices {
+            let next: Vec<_> = patterns
+                .iter()
+                .zip(&places)
+                .map(|(pattern, places)| pattern.advance(places, char))
+                .collect();
+            if seen.insert(next.clone()) {
+                queue.push_back(reached.len());
+                reached.push(Reached { places: next, from: at, by: Some(char) });
+            }
+        }
+    }
+    Ok(gather(patterns.len(), found, &reached))
+}
+
+fn accepted(patterns: &[Automaton], places: &[Vec<u32>]) -> FixedBitSet {
+    let mut accepted = FixedBitSet::with_capacity(patterns.len());
+    for (at, (pattern, places)) in patterns.iter().zip(places).enumerate() {
+        accepted.set(at, pattern.accepts(places));
+    }
+    accepted
+}
+
+/// The characters worth trying: those awaited, and one that stands for all others.
+fn choices(patterns: &[Automaton], places: &[Vec<u32>]) -> Vec<char> {
+    let mut chars = Vec::new();
+    for (pattern, places) in patterns.iter().zip(places) {
+        pattern.awaited(places, &mut chars);
+    }
+    chars.sort_unstable();
+    chars.dedup();
+    let plain = ('a'..='z').chain('0'..='9').chain(std::iter::once('-'));
+    // Private use: no key or name has one, so there is always a character left.
+    let other = plain.chain('\u{e000}'..='\u{f8ff}').find(|char| !chars.contains(char));
+    other.into_iter().chain(chars).collect()
+}
+
+fn gather(patterns: usize, found: HashMap<FixedBitSet, usize>, reached: &[Reached]) -> Kinds {
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_unstable_by_key(|(_, at)| *at);
+    let mut fits = vec![FixedBitSet::with_capacity(found.len()); patterns];
+    let mut texts = Vec::with_capacity(found.len());
+    for (kind, (accepted, at)) in found.into_iter().enumerate() {
+        for pattern in accepted.ones() {
+            if let Some(fits) = fits.get_mut(pattern) {
+                fits.insert(kind);
+            }
+        }
+        texts.push(spell(reached, at));
+    }
+    Kinds { texts, fits }
+}
+
+fn spell(reached: &[Reached], mut at: usize) -> String {
+    let mut chars = Vec::new();
+    while let Some(Reached { from, by: Some(char), .. }) = reached.get(at) {
+        chars.push(*char);
+        at = *from;
+    }
+    chars.into_iter().rev().collect()
+}
+
+/// Simple case folding of one character, as `StringEqualsIgnoreCase` compares.
+pub(super) fn fold(char: char) -> char {
+    let upper = single(char, char.to_uppercase());
+    single(upper, upper.to_lowercase())
+}
+
+fn single(char: char, mut mapped: impl Iterator<Item = char>) -> char {
+    match (mapped.next(), mapped.next()) {
+        (Some(only), None) => only,
+        _ => char,
+    }
+}
+
+/// Every character that folds to this one. Beyond ASCII the search is over all characters.
+fn unfold(folded: char) -> Vec<char> {
+    if !folded.is_ascii() {
+        return ('\0'..=char::MAX).filter(|char| fold(*char) == folded).collect();
+    }
+    // The only strangers among the letters: dotless i, long s, the Kelvin sign. A test walks all characters.
+    let stranger = match folded {
+        'i' => Some('\u{131}'),
+        's' => Some('\u{17f}'),
+        'k' => Some('\u{212a}'),
+        _ => None,
+    };
+    let mut chars = vec![folded, folded.to_ascii_uppercase()];
+    chars.extend(stranger);
+    chars.dedup();
+    chars
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Automaton, Class, fold, kinds, many, one, unfold};
+
+    fn glob(text: &str) -> Automaton {
+        let step = |char| match char {
+            '*' => many(Class::Any),
+            '?' => one(Class::Any),
+            char => one(Class::Char(char)),
+        };
+        Automaton::new(text.chars().map(step).collect())
+    }
+
+    #[test]
+    fn no_other_characters_fold_to_ascii() {
+        for char in '\0'..=char::MAX {
+            let folded = fold(char);
+            assert!(!folded.is_ascii() || unfold(folded).contains(&char), "{char:?}");
+        }
+        assert_eq!(unfold('é'), ['É', 'é']);
+    }
+
+    #[test]
+    fn kinds_of_a_few_patterns() {
+        let found = kinds(&["a*", "*b", "a?", ""].map(glob)).expect("few");
+        // Of sixteen combinations seven are possible.
+        assert_eq!(found.texts.len(), 7);
+        assert_eq!(found.texts.first().map(String::as_str), Some(""));
+    }
+
+    #[test]
+    fn hostile_patterns_end() {
+        let stars: Vec<_> = (0..24).map(|n| glob(&format!("*{}*", char::from(b'a' + n)))).collect();
+        assert!(kinds(&stars).is_err());
+        assert!(kinds(&[glob(&"*a".repeat(2000))]).is_ok());
+    }
+
+    proptest! {
+        /// Every text has the combination of one kind, and every kind's text its own.
+        #[test]
+        fn kinds_are_all_there_are(
+            patterns in prop::collection::vec("[ab*?]{0,4}", 1..4),
+            text in "[abc]{0,5}",
+        ) {
+            let automata: Vec<_> = patterns.iter().map(|p| glob(p)).collect();
+            let found = kinds(&automata).expect("few");
+            let fits = |text: &str| -> Vec<bool> { automata.iter().map(|a| a.fits(text)).collect() };
+            let of_kind = |kind: usize| -> Vec<bool> { found.fits.iter().map(|f| f.contains(kind)).collect() };
+            for (kind, text) in found.texts.iter().enumerate() {
+                prop_assert_eq!(fits(text), of_kind(kind));
+            }
+            prop_assert!((0..found.texts.len()).any(|kind| of_kind(kind) == fits(&text)));
+        }
+    }
+}

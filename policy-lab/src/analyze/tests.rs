@@ -1,0 +1,446 @@
+//! The analysis against brute force: every request of a small world, asked of the evaluator.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    Access, Difference, Grant, Limit, Role, Verdict, World, differences, no_more_permissive,
+    not_granted, not_public, request_line, statements,
+};
+use crate::replay::request_line as read_line;
+use crate::{
+    Action, Attached, Context, DocumentKind, Policy, PolicySet, Principal, Request, Resource,
+};
+
+fn attached(statements: &Value, kind: DocumentKind) -> Attached {
+    let document = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+    let policy = Policy::parse(&document, kind).unwrap_or_else(|e| panic!("{e}: {document}"));
+    Attached { name: Arc::from("p"), policy: Arc::new(policy) }
+}
+
+fn identity(statements: &Value) -> Access {
+    let identity = vec![attached(statements, DocumentKind::Identity)];
+    Access { policies: PolicySet { identity, ..PolicySet::default() }, bucket: None }
+}
+
+fn bucket(statements: &Value) -> Access {
+    let bucket = Some(attached(statements, DocumentKind::Bucket));
+    Access { policies: PolicySet { bucket, ..PolicySet::default() }, bucket: None }
+}
+
+fn allow(action: &str, resource: &str) -> Value {
+    json!({ "Effect": "Allow", "Action": action, "Resource": resource })
+}
+
+fn with(statement: Value, condition: Value) -> Value {
+    let mut statement = statement;
+    statement["Condition"] = condition;
+    statement
+}
+
+fn word(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Proved => "proved".to_owned(),
+        Verdict::Refuted(found) => request_line(&found.request),
+        Verdict::Unknown(limit) => format!("unknown: {limit}"),
+    }
+}
+
+/// `<` less, `>` more, `=` the same, `x` neither, `?` unknown.
+fn compare(a: &Access, b: &Access, world: World) -> char {
+    let Difference { gained, lost } = differences(b, a, world);
+    match (&gained, &lost) {
+        (Verdict::Unknown(_), _) | (_, Verdict::Unknown(_)) => '?',
+        (Verdict::Proved, Verdict::Proved) => '=',
+        (Verdict::Proved, _) => '<',
+        (_, Verdict::Proved) => '>',
+        _ => 'x',
+    }
+}
+
+#[test]
+fn known_pairs() {
+    let get = |resource: &str| allow("s3:GetObject", resource);
+    let object = |key: &str| get(&format!("arn:aws:s3:::b/{key}"));
+    let on = |condition: Value| with(object("*"), condition);
+    let deny = |condition: Value| json!([object("*"), { "Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": condition }]);
+    for (a, b, expected) in [
+        (object("*"), object("*"), '='),
+        (object("a*"), object("*"), '<'),
+        (object("*a*"), object("*a"), '>'),
+        (object("a*"), object("*a"), 'x'),
+        (object("a?"), json!([object("a*")]), '<'),
+        (json!([object("a*"), object("ab*")]), object("a*"), '='),
+        (allow("s3:Get*", "arn:aws:s3:::b/*"), allow("s3:*", "arn:aws:s3:::b/*"), '<'),
+        // Whatever acts on objects, on a bucket, and the other way round, is nobody's request.
+        (allow("s3:GetObject", "arn:aws:s3:::b*"), allow("s3:GetObject", "arn:aws:s3:::b*/*"), '='),
+        (on(json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})), object("*"), '<'),
+        (
+            on(json!({"IpAddress": {"aws:SourceIp": ["10.0.0.0/9", "10.128.0.0/9"]}})),
+            on(json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})),
+            '=',
+        ),
+        (
+            on(json!({"IpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/104"}})),
+            on(json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})),
+            '=',
+        ),
+        (
+            on(json!({"NumericLessThan": {"s3:max-keys": "10"}})),
+            on(json!({"NumericLessThanEquals": {"s3:max-keys": 10.0}})),
+            '<',
+        ),
+        (
+            on(json!({"DateGreaterThan": {"aws:CurrentTime": "2026-01-01T00:00:00Z"}})),
+            on(json!({"DateGreaterThanEquals": {"aws:CurrentTime": "2026-01-01"}})),
+            '<',
+        ),
+        // No condition is more than one that an absent or malformed address fails.
+        (on(json!({"IpAddress": {"aws:SourceIp": ["0.0.0.0/0", "::/0"]}})), object("*"), '<'),
+        (deny(json!({"Bool": {"aws:SecureTransport": "false"}})), object("*"), '<'),
+        (
+            deny(json!({"Bool": {"aws:SecureTransport": "false"}})),
+            deny(json!({"BoolIfExists": {"aws:SecureTransport": "FALSE"}})),
+            '>',
+        ),
+        (
+            on(json!({"StringEquals": {"aws:username": "a"}})),
+            on(json!({"StringEqualsIgnoreCase": {"aws:username": "A"}})),
+            '<',
+        ),
+        (
+            on(json!({"ForAnyValue:StringEquals": {"aws:TagKeys": ["a"]}})),
+            on(json!({"ForAnyValue:StringEquals": {"aws:TagKeys": ["a", "b"]}})),
+            '<',
+        ),
+        (
+            on(json!({"ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}})),
+            on(json!({"ForAnyValue:StringEquals": {"aws:TagKeys": ["a"]}})),
+            'x',
+        ),
+        (
+            on(
+                json!({"ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}, "Null": {"aws:TagKeys": "false"}}),
+            ),
+            on(json!({"ForAnyValue:StringEquals": {"aws:TagKeys": ["a"]}})),
+            '<',
+        ),
+        (
+            on(json!({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/*"}})),
+            on(json!({"StringLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/*"}})),
+            '<',
+        ),
+    ] {
+        let found = compare(&identity(&a), &identity(&b), World::S3);
+        assert_eq!(found, expected, "{a} against {b}");
+    }
+}
+
+#[test]
+fn variables() {
+    let home =
+        |tail: &str| allow("s3:GetObject", &format!("arn:aws:s3:::b/home/${{aws:username}}{tail}"));
+    let plain = |path: &str| allow("s3:GetObject", &format!("arn:aws:s3:::b/{path}"));
+    let deny = |path: &str| {
+        let resource = format!("arn:aws:s3:::b/{path}");
+        json!({ "Effect": "Deny", "Action": "s3:*", "Resource": resource })
+    };
+    for (a, b, expected) in [
+        (home("/*"), home("/*"), '='),
+        (home("/*"), home("*"), '<'),
+        (home("/*"), plain("home/*"), '<'),
+        (home("/*"), plain("home/a*"), 'x'),
+        (plain("home/alice/*"), home("/*"), 'x'),
+        (json!([home("/*"), deny("home/alice/*")]), home("/*"), '<'),
+        (json!([home("/*"), plain("home/*")]), plain("home/*"), '='),
+        (
+            with(plain("*"), json!({"StringEquals": {"aws:userid": "${aws:username}"}})),
+            with(plain("*"), json!({"StringLike": {"aws:userid": "${aws:username}*"}})),
+            '<',
+        ),
+        (
+            with(plain("*"), json!({"StringNotEquals": {"aws:userid": "${aws:username}"}})),
+            plain("*"),
+            '<',
+        ),
+        // Equal, but only whoever follows the value through both knows.
+        (
+            json!([with(home("/*"), json!({"StringLike": {"aws:username": "a*"}}))]),
+            json!([
+                with(home("/*"), json!({"StringLike": {"aws:username": "a*"}})),
+                with(home("/*"), json!({"StringEquals": {"aws:username": "alice"}}))
+            ]),
+            '=',
+        ),
+    ] {
+        let found = compare(&identity(&a), &identity(&b), World::S3);
+        assert_eq!(found, expected, "{a} against {b}");
+    }
+    // A wildcard in the value is data, so nobody is let into other homes by their name.
+    let grant = |resource: &str| Grant::new(&[], &[resource.to_owned()], None).expect("valid");
+    let access = identity(&home("/*"));
+    assert_eq!(not_granted(&access, &grant("arn:aws:s3:::b/other/*"), World::S3), Verdict::Proved);
+    let unsure =
+        with(plain("*"), json!({"StringLike": {"aws:userid": "*${aws:username}${s3:prefix}"}}));
+    let other = with(plain("*"), json!({"StringLike": {"aws:userid": "*${s3:prefix}"}}));
+    let verdict = no_more_permissive(&identity(&unsure), &identity(&other), World::S3);
+    assert_eq!(verdict, Verdict::Proved);
+    let split =
+        with(plain("*"), json!({"StringEquals": {"aws:userid": "${s3:prefix}${s3:prefix}"}}));
+    let even = with(plain("*"), json!({"StringNotLike": {"aws:userid": "a"}}));
+    let verdict = no_more_permissive(&identity(&split), &identity(&even), World::S3);
+    assert_eq!(verdict, Verdict::Unknown(Limit::Variables));
+}
+
+#[test]
+fn public() {
+    let statement = |condition: Value| {
+        let mut statement = with(allow("s3:GetObject", "arn:aws:s3:::b/*"), condition);
+        statement["Principal"] = json!("*");
+        bucket(&json!([statement]))
+    };
+    let verdict = not_public(&statement(json!({})), World::S3);
+    assert_eq!(word(&verdict), r#"{"action":"s3:GetObject","bucket":"b","key":"a"}"#);
+    // Nobody without a signature has an ARN.
+    let named = json!({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/*"}});
+    assert_eq!(not_public(&statement(named.clone()), World::S3), Verdict::Proved);
+    assert!(matches!(not_public(&statement(named), World::Any), Verdict::Refuted(_)));
+    let mut denied = allow("s3:*", "*");
+    denied["Effect"] = json!("Deny");
+    denied["NotPrincipal"] = json!({"AWS": "arn:aws:iam::111122223333:user/alice"});
+    let mut open = allow("s3:*", "*");
+    open["Principal"] = json!("*");
+    assert_eq!(not_public(&bucket(&json!([open, denied])), World::S3), Verdict::Proved);
+    assert_eq!(not_public(&identity(&allow("s3:*", "*")), World::S3), Verdict::Proved);
+}
+
+#[test]
+fn what_statements_contribute() {
+    let roles = |access: &Access| -> String {
+        statements(access, World::S3)
+            .iter()
+            .map(|finding| match &finding.role {
+                Role::Needed(_) => 'n',
+                Role::Redundant => 'r',
+                Role::Dead => 'd',
+                Role::Unknown(_) => '?',
+            })
+            .collect()
+    };
+    let get = |resource: &str| allow("s3:GetObject", resource);
+    let mut deny = get("arn:aws:s3:::c/*");
+    deny["Effect"] = json!("Deny");
+    let all =
+        json!([get("arn:aws:s3:::b/*"), get("arn:aws:s3:::b/x*"), get("arn:aws:s3:::b"), deny]);
+    assert_eq!(roles(&identity(&all)), "nrdr");
+    let twice = json!([get("arn:aws:s3:::b/*"), get("arn:aws:s3:::b/*")]);
+    assert_eq!(roles(&identity(&twice)), "rr");
+    let never =
+        json!({"StringEquals": {"aws:username": "a"}, "StringNotEquals": {"aws:username": "a"}});
+    assert_eq!(roles(&identity(&json!([with(get("*"), never)]))), "d");
+    let mut account = get("arn:aws:s3:::b/*");
+    account["Principal"] = json!({"AWS": "111122223333"});
+    assert_eq!(roles(&bucket(&json!([account]))), "d");
+}
+
+fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    prop::collection::vec(prop::sample::select(words), 1..3).prop_map(|words| json!(words))
+}
+
+fn clause() -> impl Strategy<Value = (String, Value)> {
+    let quantifier = prop::sample::select(vec!["", "", "ForAllValues:", "ForAnyValue:"]);
+    let if_exists = prop::sample::select(vec!["", "", "IfExists"]);
+    let test = prop_oneof![
+        (
+            prop::sample::select(vec![
+                "StringEquals",
+                "StringNotEquals",
+                "StringLike",
+                "StringNotLike",
+                "StringEqualsIgnoreCase"
+            ]),
+            prop::sample::select(vec!["aws:username", "aws:TagKeys", "s3:prefix"]),
+            some_of(&["x", "x*", "*", "?", "X", "xy", "${aws:username}", "${s3:prefix}*"]),
+        ),
+        (
+            prop::sample::select(vec![
+                "NumericLessThan",
+                "NumericEquals",
+                "NumericGreaterThanEquals"
+            ]),
+            Just("s3:max-keys"),
+            some_of(&["1", "2", "1.5"]),
+        ),
+        (
+            prop::sample::select(vec!["Bool"]),
+            Just("aws:SecureTransport"),
+            some_of(&["true", "false"])
+        ),
+    ];
+    let set =
+        (quantifier, if_exists, test).prop_map(|(quantifier, if_exists, (base, key, values))| {
+            (format!("{quantifier}{base}{if_exists}"), json!({ key: values }))
+        });
+    let null = (
+        prop::sample::select(vec!["aws:username", "aws:TagKeys", "s3:max-keys"]),
+        some_of(&["true", "false"]),
+    )
+        .prop_map(|(key, values)| ("Null".to_owned(), json!({ key: values })));
+    prop_oneof![4 => set, 1 => null]
+}
+
+fn statement(variables: bool) -> impl Strategy<Value = Value> {
+    let actions = some_of(&["*", "s3:*", "s3:Get*", "s3:GetObject", "s3:*Object", "s3:ListBucket"]);
+    let resources: &[&str] = match variables {
+        true => &[
+            "*",
+            "arn:aws:s3:::a",
+            "arn:aws:s3:::a/*",
+            "arn:aws:s3:::a/${aws:username}",
+            "arn:aws:s3:::*/${aws:username}*",
+            "arn:aws:s3:::?/x*",
+        ],
+        false => &[
+            "*",
+            "arn:aws:s3:::a",
+            "arn:aws:s3:::a*",
+            "arn:aws:s3:::a/*",
+            "arn:aws:s3:::?/x*",
+            "arn:aws:s3:::*y",
+        ],
+    };
+    (
+        prop::bool::weighted(0.65),
+        (prop::bool::weighted(0.85), actions),
+        (prop::bool::weighted(0.85), some_of(resources)),
+        prop::collection::vec(clause(), 0..3),
+    )
+        .prop_map(move |(allows, (action, actions), (resource, resources), clauses)| {
+            let mut condition = serde_json::Map::new();
+            for (operator, keys) in clauses {
+                if variables || !keys.to_string().contains("${") {
+                    condition.insert(operator, keys);
+                }
+            }
+            json!({
+                "Effect": if allows { "Allow" } else { "Deny" },
+                if action { "Action" } else { "NotAction" }: actions,
+                if resource { "Resource" } else { "NotResource" }: resources,
+                "Condition": condition,
+            })
+        })
+}
+
+fn requests() -> Vec<Request> {
+    let contexts = |keys: &[(&str, &[&[&str]])]| {
+        // At most two keys at a time: brute force stays quick, and no statement has more than two clauses.
+        let mut all: Vec<(Context, usize)> = vec![(Context::new(), 0)];
+        for (key, values) in keys {
+            let more: Vec<_> = all
+                .iter()
+                .filter(|(_, set)| *set < 2)
+                .flat_map(|(context, set)| {
+                    values.iter().map(move |values| {
+                        let mut context = context.clone();
+                        context.set_many(key, values.iter().map(|v| (*v).to_owned()).collect());
+                        (context, set + 1)
+                    })
+                })
+                .collect();
+            all.extend(more);
+        }
+        all.into_iter().map(|(context, _)| context).collect::<Vec<_>>()
+    };
+    let contexts = contexts(&[
+        ("aws:username", &[&["x"], &["X"], &["y"], &["x", "y"]]),
+        ("aws:TagKeys", &[&[], &["x"], &["x", "xy"], &["z"]]),
+        ("s3:prefix", &[&["x"], &["xyz"]]),
+        ("s3:max-keys", &[&["1"], &["1.7"], &["none"]]),
+        ("aws:SecureTransport", &[&["true"], &["false"]]),
+    ]);
+    let object = |key: &str| Resource::Object { bucket: "a".into(), key: key.into() };
+    let shapes = [
+        ("s3:GetObject", object("x")),
+        ("s3:GetObject", object("y")),
+        ("s3:PutObject", object("xy")),
+        ("s3:ListBucket", Resource::Bucket("a".into())),
+        ("s3:ListBucket", Resource::Bucket("ay".into())),
+        ("s3:ListAllMyBuckets", Resource::Any),
+    ];
+    let mut requests = Vec::new();
+    for (action, resource) in shapes {
+        for context in &contexts {
+            requests.push(Request {
+                action: Action::parse(action).expect("action"),
+                resource: resource.clone(),
+                principal: Principal::user("000000000000", "someone"),
+                context: context.clone(),
+            });
+        }
+    }
+    requests
+}
+
+/// What the analysis says must not be contradicted by any request of the small world; what it finds, it found.
+fn agrees(a: &Value, b: &Value, requests: &[Request]) -> Result<bool, TestCaseError> {
+    let (a, b) = (identity(a), identity(b));
+    let verdict = no_more_permissive(&a, &b, World::S3);
+    match &verdict {
+        Verdict::Proved => {
+            let found =
+                requests.iter().find(|r| a.decide(r).is_allowed() && !b.decide(r).is_allowed());
+            prop_assert!(found.is_none(), "proved, but {}", request_line(found.expect("some")));
+        }
+        Verdict::Refuted(found) => {
+            let line = request_line(&found.request);
+            let again =
+                read_line(1, &line).expect("a request").expect("not empty").recorded.request;
+            prop_assert_eq!(&again.context, &found.request.context, "{}", line);
+            prop_assert!(
+                a.decide(&again).is_allowed() && !b.decide(&again).is_allowed(),
+                "{}",
+                line
+            );
+        }
+        Verdict::Unknown(limit) => prop_assert_eq!(*limit, Limit::Variables),
+    }
+    Ok(!matches!(verdict, Verdict::Unknown(_)))
+}
+
+/// Cases of a round; the slow lane asks for more.
+fn cases(quick: u32) -> ProptestConfig {
+    let asked = std::env::var("POLICY_LAB_PROOFS").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(quick))
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn agrees_with_brute_force(
+        a in prop::collection::vec(statement(false), 1..4),
+        b in prop::collection::vec(statement(false), 1..4),
+    ) {
+        let requests = REQUESTS.with(Arc::clone);
+        prop_assert!(agrees(&json!(a), &json!(b), &requests)?, "nothing is left open without variables");
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn agrees_with_brute_force_about_variables(
+        a in prop::collection::vec(statement(true), 1..4),
+        b in prop::collection::vec(statement(true), 1..3),
+    ) {
+        let requests = REQUESTS.with(Arc::clone);
+        agrees(&json!(a), &json!(b), &requests)?;
+    }
+}
+
+thread_local! {
+    static REQUESTS: Arc<Vec<Request>> = Arc::new(requests());
+}
