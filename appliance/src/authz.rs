@@ -64,12 +64,19 @@ pub struct Check {
     pub class: Class,
 }
 
-/// Whether an operation changes anything: a change waits for its decision to be durable before it starts, a read
-/// before its first byte leaves.
+/// Whether an operation changes anything, and with it what waits for the decision to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// The first byte that leaves waits.
     Read,
+    /// The handler waits.
     Write,
+    /// A change of encrypted bytes: its first key operation waits.
+    ///
+    /// INVARIANT: storage asks the key service before it changes anything (see `storage::KeyService`), and
+    /// `kms::Audited` makes the key's record durable before it passes the call on, with it all that the request
+    /// appended before. Decision and key use so share one sync.
+    KeyedWrite,
 }
 
 /// Why there is no permit.

@@ -41,7 +41,9 @@ pub struct Scope {
     clock: Arc<dyn Clock>,
     /// Appends of this request that nobody has waited for yet, in order.
     pending: Mutex<Vec<Pending>>,
-    /// Sequence number of the first decision, once it is known.
+    /// Event of the first decision.
+    decision: OnceLock<EventId>,
+    /// Its sequence number, once it is durable.
     decided: OnceLock<u64>,
 }
 
@@ -65,6 +67,7 @@ impl Scope {
             log,
             clock,
             pending: Mutex::new(Vec::new()),
+            decision: OnceLock::new(),
             decided: OnceLock::new(),
         }
     }
@@ -91,6 +94,12 @@ impl Scope {
         self.actor.get()
     }
 
+    /// Event id of the first decision of this request; empty before there is one.
+    #[must_use]
+    pub fn decision(&self) -> String {
+        self.decision.get().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// Sequence number of the first decision of this request, once durable.
     #[must_use]
     pub fn decided(&self) -> Option<u64> {
@@ -113,6 +122,10 @@ impl Scope {
     /// The log is full, closed or poisoned; the caller must not go on.
     pub fn append(&self, records: &[Record]) -> Result<(), LogError> {
         let pending = self.log.append_all(records)?;
+        // The first append of a request is its decision.
+        if let Some(record) = records.first() {
+            let _ = self.decision.set(record.event);
+        }
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
         Ok(())
     }
@@ -125,7 +138,6 @@ impl Scope {
         let waiting =
             std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
         for pending in waiting {
-            // The first append of a request is its decision.
             let committed = pending.await?;
             let _ = self.decided.set(committed.first);
         }

@@ -34,6 +34,12 @@ use writer::Writer;
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Documents after which a commit comes early: long commits outrun merging.
 const COMMIT_DOCS: u64 = 20_000;
+/// Fewer new records than this are worth a pause, so that the next look finds more of them at once.
+const GATHER_ROWS: usize = 1000;
+/// That pause. Searches read what is not indexed from the log itself, so it delays nobody.
+const GATHER_INTERVAL: Duration = Duration::from_millis(50);
+/// Requests go first where the processors are busy: indexing a record costs several times what writing it does.
+const NICENESS: i32 = 10;
 
 /// Why the index does not work. The log and its searches go on without it.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +145,10 @@ struct Follower {
 
 impl Follower {
     fn run(mut self) {
+        // This thread only, and the threads of the library that it starts.
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "indexing at the priority of requests");
+        }
         if let Err(error) = self.follow() {
             // Searches scan from the last commit on; nothing is lost but speed.
             tracing::error!(%error, "indexing stopped");
@@ -154,7 +164,12 @@ impl Follower {
             let stopping = self.stop.load(Ordering::Acquire) || self.watch.is_closed();
             let durable = self.watch.size();
             match self.tail.poll_located(durable)? {
-                Some(brought) => self.writer.add(&brought)?,
+                Some(brought) => {
+                    self.writer.add(&brought)?;
+                    if brought.rows.len() < GATHER_ROWS && !stopping {
+                        self.watch.wait_past_unless(u64::MAX, GATHER_INTERVAL, &self.stop);
+                    }
+                }
                 None if stopping => {
                     self.commit()?;
                     return Ok(());

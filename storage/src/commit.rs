@@ -109,6 +109,7 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        go_first();
         while let Some(first) = self.requests.blocking_recv() {
             let mut requests = vec![first];
             let mut bytes = 0;
@@ -199,6 +200,13 @@ fn quorum_of_rows(array: &Array, good: impl Fn(usize) -> bool) -> Quorum {
         available: (0..replicas).filter(|slot| good(*slot)).count(),
         needed: quorum::majority(replicas),
     }
+}
+
+/// Gives the calling thread precedence over those that serve requests, which wait for it. Without the right to it, it stays
+/// as it is.
+fn go_first() {
+    const NICENESS: i32 = -10;
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 fn answer(done: oneshot::Sender<Result<(), CommitError>>, result: Result<(), CommitError>) {

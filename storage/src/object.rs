@@ -129,8 +129,8 @@ pub struct Put {
     pub precondition: WriteCondition,
     /// How to seal the data key.
     pub sse: Sse,
-    /// Position in the audit log of the decision that allowed this.
-    pub authorised_by: u64,
+    /// Event id of the decision that allowed this.
+    pub authorised_by: String,
     /// The moment of the request, in microseconds since 1970.
     pub at_us: u64,
     /// The length of the body if it is known.
@@ -162,8 +162,8 @@ pub struct ObjectInfo {
     pub sse: SseInfo,
     /// The parts of a multipart object in order; empty for a plain PUT.
     pub parts: Vec<PartInfo>,
-    /// Position in the audit log of the decision that allowed the write.
-    pub authorised_by: u64,
+    /// Event id of the decision that allowed the write.
+    pub authorised_by: String,
 }
 
 /// One part of an upload or of a multipart object.

@@ -14,6 +14,7 @@ mod reclaim;
 mod record;
 mod rows;
 mod tags;
+mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::name::BucketName;
 use crate::quorum;
 use crate::sse::stream::Backend;
 use reclaim::{Readers, Reclaimer};
+use turns::Turns;
 
 pub use bucket::BucketInfo;
 pub use delete::Deleted;
@@ -96,6 +98,7 @@ struct Inner {
     backend: Backend,
     readers: Arc<Readers>,
     reclaimer: Reclaimer,
+    turns: Turns,
     array: Arc<Array>,
     /// Closes the commit thread; see [`open`].
     committer: Arc<crate::metadata::replicated::ReplicatedRows>,

@@ -73,6 +73,9 @@ impl Tail {
     /// The same with places, and only batches that end at or before `size`.
     pub(crate) fn poll_located(&mut self, size: u64) -> Result<Option<Brought>, SearchError> {
         loop {
+            if self.next >= size {
+                return Ok(None);
+            }
             let Some((name, offset)) = self.segment()? else { return Ok(None) };
             let mut file =
                 fs::File::open(self.dir.join(&name.path)).map_err(SearchError::io(&name.path))?;
@@ -80,7 +83,9 @@ impl Tail {
             let mut reader = Reader::new(file, offset);
             let mut brought: Option<Brought> = None;
             let mut bytes = 0;
-            while let Ok(frame) = reader.next().map_err(SearchError::io(&name.path))? {
+            // What is there beyond `size` is not looked at: behind the last batch lie megabytes of zeros.
+            while self.next < size {
+                let Ok(frame) = reader.next().map_err(SearchError::io(&name.path))? else { break };
                 let control = Control::parse(frame.control);
                 let Some(control) = control.filter(|c| c.crc == check::crc(frame.leaves)) else {
                     break;

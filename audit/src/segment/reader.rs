@@ -8,6 +8,8 @@ use memchr::memchr;
 use super::{BATCH_RECORDS_MAX, BLOCK_BYTES, CONTROL_PREFIX, FRAME_BYTES_MAX};
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of the first read: who follows a log mostly finds a few new records.
+const FIRST_CHUNK_BYTES: usize = 1 << 16;
 
 /// The bytes of one batch as they lie in the file; nothing about them is verified but the framing.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +67,21 @@ pub(crate) struct Reader<R> {
     offset: u64,
     /// Length of the batch that was handed out last.
     handed_out: usize,
+    /// Bytes of the next read; it grows up to [`CHUNK_BYTES`].
+    chunk: usize,
 }
 
 impl<R: Read> Reader<R> {
     /// A reader whose source stands at `offset` of the file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
-        Self { source, buffer: Vec::new(), start: 0, offset, handed_out: 0 }
+        Self {
+            source,
+            buffer: Vec::new(),
+            start: 0,
+            offset,
+            handed_out: 0,
+            chunk: FIRST_CHUNK_BYTES,
+        }
     }
 
     /// The next batch, or what is there instead.
@@ -162,7 +173,9 @@ impl<R: Read> Reader<R> {
     fn fill(&mut self) -> io::Result<bool> {
         self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
-        let read = (&mut self.source).take(CHUNK_BYTES as u64).read_to_end(&mut self.buffer)?;
+        self.buffer.reserve(self.chunk);
+        let read = (&mut self.source).take(self.chunk as u64).read_to_end(&mut self.buffer)?;
+        self.chunk = (self.chunk * 4).min(CHUNK_BYTES);
         Ok(read > 0)
     }
 }

@@ -64,6 +64,7 @@ impl Replicas {
 }
 
 fn serve(slot: usize, lane: &Lane, queue: &Receiver<Work>) {
+    super::go_first();
     for Work { rows, shards, version, durable } in queue {
         let mut writes = shards;
         if !rows.is_empty() {

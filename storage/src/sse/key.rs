@@ -81,6 +81,9 @@ impl KeyContext {
 /// - `unseal` fails unless `context` equals the one at generation, byte for byte;
 /// - neither retries without bound; a slow service answers [`KeyError::Unavailable`];
 /// - calls may run concurrently.
+///
+/// For its part the store changes nothing before the first key call of a put, an upload, or a part has answered: whoever
+/// makes that call wait for something makes the change wait for it.
 pub trait KeyService: Send + Sync {
     /// A new data key, sealed under `key_id` or the default key.
     fn generate<'a>(

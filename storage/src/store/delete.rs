@@ -27,12 +27,13 @@ impl Store {
         bucket: &BucketName,
         key: &ObjectKey,
         precondition: Option<&str>,
-        _authorised_by: u64,
+        _authorised_by: &str,
         _at_us: u64,
     ) -> Result<Deleted, Error> {
         let condition = precondition
             .map_or(WriteCondition::None, |etag| WriteCondition::IfMatch(etag.to_owned()));
         let row = table::object(bucket, key, NULL_VERSION);
+        let _turn = self.inner.turns.at(&row).await;
         for _ in 0..ATTEMPTS_MAX {
             let old = self.row_bytes(&row).await?;
             let object = self.decode_object(&row, old.as_ref())?;

@@ -56,8 +56,8 @@ pub struct CreateUpload {
     pub sse: Sse,
     /// The checksum algorithm and kind that the client announced; kept for the protocol layer.
     pub checksum: Option<(String, ChecksumKind)>,
-    /// Position in the audit log of the decision that allowed this.
-    pub authorised_by: u64,
+    /// Event id of the decision that allowed this.
+    pub authorised_by: String,
     /// The moment of the request, in microseconds since 1970.
     pub at_us: u64,
 }
@@ -90,7 +90,7 @@ pub(super) struct UploadRow {
     #[serde(default)]
     checksum: Option<(String, ChecksumKind)>,
     created_us: u64,
-    authorised_by: u64,
+    authorised_by: String,
 }
 
 /// An upload that was found: where its row is, what the row has.
@@ -198,6 +198,7 @@ impl Store {
         batch: Batch,
         part: &PartRow,
     ) -> Result<(), Error> {
+        let _turn = self.inner.turns.at(row).await;
         for _ in 0..ATTEMPTS_MAX {
             let old = self.row_bytes(row).await?;
             let replaced = old.as_ref().map(|old| self.seal().decode::<PartRow>(row, old));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::reclaim::{Garbage, Readers, Reclaimer};
 use super::record::{ObjectRow, PartRow};
+use super::turns::Turns;
 use super::{Inner, Store, StoreConfig};
 use crate::blobs::local::{LocalBlobs, parse_inline_key};
 use crate::blobs::{BlobId, BlobRef, Blobs};
@@ -104,6 +105,7 @@ impl Store {
             backend: Backend::default(),
             readers,
             reclaimer,
+            turns: Turns::new(),
             array,
             committer: rows,
             closed: AtomicBool::new(false),

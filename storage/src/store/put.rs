@@ -123,6 +123,7 @@ impl Store {
         let row = table::object(bucket, key, NULL_VERSION);
         let sealed = self.seal().encode(&row, object)?;
         let caller_checks = batch.checks.len();
+        let _turn = self.inner.turns.at(&row).await;
         for _ in 0..ATTEMPTS_MAX {
             let old = self.row_bytes(&row).await?;
             let replaced = self.decode_object(&row, old.as_ref())?;

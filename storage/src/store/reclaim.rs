@@ -11,13 +11,20 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::Store;
-use crate::blobs::{BlobRef, Blobs};
+use crate::blobs::{BlobRef, Blobs, Detachment};
 use crate::error::Error;
 use crate::metadata::{Batch, Metadata, table};
+
+/// Nobody waits for removals, and each commit costs every drive a sync: they are gathered for so long.
+const GATHER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Blobs after which a commit is full; the last garbage of it may have more, as many as an object has parts.
+const GATHER_BLOBS: usize = 256;
 
 /// Blobs that a commit made garbage.
 #[derive(Clone, Debug)]
@@ -175,7 +182,7 @@ fn run(
     metadata: &Weak<dyn Metadata>,
     blobs: &Weak<dyn Blobs>,
 ) {
-    for (epoch, garbage) in queue {
+    while let Some((epoch, garbage)) = gather(queue) {
         if !readers.wait_for(epoch) {
             return;
         }
@@ -184,27 +191,52 @@ fn run(
     }
 }
 
-/// Removes blobs, then the rows that remember them.
-async fn remove(metadata: &dyn Metadata, blobs: &dyn Blobs, garbage: &Garbage) {
+/// What came within [`GATHER_INTERVAL`], and the newest epoch of it; `None` when the queue has ended.
+fn gather(queue: &Receiver<(u64, Garbage)>) -> Option<(u64, Vec<Garbage>)> {
+    let (mut newest, first) = queue.recv().ok()?;
+    let mut blobs = first.blobs.len();
+    let mut gathered = vec![first];
+    let deadline = Instant::now() + GATHER_INTERVAL;
+    while blobs < GATHER_BLOBS {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok((epoch, garbage)) = queue.recv_timeout(left) else { break };
+        newest = newest.max(epoch);
+        blobs += garbage.blobs.len();
+        gathered.push(garbage);
+    }
+    Some((newest, gathered))
+}
+
+/// Removes blobs, then the rows that remember them, all rows in one commit.
+async fn remove(metadata: &dyn Metadata, blobs: &dyn Blobs, gathered: &[Garbage]) {
     let mut batch = Batch::default();
-    for blob in &garbage.blobs {
-        match blobs.remove(blob).await {
+    for garbage in gathered {
+        match detach(blobs, garbage).await {
             Ok(detached) => batch.detached.extend(detached),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "garbage stays until the next open");
-                return;
+                continue;
             }
         }
-        if !blob.inline {
+        for blob in garbage.blobs.iter().filter(|blob| !blob.inline) {
             batch.delete(table::file(blob.id));
         }
-    }
-    if let Some(row) = garbage.row() {
-        batch.delete(row);
+        if let Some(row) = garbage.row() {
+            batch.delete(row);
+        }
     }
     if let Err(error) = metadata.commit(batch).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "garbage rows stay until the next open");
     }
+}
+
+/// Removes the files of blobs; small shards are removed by the commit.
+async fn detach(blobs: &dyn Blobs, garbage: &Garbage) -> Result<Vec<Detachment>, Error> {
+    let mut detached = Vec::new();
+    for blob in &garbage.blobs {
+        detached.extend(blobs.remove(blob).await?);
+    }
+    Ok(detached)
 }

@@ -22,7 +22,7 @@ pub(super) struct ObjectRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) checksum: Option<Checksum>,
     pub(super) envelope: Envelope,
-    pub(super) authorised_by: u64,
+    pub(super) authorised_by: String,
     /// Whether the parts came by an upload. A plain PUT has one part, of number 0.
     #[serde(default)]
     pub(super) multipart: bool,
@@ -56,7 +56,7 @@ impl ObjectRow {
             checksum: self.checksum.clone(),
             sse: self.envelope.info(),
             parts: parts.iter().map(PartRow::info).collect(),
-            authorised_by: self.authorised_by,
+            authorised_by: self.authorised_by.clone(),
         }
     }
 

@@ -64,6 +64,7 @@ impl Store {
         value: Option<Bytes>,
     ) -> Result<(), Error> {
         let row = row_key(namespace, key)?;
+        let _turn = self.inner.turns.at(&row).await;
         for _ in 0..ATTEMPTS_MAX {
             let sealed = self.row_bytes(&row).await?;
             if self.open_row(&row, sealed.clone())?.as_deref() != expected {

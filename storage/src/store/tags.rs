@@ -21,6 +21,7 @@ impl Store {
         tags: BTreeMap<String, String>,
     ) -> Result<(), Error> {
         let row = table::object(bucket, key, NULL_VERSION);
+        let _turn = self.inner.turns.at(&row).await;
         for _ in 0..ATTEMPTS_MAX {
             let Some(old) = self.row_bytes(&row).await? else {
                 self.require_bucket(bucket).await?;

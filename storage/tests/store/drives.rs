@@ -98,7 +98,7 @@ async fn a_drive_that_was_away_catches_up_before_it_answers() {
     fs::rename(&bench.drives[0], &away).unwrap();
     let store = bench.open();
     for n in 0..50 {
-        store.delete(&bucket(), &key(&format!("old/{n}")), None, 1, 1).await.unwrap();
+        store.delete(&bucket(), &key(&format!("old/{n}")), None, "1", 1).await.unwrap();
     }
     bench.put(&store, "new", b"new").await.unwrap();
     store.close();

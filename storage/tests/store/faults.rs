@@ -164,7 +164,7 @@ async fn a_drive_that_had_its_own_future_is_brought_back() {
     assert!(!store.health().drives[0].online && store.health().write_ok);
     assert!(bench.get(&store, "alone").await.is_err());
     bench.put(&store, "new", b"acknowledged").await.unwrap();
-    store.delete(&bucket(), &key("deleted"), None, 1, 1).await.unwrap();
+    store.delete(&bucket(), &key("deleted"), None, "1", 1).await.unwrap();
     store.close();
 
     let store = disks.open();

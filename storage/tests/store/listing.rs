@@ -93,7 +93,7 @@ async fn buckets_come_and_go_with_their_configurations() {
     bench.put(&store, "k", b"x").await.unwrap();
     let full = store.delete_bucket(&bucket()).await.unwrap_err();
     assert_eq!(full.kind(), ErrorKind::BucketNotEmpty);
-    store.delete(&bucket(), &key("k"), None, 1, 1).await.unwrap();
+    store.delete(&bucket(), &key("k"), None, "1", 1).await.unwrap();
     store.delete_bucket(&bucket()).await.unwrap();
 
     for missing in [
@@ -101,7 +101,7 @@ async fn buckets_come_and_go_with_their_configurations() {
         store.bucket_config(&bucket(), "policy").await.map(drop),
         store.put_bucket_config(&bucket(), "policy", None).await,
         store.delete_bucket(&bucket()).await,
-        store.delete(&bucket(), &key("k"), None, 1, 1).await.map(drop),
+        store.delete(&bucket(), &key("k"), None, "1", 1).await.map(drop),
         bench.get(&store, "k").await.map(drop),
         bench.put(&store, "k", b"x").await.map(drop),
     ] {

@@ -64,7 +64,8 @@ impl Subject {
                 self.model.insert(name, size);
             }
             Step::Delete(name) => {
-                let deleted = self.store.delete(&bucket(), &key(&name), None, 1, 1).await.unwrap();
+                let deleted =
+                    self.store.delete(&bucket(), &key(&name), None, "1", 1).await.unwrap();
                 assert_eq!(deleted.existed, self.model.remove(&name).is_some());
             }
             Step::Get(name) => {

@@ -20,7 +20,7 @@ async fn create(bench: &Bench, store: &Store, name: &str) -> UploadId {
         tags: [("t".to_owned(), "v".to_owned())].into(),
         sse: Sse::Kms { key_id: Some("named".into()) },
         checksum: Some(("CRC64NVME".into(), ChecksumKind::Full)),
-        authorised_by: 3,
+        authorised_by: "3".into(),
         at_us: 9,
     };
     store.create_upload(&bench.keys, create).await.unwrap()
@@ -59,7 +59,7 @@ async fn complete(
         upload: upload.clone(),
         parts,
         precondition: WriteCondition::None,
-        authorised_by: 4,
+        authorised_by: "4".into(),
         at_us: 11,
     };
     let facts = |parts: &[PartInfo]| {
@@ -145,7 +145,7 @@ async fn what_cannot_be_completed_stays_an_upload() {
         upload: upload.clone(),
         parts: named(&both[1..]),
         precondition: WriteCondition::None,
-        authorised_by: 4,
+        authorised_by: "4".into(),
         at_us: 11,
     };
     let refused = store.complete_upload(refused, |_: &[PartInfo]| Err(SourceError("no".into())));

@@ -179,7 +179,7 @@ pub fn put(name: &str) -> Put {
         tags: BTreeMap::new(),
         precondition: WriteCondition::None,
         sse: Sse::S3,
-        authorised_by: 17,
+        authorised_by: "17".into(),
         at_us: 1_700_000_000_000_000,
         size_hint: None,
     }

@@ -43,7 +43,7 @@ impl Operation for CompleteMultipartUpload {
             upload: upload_id(&call),
             parts,
             precondition,
-            authorised_by: call.scope.decided().unwrap_or_default(),
+            authorised_by: call.scope.decision(),
             at_us: call.scope.now_us(),
         };
         let begun = permit.store().upload(&bucket, &key, &complete.upload).await?;

@@ -28,7 +28,7 @@ impl Operation for CopyObject {
     const NAME: &'static str = "CopyObject";
     const ACTION: &'static str = "s3:PutObject";
     const CLASS: Class = Class::Data;
-    const EFFECT: Effect = Effect::Write;
+    const EFFECT: Effect = Effect::KeyedWrite;
 
     fn checks(call: &Call) -> Result<Vec<Check>, S3Error> {
         let source = CopySource::of(call)?;

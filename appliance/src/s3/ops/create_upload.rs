@@ -21,7 +21,7 @@ impl Operation for CreateMultipartUpload {
     const NAME: &'static str = "CreateMultipartUpload";
     const ACTION: &'static str = "s3:PutObject";
     const CLASS: Class = Class::Data;
-    const EFFECT: Effect = Effect::Write;
+    const EFFECT: Effect = Effect::KeyedWrite;
 
     fn checks(call: &Call) -> Result<Vec<Check>, S3Error> {
         write_checks(call, &tags_of_header(&call.headers)?)
@@ -38,7 +38,7 @@ impl Operation for CreateMultipartUpload {
             tags,
             sse: encryption(&call.headers)?,
             checksum: checksum.clone(),
-            authorised_by: call.scope.decided().unwrap_or_default(),
+            authorised_by: call.scope.decision(),
             at_us: call.scope.now_us(),
         };
         let id = permit.store().create_upload(permit.keys(), upload).await?;

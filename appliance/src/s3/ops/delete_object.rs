@@ -33,9 +33,9 @@ impl Operation for DeleteObject {
         let (bucket, key) = call.object()?;
         super::null_version(call.query.get("versionId"))?;
         let condition = call.header("if-match").map(unquoted);
-        let decided = call.scope.decided().unwrap_or_default();
+        let decision = call.scope.decision();
         let deleted =
-            permit.store().delete(&bucket, &key, condition, decided, call.scope.now_us()).await;
+            permit.store().delete(&bucket, &key, condition, &decision, call.scope.now_us()).await;
         match deleted {
             Ok(_) => Ok(answer::empty(StatusCode::NO_CONTENT)),
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {

@@ -81,8 +81,8 @@ async fn delete_one(
     let permit = permit?;
     let key: ObjectKey = object_key(&entry.raw)?;
     super::null_version(entry.version.as_deref())?;
-    let decided = call.scope.decided().unwrap_or_default();
-    permit.store().delete(bucket, &key, None, decided, call.scope.now_us()).await?;
+    let decision = call.scope.decision();
+    permit.store().delete(bucket, &key, None, &decision, call.scope.now_us()).await?;
     Ok(())
 }
 

@@ -25,7 +25,7 @@ impl Operation for PutObject {
     const NAME: &'static str = "PutObject";
     const ACTION: &'static str = "s3:PutObject";
     const CLASS: Class = Class::Data;
-    const EFFECT: Effect = Effect::Write;
+    const EFFECT: Effect = Effect::KeyedWrite;
 
     fn checks(call: &Call) -> Result<Vec<Check>, S3Error> {
         write_checks(call, &tags_of_header(&call.headers)?)
@@ -97,7 +97,7 @@ pub fn put_of(
         tags,
         precondition: write_condition(&call.headers)?,
         sse: encryption(&call.headers)?,
-        authorised_by: call.scope.decided().unwrap_or_default(),
+        authorised_by: call.scope.decision(),
         at_us: call.scope.now_us(),
         size_hint: call.payload.size_hint(),
     })

@@ -24,7 +24,7 @@ impl Operation for UploadPart {
     const NAME: &'static str = "UploadPart";
     const ACTION: &'static str = "s3:PutObject";
     const CLASS: Class = Class::Data;
-    const EFFECT: Effect = Effect::Write;
+    const EFFECT: Effect = Effect::KeyedWrite;
 
     async fn run(permit: Permit<Self>, mut call: Call) -> Result<Response, S3Error> {
         let (bucket, key) = call.object()?;
@@ -58,7 +58,7 @@ impl Operation for UploadPartCopy {
     const NAME: &'static str = "UploadPartCopy";
     const ACTION: &'static str = "s3:PutObject";
     const CLASS: Class = Class::Data;
-    const EFFECT: Effect = Effect::Write;
+    const EFFECT: Effect = Effect::KeyedWrite;
 
     fn checks(call: &Call) -> Result<Vec<Check>, S3Error> {
         let mut checks = CopySource::of(call)?.checks(call)?;

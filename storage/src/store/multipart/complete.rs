@@ -23,8 +23,8 @@ pub struct CompleteUpload {
     pub parts: Vec<CompletedPart>,
     /// What must hold at the moment of publication.
     pub precondition: WriteCondition,
-    /// Position in the audit log of the decision that allowed this.
-    pub authorised_by: u64,
+    /// Event id of the decision that allowed this.
+    pub authorised_by: String,
     /// The moment of the request, in microseconds since 1970.
     pub at_us: u64,
 }
@@ -122,7 +122,7 @@ impl Store {
             tags: found.upload.tags,
             checksum: facts.checksum,
             envelope: found.upload.envelope,
-            authorised_by: complete.authorised_by,
+            authorised_by: complete.authorised_by.clone(),
             multipart: true,
             parts: chosen,
         };
