@@ -100,15 +100,16 @@ impl Readers {
         ended
     }
 
-    /// Waits until no reader of `epoch` or before is left. Says `false` when the store closes instead.
+    /// Waits until no reader of `epoch` or before is left. Says `false` when the store closes before.
     fn wait_for(&self, epoch: u64) -> bool {
         let mut state = self.lock();
-        while !state.closed
-            && state.active.first_key_value().is_some_and(|(first, _)| *first <= epoch)
-        {
+        while state.active.first_key_value().is_some_and(|(first, _)| *first <= epoch) {
+            if state.closed {
+                return false;
+            }
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        !state.closed
+        true
     }
 
     fn close(&self) {
@@ -165,7 +166,7 @@ impl Reclaimer {
         }
     }
 
-    /// Ends the thread after what it is doing now; the rest stays for the next open.
+    /// Ends the thread when it has removed what nobody reads; the rest stays for the next open.
     pub(super) fn close(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.readers.close();
