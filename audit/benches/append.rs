@@ -1,4 +1,4 @@
-//! What the log costs: encoding, durable appends, verification, indexing, search.
+//! What the log costs: encoding, durable appends, verification. `search` is the bench of questions.
 //!
 //! `cargo bench -p audit` prints one line per figure. The disk decides the appends, so the directory matters: it is
 //! beside the build's own output. A raw write + fdatasync loop runs first, as the anchor of what the disk gives.
@@ -36,7 +36,6 @@ fn main() {
     closed_loop(&growing, 64);
     growing.close().unwrap();
     verification(&log_dir);
-    searching(&log_dir);
 }
 
 fn open(dir: &Path, preallocate_bytes: u64) -> Log {
@@ -217,35 +216,4 @@ fn segment_bytes(dir: &Path) -> u64 {
             },
         )
         .sum()
-}
-
-fn searching(dir: &Path) {
-    let started = Instant::now();
-    let indexed = index::rebuild(dir, &|_| {}).unwrap();
-    let wall = started.elapsed().as_secs_f64();
-    let bytes = segment_bytes(&dir.join("idx"));
-    println!(
-        "index: {indexed} records, {:.0}/s, {:.1} bytes each",
-        indexed as f64 / wall,
-        bytes as f64 / indexed as f64,
-    );
-    for text in [
-        "denied",
-        "principal=arn:aws:iam::123456789012:user/u7",
-        "bucket=bucket-3 and denied",
-        "ip in 10.1.3.0/24",
-    ] {
-        for method in [Method::Index, Method::Scan] {
-            let query = Query::parse(text, SystemClock.now_us()).unwrap();
-            let mut times = Vec::new();
-            for _ in 0..50 {
-                let began = Instant::now();
-                let options = SearchOptions { limit: 100, after: None, method };
-                black_box(search(dir, &query, options).unwrap());
-                times.push(began.elapsed());
-            }
-            let wall = times.iter().sum();
-            print(&format!("newest 100 of `{text}` by {method:?}"), 50, wall, &mut times);
-        }
-    }
 }

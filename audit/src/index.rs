@@ -20,7 +20,7 @@ use crate::{
     search::{SearchError, Tail},
 };
 
-pub(crate) use read::{Candidates, Found};
+pub(crate) use read::{Candidates, Found, Wanted};
 
 mod partition;
 mod read;

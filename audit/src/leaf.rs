@@ -1,7 +1,8 @@
 //! Reads the scalars of a record out of its canonical bytes, without building a tree.
 //!
 //! Paths are member names joined by dots; an array's elements share the path of the array. An element `{k,v}` is a pair
-//! whose key is not a member name of ours, so its value has the path `….<k>`: `auth.ctx.aws:SourceIp`.
+//! whose key is not a member name of ours, so its value has the path `….<k>`: `auth.ctx.aws:SourceIp`. A resource whose
+//! ARN names an account has the path `resources.account` besides.
 #![deny(clippy::indexing_slicing)]
 
 use std::borrow::Cow;
@@ -69,6 +70,12 @@ impl<'a> Walk<'a, '_> {
             _ => {
                 let scalar = self.scalar()?;
                 (self.visit)(&self.path, &scalar);
+                if self.path == "resources.arn"
+                    && let Some(account) = scalar.as_text().split(':').nth(4)
+                    && !account.is_empty()
+                {
+                    (self.visit)("resources.account", &Scalar::Text(account.into()));
+                }
                 Some(())
             }
         }

@@ -64,7 +64,7 @@ pub use record::{
     Resource, Sse, Trace, Verdict,
 };
 pub use search::{
-    Answer, Coverage, Method, Row, SearchError, SearchOptions, find_event, read_record, records,
-    search, tail,
+    Answer, Bar, Cell, Coverage, Histogram, Method, Row, SearchError, SearchOptions, Table,
+    find_event, histogram, read_record, records, search, tail,
 };
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

@@ -1,24 +1,36 @@
 //! The query language: a filter, and stages that shape what it finds.
 //!
 //! ```text
-//! query  = [ filter ] *( "|" stage )
+//! query  = [ filter | stage ] *( "|" stage )
 //! filter = and *( "or" and )          and = not *( ["and"] not )          not = ["not"] ( "(" filter ")" | pred )
-//! pred   = field op value | field "in" "(" value *("," value) ")" | field "in" cidr | field "exists" | flag | text
+//! pred   = field op value | field "in" "(" item *("," item) ")" | field "in" cidr | field "exists" | flag | text
+//!        | "hour(time)" ( op value | "in" list )
 //! op     = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~" (glob) | "=~" (regex, anchored) | "has" (token)
-//! stage  = "fields" list | "sort" field ["asc"|"desc"] | "limit" n | "where" filter
+//! item   = value | n ".." m
+//! stage  = "where" filter | "expand" ("request"|"session")
+//!        | "fields" list | "sort" field ["asc"|"desc"] | "limit" n
+//!        | agg *("," agg) ["by" key *("," key)] | "distinct" key | "gaps(" duration ")"
+//!        | "firstseen" key "baseline" duration | "sequence by" keys "within" duration step *("then" step) | "top" n
+//! agg    = "count" | ("sum"|"min"|"max"|"avg"|"dcount"|"pNN") "(" field ")"
+//! key    = field | field "/" bits | "bin(time," duration ")" | "hour(time)"          step = "[" filter "]" [">=" n]
 //! ```
-//! A field with several values matches if one of them does; `!=` means that none is equal. Rows come newest first.
+//! A field with several values matches if one of them does; `!=` means that none is equal; between two fields, both
+//! must have values. Rows come newest first. After a stage that makes a table, `where`, `sort`, `limit`, `top` and
+//! `fields` speak of its columns: `sum` alone is `sum(result.bytes_out)` if there is only one.
 
 use crate::leaf;
 
 pub use error::QueryError;
 pub(crate) use filter::{Filter, Pred, Test};
+use stage::Expand;
+pub(crate) use stage::Tabular;
 
 mod error;
 pub(crate) mod field;
 mod filter;
 mod lexer;
 mod parser;
+pub(crate) mod stage;
 mod value;
 
 /// Longest query text in bytes.
@@ -32,6 +44,10 @@ pub const TERMS_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Query {
     pub(crate) filter: Filter,
+    pub(crate) expand: Option<Expand>,
+    pub(crate) table: Option<Tabular>,
+    /// What `now` meant.
+    pub(crate) now_us: u64,
     fields: Option<Vec<String>>,
     sort: Option<Sort>,
     limit: Option<usize>,
@@ -65,9 +81,20 @@ impl Query {
         parser::parse(text, now_us)
     }
 
-    /// Whether a record's bytes match.
+    /// Whether a record's bytes match the filter. What `expand` and tables make of the matches is for
+    /// [`crate::search()`] to say.
     pub fn matches(&self, leaf: &[u8]) -> bool {
         self.filter.matches(leaf)
+    }
+
+    /// Whether the answer is a table of figures; records otherwise.
+    pub fn makes_table(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Whether the filter alone decides about each record, as a reader needs it that follows the log.
+    pub fn is_filter(&self) -> bool {
+        self.table.is_none() && self.expand.is_none()
     }
 
     /// The columns that `| fields` asked for, as canonical names.

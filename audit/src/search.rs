@@ -3,35 +3,45 @@
 //! Everything here reads the log's directory, takes no lock and works while a server writes. The records are the truth;
 //! the index only proposes candidates, and every row is read back and matched again.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{durable, index::IndexError, query::Query, segment};
 
 pub(crate) use cursor::{Brought, Located};
 pub use cursor::{Records, Tail, records, tail};
+pub use histogram::{Bar, Histogram, histogram};
 pub use locate::{find_event, read_record};
+pub use table::{Cell, TABLE_BYTES_MAX, TABLE_ROWS_MAX, Table};
 
 mod cursor;
 mod file;
+mod histogram;
 mod indexed;
 pub(crate) mod locate;
 mod plan;
 mod scan;
+mod table;
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchOptions {
-    /// Rows, at most; a smaller limit in the query wins.
+    /// Rows, at most; a smaller limit in the query wins. A table is limited by its query alone.
     pub limit: usize,
     /// Only rows below this `seq`: the last row of the page before.
     pub after: Option<u64>,
     /// Which way.
     pub method: Method,
+    /// How long it may take; longer is an error, never a part of an answer.
+    pub within: Option<Duration>,
 }
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        Self { limit: 100, after: None, method: Method::Auto }
+        Self { limit: 100, after: None, method: Method::Auto, within: None }
     }
 }
 
@@ -47,10 +57,12 @@ pub enum Method {
 }
 
 /// Rows, and what they are complete for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Matching records, newest first unless the query sorts.
+    /// Matching records, newest first unless the query sorts; none where it makes a table.
     pub rows: Vec<Row>,
+    /// Figures over the matching records, where the query makes a table.
+    pub table: Option<Table>,
     /// What was looked at.
     pub coverage: Coverage,
 }
@@ -64,7 +76,7 @@ pub struct Row {
     pub leaf: Vec<u8>,
 }
 
-/// The claim: among the records `from..to` exactly `matches` match, and they are the rows.
+/// The claim: among the records `from..to` exactly `matches` match, and they are the rows or what the table is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage {
     /// First record of the range; a limit that stopped the search puts it at the last row.
@@ -100,6 +112,35 @@ pub enum SearchError {
     /// Too much to sort.
     #[error("more than {SORTED_ROWS_MAX} records match; narrow the query or drop its `sort`")]
     TooManyToSort,
+    /// A table would be too large.
+    #[error("{0}; narrow the query")]
+    TooMuch(&'static str),
+    /// It would take too long.
+    #[error("the search takes longer than {}; narrow the query", seconds(*.0))]
+    TooLong(Duration),
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+/// When a search has to have ended.
+#[derive(Debug)]
+struct Deadline(Option<(Instant, Duration)>);
+
+impl Deadline {
+    fn within(duration: Option<Duration>) -> Self {
+        Self(duration.map(|duration| (Instant::now(), duration)))
+    }
+
+    fn check(&self) -> Result<(), SearchError> {
+        match self.0 {
+            Some((started, within)) if started.elapsed() > within => {
+                Err(SearchError::TooLong(within))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl From<IndexError> for SearchError {

@@ -1,5 +1,6 @@
 //! `appliance audit`: everything about the log that needs no running server.
 
+mod histogram;
 mod place;
 mod rebuild_index;
 mod rows;
@@ -8,9 +9,11 @@ mod show;
 mod tail;
 mod verify;
 
+use audit::SearchError;
 use clap::Subcommand;
 
 use super::Exit;
+use super::exit::failure;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
@@ -39,4 +42,14 @@ impl Audit {
             Self::RebuildIndex(verb) => verb.run(),
         }
     }
+}
+
+/// An answer; a query that asks for too much is a usage error.
+fn found<T>(answer: Result<T, SearchError>) -> anyhow::Result<T> {
+    answer.map_err(|error| match error {
+        SearchError::TooMuch(_) | SearchError::TooManyToSort | SearchError::TooLong(_) => {
+            failure(Exit::Usage, error.to_string())
+        }
+        error => error.into(),
+    })
 }

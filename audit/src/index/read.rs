@@ -1,6 +1,12 @@
 //! Candidates from the index, newest first.
 
-use std::{cmp::Reverse, collections::BinaryHeap, path::Path, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    ops::{Range, RangeInclusive},
+    path::Path,
+    sync::Arc,
+};
 
 use tantivy::{
     DocId, DocSet, ReloadPolicy, SegmentReader, TERMINATED,
@@ -22,6 +28,13 @@ pub(crate) struct Candidates {
     partitions: Vec<tantivy::Index>,
     /// Records `0..size` are indexed.
     pub(crate) size: u64,
+}
+
+/// Which records are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) seqs: Range<u64>,
+    pub(crate) times: RangeInclusive<u64>,
 }
 
 /// Where a candidate is.
@@ -52,22 +65,21 @@ impl Candidates {
         translate(filter, &schema::builder().1).is_some()
     }
 
-    /// Walks the candidates of `from..to`, newest first, until `take` says stop.
+    /// Walks the candidates, newest first, until `take` says stop.
     pub(crate) fn newest_first<E: From<IndexError>>(
         &self,
         filter: &Filter,
-        range: std::ops::Range<u64>,
-        since_us: u64,
+        wanted: &Wanted,
         take: &mut dyn FnMut(Found) -> Result<bool, E>,
     ) -> Result<(), E> {
         // The fields are the same in every partition, because they are made in one order.
         let fields = schema::builder().1;
         let query = translate(filter, &fields).unwrap_or_else(|| Box::new(AllQuery));
         for index in self.partitions.iter().rev() {
-            let mut runs = open_runs(index, query.as_ref(), range.end.min(self.size))?;
+            let mut runs = open_runs(index, query.as_ref(), wanted)?;
             while let Some(run) = runs.pop() {
                 let mut run = run;
-                if run.seq.0 < range.start || run.time_us() < since_us {
+                if run.seq.0 < wanted.seqs.start || run.time_us() < *wanted.times.start() {
                     // Every other run stands below this one.
                     return Ok(());
                 }
@@ -133,7 +145,7 @@ impl Ord for Run {
 fn open_runs(
     index: &tantivy::Index,
     query: &dyn Query,
-    to: u64,
+    wanted: &Wanted,
 ) -> Result<BinaryHeap<Run>, IndexError> {
     let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
     let searcher = reader.searcher();
@@ -141,7 +153,7 @@ fn open_runs(
     let mut runs = BinaryHeap::new();
     for (i, segment) in searcher.segment_readers().iter().enumerate() {
         let scorer = weight.scorer(segment, 1.0)?;
-        if let Some(run) = open_run(i, segment, scorer, to)? {
+        if let Some(run) = open_run(i, segment, scorer, wanted)? {
             runs.push(run);
         }
     }
@@ -152,15 +164,18 @@ fn open_run(
     i: usize,
     segment: &SegmentReader,
     mut scorer: Box<dyn Scorer>,
-    to: u64,
+    wanted: &Wanted,
 ) -> Result<Option<Run>, IndexError> {
     let columns = segment.fast_fields();
     let seqs = columns.column_first_or_default::<u64>(SEQ)?;
-    // Positions descend, so the first document below `to` is found by halving.
+    let times = columns.column_first_or_default::<u64>(TIME_US)?;
+    // Positions and times descend, so the first document that is not too new is found by halving.
     let (mut low, mut high) = (0, segment.max_doc());
     while low < high {
         let middle = low + (high - low) / 2;
-        if seqs.get_val(middle) >= to { low = middle + 1 } else { high = middle }
+        let too_new =
+            seqs.get_val(middle) >= wanted.seqs.end || times.get_val(middle) > *wanted.times.end();
+        if too_new { low = middle + 1 } else { high = middle }
     }
     let mut doc = scorer.doc();
     if doc < low {
@@ -171,6 +186,5 @@ fn open_run(
     }
     let seq = (seqs.get_val(doc), Reverse(i));
     let offsets = columns.column_first_or_default::<u64>(OFFSET)?;
-    let times = columns.column_first_or_default::<u64>(TIME_US)?;
     Ok(Some(Run { seq, doc, scorer, seqs, offsets, times }))
 }

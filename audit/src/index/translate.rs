@@ -5,13 +5,16 @@ use std::{net::IpAddr, ops::Bound};
 use ipnet::IpNet;
 use tantivy::{
     Term,
-    query::{BooleanQuery, Query, RangeQuery, RegexQuery, TermSetQuery},
-    schema::Field,
+    query::{BooleanQuery, Query, RangeQuery, RegexQuery, TermQuery, TermSetQuery},
+    schema::{Field, IndexRecordOption},
 };
 
 use crate::query::{Filter, Pred, Test};
 
 use super::schema::{Fields, mapped};
+
+/// Terms that are walked together; more are a set.
+const TERMS_WALKED_MAX: usize = 16;
 
 /// The index's query, or `None` where the index cannot narrow anything down.
 pub(super) fn translate(filter: &Filter, fields: &Fields) -> Option<Box<dyn Query>> {
@@ -41,8 +44,7 @@ fn predicate(pred: &Pred, fields: &Fields) -> Option<Box<dyn Query>> {
     match &pred.test {
         Test::OneOf(values) => {
             let field = fields.word(&pred.field)?;
-            let terms = values.iter().map(|value| Term::from_field_text(field, value));
-            Some(Box::new(TermSetQuery::new(terms)))
+            Some(one_of(values.iter().map(|value| Term::from_field_text(field, value)).collect()))
         }
         Test::Pattern(regex) => {
             let field = fields.word(&pred.field)?;
@@ -59,8 +61,21 @@ fn status(test: &Test, field: Field) -> Option<Box<dyn Query>> {
     let Test::OneOf(values) = test else { return None };
     // Text that is no plain number matches nothing either way, but that is for the match to say.
     let codes = values.iter().map(|value| value.parse().ok()).collect::<Option<Vec<u64>>>()?;
-    let terms = codes.into_iter().map(|code| Term::from_field_u64(field, code));
-    Some(Box::new(TermSetQuery::new(terms)))
+    Some(one_of(codes.into_iter().map(|code| Term::from_field_u64(field, code)).collect()))
+}
+
+/// A few terms are walked as their lists go, which ends early; a set of them first marks every document.
+fn one_of(mut terms: Vec<Term>) -> Box<dyn Query> {
+    let single =
+        |term| -> Box<dyn Query> { Box::new(TermQuery::new(term, IndexRecordOption::Basic)) };
+    match terms.pop() {
+        Some(only) if terms.is_empty() => single(only),
+        Some(last) if terms.len() < TERMS_WALKED_MAX => {
+            terms.push(last);
+            Box::new(BooleanQuery::union(terms.into_iter().map(single).collect()))
+        }
+        last => Box::new(TermSetQuery::new(terms.into_iter().chain(last))),
+    }
 }
 
 fn network(net: &IpNet, field: Field) -> Box<dyn Query> {

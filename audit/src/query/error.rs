@@ -14,9 +14,4 @@ impl QueryError {
     pub(super) fn new(offset: usize, message: impl Into<String>) -> Self {
         Self { offset, message: message.into() }
     }
-
-    /// Part of the language, but not of this release.
-    pub(super) fn not_yet(offset: usize, what: &str) -> Self {
-        Self::new(offset, format!("not yet available: {what}"))
-    }
 }

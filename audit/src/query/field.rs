@@ -44,6 +44,7 @@ pub(crate) const FIELDS: &[&str] = &[
     "principal.type",
     "ref",
     "request",
+    "resources.account",
     "resources.arn",
     "resources.bucket",
     "resources.etag",

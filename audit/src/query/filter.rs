@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::{leaf, leaf::Scalar, stamp};
 
-use super::lexer::Op;
+use super::{lexer::Op, stage};
 
 /// A condition on a record.
 #[derive(Clone, Debug)]
@@ -35,6 +35,10 @@ pub(crate) enum Test {
     OneOf(Vec<String>),
     Cidr(IpNet),
     Number(Op, i128),
+    /// A number from the first to the second, both included.
+    Between(i128, i128),
+    /// The hour of a time, in UTC.
+    Hour(Box<Self>),
     /// Fixed-width times compare as text.
     Time(Op, [u8; stamp::LEN]),
     Text(Op, String),
@@ -45,20 +49,40 @@ pub(crate) enum Test {
     Contains(String),
     /// An action that changes nothing.
     ReadOnly,
-    /// A value of the other field.
+    /// Whether the fields share a value; false where one of them has none.
     SameAs(String),
+    /// Whether both fields have values and share none.
+    Differs(String),
+}
+
+/// Calls a visitor with every field and value; `None` when there is nothing to read.
+pub(crate) type Source<'a> = &'a dyn Fn(&mut dyn FnMut(&str, &Scalar<'_>)) -> Option<()>;
+
+fn values_of(source: Source<'_>, field: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    source(&mut |path, value| {
+        if path == field {
+            found.push(value.as_text().to_owned());
+        }
+    });
+    found
 }
 
 impl Filter {
     /// Whether a record's bytes match; bytes that are no record match nothing.
     pub(crate) fn matches(&self, leaf: &[u8]) -> bool {
+        self.holds(&|visit| leaf::visit(leaf, visit))
+    }
+
+    /// Whether the filter holds for the values that `source` shows, each with its field's name.
+    pub(crate) fn holds(&self, source: Source<'_>) -> bool {
         if let Self::All = self {
             return true;
         }
         let mut preds = Vec::new();
         self.collect(&mut preds);
         let mut hits = vec![false; preds.len()];
-        let visited = leaf::visit(leaf, &mut |path, value| {
+        let visited = source(&mut |path, value| {
             for (pred, hit) in preds.iter().zip(&mut hits) {
                 *hit = *hit || pred.hit(path, value);
             }
@@ -67,12 +91,26 @@ impl Filter {
             return false;
         }
         for (pred, hit) in preds.iter().zip(&mut hits) {
-            if let Test::SameAs(other) = &pred.test {
-                let others = leaf::values(leaf, other);
-                *hit = leaf::values(leaf, &pred.field).iter().any(|value| others.contains(value));
+            if let Test::SameAs(other) | Test::Differs(other) = &pred.test {
+                *hit = pred.compare(&values_of(source, other), &values_of(source, &pred.field));
             }
         }
         self.truth(&mut hits.into_iter())
+    }
+
+    /// The same conditions on the hour of `time`.
+    pub(super) fn on_hour(self) -> Self {
+        let many = |all: Vec<Self>| all.into_iter().map(Self::on_hour).collect();
+        match self {
+            Self::All => Self::All,
+            Self::And(all) => Self::And(many(all)),
+            Self::Or(any) => Self::Or(many(any)),
+            Self::Not(inner) => Self::Not(Box::new(inner.on_hour())),
+            Self::Pred(pred) => {
+                let test = Test::Hour(Box::new(pred.test));
+                Self::Pred(Pred { field: "time".to_owned(), test })
+            }
+        }
     }
 
     /// The predicates in order of the tree.
@@ -114,6 +152,14 @@ impl Pred {
         }
         (self.field.is_empty() || path == self.field) && self.test.hit(value)
     }
+
+    fn compare(&self, these: &[String], others: &[String]) -> bool {
+        let shared = these.iter().any(|value| others.contains(value));
+        match self.test {
+            Test::Differs(_) => !shared && !these.is_empty() && !others.is_empty(),
+            _ => shared,
+        }
+    }
 }
 
 impl Test {
@@ -125,8 +171,12 @@ impl Test {
             Self::Cidr(net) => {
                 text.parse::<IpAddr>().is_ok_and(|ip| net.contains(&ip.to_canonical()))
             }
-            Self::Number(op, wanted) => {
-                text.parse::<i128>().is_ok_and(|found| op.holds(&found, wanted))
+            Self::Number(op, wanted) => number_holds(text, *op, *wanted),
+            Self::Between(low, high) => {
+                text.parse::<i128>().is_ok_and(|found| (*low..=*high).contains(&found))
+            }
+            Self::Hour(inner) => {
+                stage::hour(text).is_some_and(|hour| inner.hit(&Scalar::Number(&hour.to_string())))
             }
             Self::Time(op, wanted) => op.holds(&text.as_bytes(), &wanted.as_slice()),
             Self::Text(op, wanted) => op.holds(&text, &wanted.as_str()),
@@ -139,7 +189,7 @@ impl Test {
                     && text.to_ascii_lowercase().contains(part.as_str())
             }
             Self::ReadOnly => is_read_only(text),
-            Self::SameAs(_) => false,
+            Self::SameAs(_) | Self::Differs(_) => false,
         }
     }
 }
@@ -164,6 +214,15 @@ impl Op {
             Self::Greater => found > wanted,
             Self::GreaterEqual => found >= wanted,
         }
+    }
+}
+
+/// Records hold integers; an average in a table may have decimals.
+fn number_holds(text: &str, op: Op, wanted: i128) -> bool {
+    match text.parse::<i128>() {
+        Ok(found) => op.holds(&found, &wanted),
+        #[expect(clippy::cast_precision_loss, reason = "beside a value with decimals")]
+        Err(_) => text.parse::<f64>().is_ok_and(|found| op.holds(&found, &(wanted as f64))),
     }
 }
 

@@ -11,6 +11,9 @@ pub(super) enum Token {
     Op(Op),
     Open,
     Close,
+    /// `[` and `]` around a step of `sequence`.
+    OpenStep,
+    CloseStep,
     Comma,
     Pipe,
 }
@@ -65,6 +68,8 @@ fn sign(rest: &str) -> Option<(Token, usize)> {
         ("~", Token::Op(Op::Glob)),
         ("(", Token::Open),
         (")", Token::Close),
+        ("[", Token::OpenStep),
+        ("]", Token::CloseStep),
         (",", Token::Comma),
         ("|", Token::Pipe),
     ];
@@ -75,7 +80,7 @@ fn sign(rest: &str) -> Option<(Token, usize)> {
 }
 
 fn word(rest: &str) -> (Token, usize) {
-    let ends = |c: char| c.is_whitespace() || "\"()|,=!<>~".contains(c);
+    let ends = |c: char| c.is_whitespace() || "\"()[]|,=!<>~".contains(c);
     let end = rest.find(ends).unwrap_or(rest.len());
     (Token::Word(rest.get(..end).unwrap_or_default().to_owned()), end)
 }

@@ -7,39 +7,24 @@ use regex::RegexBuilder;
 use crate::stamp;
 
 use super::{
-    DEPTH_MAX, Filter, Order, Pred, Query, QueryError, Sort, TERMS_MAX, TEXT_BYTES_MAX, Test,
-    field,
+    DEPTH_MAX, Filter, Pred, Query, QueryError, TERMS_MAX, TEXT_BYTES_MAX, Test, field,
     lexer::{self, Op, Placed, Token},
     value,
 };
 
+mod stages;
+
 /// Longest pattern and largest automaton.
 const PATTERN_BYTES_MAX: usize = 256;
 const AUTOMATON_BYTES_MAX: usize = 1 << 20;
-
-/// Stages of the language that a later release brings.
-const LATER: &[&str] = &[
-    "count",
-    "top",
-    "distinct",
-    "gaps",
-    "firstseen",
-    "sequence",
-    "expand",
-    "replay",
-    "policies",
-    "sum",
-    "min",
-    "max",
-    "avg",
-    "dcount",
-];
 
 struct Parser {
     tokens: std::iter::Peekable<std::vec::IntoIter<Placed>>,
     end: usize,
     now_us: u64,
     terms: usize,
+    /// Columns of the table that was made; before that, names are fields of records.
+    columns: Option<Vec<String>>,
 }
 
 pub(super) fn parse(text: &str, now_us: u64) -> Result<Query, QueryError> {
@@ -48,12 +33,21 @@ pub(super) fn parse(text: &str, now_us: u64) -> Result<Query, QueryError> {
         return Err(QueryError::new(TEXT_BYTES_MAX, message));
     }
     let tokens = lexer::tokens(text)?.into_iter().peekable();
-    let mut parser = Parser { tokens, end: text.len(), now_us, terms: 0 };
-    let filter = match parser.peek() {
-        None | Some(Token::Pipe) => Filter::All,
-        Some(_) => parser.filter(0)?,
+    let mut parser = Parser { tokens, end: text.len(), now_us, terms: 0, columns: None };
+    let mut query = Query {
+        filter: Filter::All,
+        expand: None,
+        table: None,
+        now_us,
+        fields: None,
+        sort: None,
+        limit: None,
     };
-    let mut query = Query { filter, fields: None, sort: None, limit: None };
+    if parser.begins_with_stage() {
+        parser.stage(&mut query)?;
+    } else if !matches!(parser.peek(), None | Some(Token::Pipe)) {
+        query.filter = parser.filter(0)?;
+    }
     while let Some((at, token)) = parser.tokens.next() {
         match token {
             Token::Pipe => parser.stage(&mut query)?,
@@ -146,30 +140,31 @@ impl Parser {
             }
             None => return Err(QueryError::new(self.end, "a field, a flag or a text is missing")),
         };
+        let name = self.called(name)?;
         match self.peek() {
             Some(Token::Op(op)) => {
                 let op = *op;
                 self.tokens.next();
-                self.comparison(resolve(&name, at)?, op)
+                let field = self.resolve(&name, at)?;
+                self.comparison(field, op)
             }
-            Some(Token::Open) => Err(QueryError::not_yet(at, &format!("{name}()"))),
+            Some(Token::Open) if name == "hour" => self.hour(),
+            Some(Token::Open) => {
+                Err(QueryError::new(at, format!("`{name}()` is no condition; `hour(time)` is one")))
+            }
             Some(Token::Word(word)) if word == "in" => {
                 self.tokens.next();
-                self.membership(resolve(&name, at)?)
+                let field = self.resolve(&name, at)?;
+                self.membership(field)
             }
             Some(Token::Word(word)) if word == "exists" => {
                 self.tokens.next();
-                Ok(pred(resolve_exact(&name, at)?, Test::Exists))
+                Ok(pred(self.resolve_exact(&name, at)?, Test::Exists))
             }
             Some(Token::Word(word)) if word == "has" => {
                 self.tokens.next();
                 let (_, word, _) = self.value()?;
-                Ok(pred(resolve(&name, at)?, Test::Has(word)))
-            }
-            Some(Token::Word(word))
-                if LATER.contains(&name.as_str()) && word != "and" && word != "or" =>
-            {
-                Err(QueryError::not_yet(at, &name))
+                Ok(pred(self.resolve(&name, at)?, Test::Has(word)))
             }
             _ => Ok(bare(&name)),
         }
@@ -199,12 +194,13 @@ impl Parser {
         let negated = op == Op::NotEqual;
         let op = if negated { Op::Equal } else { op };
         // A bare word with a dot that names a field is that field's value.
-        let other = if bare && text.contains('.') { field::resolve(&text) } else { None };
+        let other = if bare { self.other(&text) } else { None };
         let test = match (op, other) {
+            (Op::Equal, Some(other)) if negated => return Ok(pred(field, Test::Differs(other))),
             (Op::Equal, Some(other)) => Test::SameAs(other),
             (Op::Glob, _) => Test::Pattern(pattern(&glob(&text), at)?),
             (Op::Regex, _) => Test::Pattern(pattern(&text, at)?),
-            (op, _) if field == "time" => {
+            (op, _) if field == "time" || field.starts_with("bin(time") => {
                 let time = value::time(&text, self.now_us).ok_or_else(|| {
                     QueryError::new(
                         at,
@@ -236,75 +232,77 @@ impl Parser {
             })?;
             return Ok(pred(field, Test::Cidr(net)));
         }
-        let mut values = Vec::new();
+        let (mut values, mut any) = (Vec::new(), Vec::new());
         loop {
             self.count(1)?;
             let (at, text, bare) = self.value()?;
-            if bare && text.contains("..") {
-                return Err(QueryError::not_yet(at, "ranges in a list"));
+            match text.split_once("..").filter(|_| bare) {
+                Some((low, high)) => {
+                    let (low, high) = (value::number(low), value::number(high));
+                    let (Some(low), Some(high)) = (low, high) else {
+                        let message = format!("`{text}` is not a range; write 0..5");
+                        return Err(QueryError::new(at, message));
+                    };
+                    any.push(pred(field.clone(), Test::Between(low, high)));
+                }
+                None => values.push(text),
             }
-            values.push(text);
             if !self.take(&Token::Comma) {
                 break;
             }
         }
         self.expect(&Token::Close, "`)`")?;
-        Ok(pred(field, Test::OneOf(values)))
-    }
-
-    fn stage(&mut self, query: &mut Query) -> Result<(), QueryError> {
-        let (at, name) = match self.tokens.next() {
-            Some((at, Token::Word(word))) => (at, word),
-            Some((at, _)) => return Err(QueryError::new(at, "a stage is expected")),
-            None => return Err(QueryError::new(self.end, "a stage is missing after `|`")),
-        };
-        match name.as_str() {
-            "fields" => query.fields = Some(self.columns()?),
-            "limit" => {
-                let (at, text, _) = self.value()?;
-                let limit = text.parse().ok().filter(|n| *n > 0);
-                let limit =
-                    limit.ok_or_else(|| QueryError::new(at, "a limit is a number from 1"))?;
-                query.limit = Some(query.limit.map_or(limit, |before| before.min(limit)));
-            }
-            "sort" => query.sort = Some(self.sort()?),
-            "where" => {
-                let more = self.filter(0)?;
-                let before = std::mem::replace(&mut query.filter, Filter::All);
-                query.filter = Filter::And(vec![before, more]);
-            }
-            later if LATER.contains(&later) || is_percentile(later) => {
-                return Err(QueryError::not_yet(at, later));
-            }
-            other => return Err(QueryError::new(at, format!("`{other}` is not a stage"))),
+        if !values.is_empty() {
+            any.push(pred(field, Test::OneOf(values)));
         }
-        Ok(())
+        Ok(one_or(any, Filter::Or))
     }
 
-    fn columns(&mut self) -> Result<Vec<String>, QueryError> {
-        let mut columns = Vec::new();
-        loop {
-            self.count(1)?;
-            let (at, name, _) = self.value()?;
-            columns.push(resolve(&name, at)?);
-            if !self.take(&Token::Comma) {
-                return Ok(columns);
-            }
-        }
-    }
-
-    fn sort(&mut self) -> Result<Sort, QueryError> {
+    /// `hour(time)` and what it must be.
+    fn hour(&mut self) -> Result<Filter, QueryError> {
+        self.expect(&Token::Open, "`(`")?;
         let (at, name, _) = self.value()?;
-        let field = resolve(&name, at)?;
-        let ascending = self.keyword("asc");
-        let order = if ascending { Order::Ascending } else { Order::Descending };
-        self.keyword("desc");
-        Ok(Sort { field, order })
+        if self.resolve(&name, at)? != "time" {
+            return Err(QueryError::new(at, "only `time` has an hour"));
+        }
+        self.expect(&Token::Close, "`)`")?;
+        let at = self.at();
+        let number = "hour(time)".to_owned();
+        let found = match self.tokens.next() {
+            Some((_, Token::Op(op))) => self.comparison(number, op)?,
+            Some((_, Token::Word(word))) if word == "in" => self.membership(number)?,
+            _ => return Err(QueryError::new(at, "a comparison or `in` is expected")),
+        };
+        Ok(found.on_hour())
     }
-}
 
-fn is_percentile(word: &str) -> bool {
-    word.strip_prefix('p').is_some_and(|n| !n.is_empty() && n.bytes().all(|c| c.is_ascii_digit()))
+    /// The field, or the column of the table that was made.
+    fn resolve(&self, name: &str, at: usize) -> Result<String, QueryError> {
+        match &self.columns {
+            None => resolve(name, at),
+            Some(columns) => column(columns, name).ok_or_else(|| {
+                let message = format!("`{name}` is not a column; there are {}", columns.join(", "));
+                QueryError::new(at, message)
+            }),
+        }
+    }
+
+    /// For `exists`, where an alias of one member must not narrow the group of that name.
+    fn resolve_exact(&self, name: &str, at: usize) -> Result<String, QueryError> {
+        match name {
+            "auth.by" | "principal" | "request" if self.columns.is_none() => Ok(name.to_owned()),
+            _ => self.resolve(name, at),
+        }
+    }
+
+    /// A value that is the name of another field.
+    fn other(&self, text: &str) -> Option<String> {
+        match &self.columns {
+            None if text.contains('.') => field::resolve(text),
+            None => None,
+            Some(columns) => columns.iter().find(|column| *column == text).cloned(),
+        }
+    }
 }
 
 fn one_or(mut filters: Vec<Filter>, many: fn(Vec<Filter>) -> Filter) -> Filter {
@@ -347,12 +345,18 @@ fn resolve(name: &str, at: usize) -> Result<String, QueryError> {
     })
 }
 
-/// For `exists`, where an alias of one member must not narrow the group of that name.
-fn resolve_exact(name: &str, at: usize) -> Result<String, QueryError> {
-    match name {
-        "auth.by" | "principal" | "request" => Ok(name.to_owned()),
-        _ => resolve(name, at),
-    }
+/// The column of this name: as it is, by a field's other names, or by its function alone if only one fits.
+fn column(columns: &[String], name: &str) -> Option<String> {
+    let exact = |wanted: &str| columns.iter().find(|column| *column == wanted).cloned();
+    let by_function = || {
+        let mut fits = columns.iter().filter(|column| {
+            column.strip_prefix(name).is_some_and(|rest| rest.starts_with(['(', '/']))
+        });
+        fits.next().filter(|_| fits.next().is_none()).cloned()
+    };
+    exact(name)
+        .or_else(|| field::resolve(name).and_then(|field| exact(&field)))
+        .or_else(by_function)
 }
 
 fn pattern(regex: &str, at: usize) -> Result<regex::Regex, QueryError> {

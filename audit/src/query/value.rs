@@ -43,7 +43,7 @@ pub(super) fn number(text: &str) -> Option<i128> {
     Some(sign * i128::from(value) * factor)
 }
 
-fn duration_us(text: &str) -> Option<u64> {
+pub(super) fn duration_us(text: &str) -> Option<u64> {
     let (value, unit) = split(text)?;
     value.checked_mul(unit_us(unit)?)
 }

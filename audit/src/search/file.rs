@@ -1,91 +1,178 @@
-//! One segment in memory, up to the end of its last whole batch.
+//! One segment from its end to its beginning, reading no more of it than is asked for.
+//!
+//! The newest segment ends in zeros that were written ahead, perhaps with a batch half written before them. Where its
+//! last whole batch ends is found by halving and by one checksum, so a query that wants the newest records costs the
+//! same however long the segment is.
 #![deny(clippy::indexing_slicing)]
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
 use memchr::{memchr, memrchr};
 
-use crate::segment::{CONTROL_PREFIX, Control, Name, Reader, check};
+use crate::segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check};
 
-/// The records' part of a segment; a write in progress at its end is left out.
+const BLOCK: u64 = BLOCK_BYTES as u64;
+/// First read of a walk; the newest few records are often enough.
+const CHUNK_BYTES_MIN: u64 = 64 << 10;
+/// Later reads double up to this.
+const CHUNK_BYTES_MAX: u64 = 4 << 20;
+
+/// A segment that was opened for reading, up to the end of its last whole batch.
 #[derive(Debug)]
-pub(super) struct Loaded {
-    bytes: Vec<u8>,
+pub(super) struct Opened {
+    file: fs::File,
+    last: Option<Batch>,
 }
 
-impl Loaded {
-    /// Reads a segment. Only the newest one can end in a write in progress.
-    pub(super) fn read(dir: &Path, name: &Name, newest: bool) -> io::Result<Self> {
-        let mut bytes = fs::read(dir.join(&name.path))?;
-        let end = if newest { whole_batches(&bytes)? } else { bytes.len() };
-        bytes.truncate(end);
-        Ok(Self { bytes })
+/// Where a control line stands, and what it says.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    /// Byte at which the line begins.
+    line: u64,
+    /// End of the line, which is the end of the batch.
+    end: u64,
+    control: Control,
+}
+
+impl Opened {
+    pub(super) fn open(dir: &Path, name: &Name) -> io::Result<Self> {
+        let file = fs::File::open(dir.join(&name.path))?;
+        let last = last_whole(&file)?;
+        Ok(Self { file, last })
+    }
+
+    /// Number of records in the log at the end of this segment; `None` if it holds no batch.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.last.map(|batch| batch.control.size)
     }
 
     /// Records from the last to the first.
-    pub(super) fn backward(&self) -> Backward<'_> {
-        Backward { rest: &self.bytes }
-    }
-
-    /// Number of records and positions of the segment, from its last control line.
-    pub(super) fn end(&self) -> Option<u64> {
-        let end = self.bytes.strip_suffix(b"\n")?;
-        let at = memrchr(b'\n', end).map_or(0, |newline| newline + 1);
-        Control::parse(end.get(at..)?).map(|control| control.size)
+    pub(super) fn backward(self) -> Backward {
+        let at = self.last.map_or(0, |batch| batch.end);
+        Backward { file: self.file, at, buffer: Vec::new(), end: 0, chunk: CHUNK_BYTES_MIN }
     }
 }
 
-/// Where the last batch with a right checksum ends.
-fn whole_batches(bytes: &[u8]) -> io::Result<usize> {
-    let mut reader = Reader::new(bytes, 0);
-    let (mut end, mut before) = (0, 0);
-    let mut last_is_right = true;
-    while let Ok(frame) = reader.next()? {
-        before = end;
-        end = frame.offset as usize + frame.leaves.len() + frame.control.len();
-        last_is_right = frame_is_right(frame.leaves, frame.control);
-        // Whatever was written before the last batch was complete when that one began.
-        if !last_is_right {
-            break;
+/// The last batch whose checksum is right. Whatever was written before a batch was complete when that one began, so
+/// this looks at one batch, or at two while one is being written.
+fn last_whole(file: &fs::File) -> io::Result<Option<Batch>> {
+    let mut batch = batch_before(file, written_blocks(file)?)?;
+    while let Some(found) = batch {
+        let before = batch_before(file, found.end / BLOCK - 1)?;
+        let start = before.map_or(0, |before| before.end);
+        let leaves = read(file, start, found.line.saturating_sub(start))?;
+        if check::crc(&leaves) == found.control.crc {
+            return Ok(Some(found));
+        }
+        batch = before;
+    }
+    Ok(None)
+}
+
+/// Whole blocks before the zeros that were written ahead: no record and no padding holds a zero byte.
+fn written_blocks(file: &fs::File) -> io::Result<u64> {
+    let (mut low, mut high) = (0, file.metadata()?.len() / BLOCK);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match read(file, middle * BLOCK, 1)?.first() {
+            Some(0) | None => high = middle,
+            Some(_) => low = middle + 1,
         }
     }
-    Ok(if last_is_right { end } else { before })
+    Ok(low)
 }
 
-fn frame_is_right(leaves: &[u8], control: &[u8]) -> bool {
-    Control::parse(control).is_some_and(|control| control.crc == check::crc(leaves))
+/// The last batch that ends at or before the block.
+fn batch_before(file: &fs::File, mut block: u64) -> io::Result<Option<Batch>> {
+    while block > 0 {
+        let end = block * BLOCK;
+        // A control line has some 240 bytes and at most a block of padding.
+        let from = end.saturating_sub(2 * BLOCK);
+        let bytes = read(file, from, end - from)?;
+        if let Some(body) = bytes.strip_suffix(b"\n") {
+            let at = memrchr(b'\n', body).map_or(0, |newline| newline + 1);
+            if let Some(control) = body.get(at..).and_then(Control::parse) {
+                return Ok(Some(Batch { line: from + at as u64, end, control }));
+            }
+        }
+        block -= 1;
+    }
+    Ok(None)
+}
+
+fn read(file: &fs::File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// Lines from the end, without control lines.
-#[derive(Clone, Debug)]
-pub(super) struct Backward<'a> {
-    rest: &'a [u8],
+#[derive(Debug)]
+pub(super) struct Backward {
+    file: fs::File,
+    /// Byte of the file at which the buffer begins.
+    at: u64,
+    /// What was read; `..end` was not given yet and ends with a newline.
+    buffer: Vec<u8>,
+    end: usize,
+    chunk: u64,
 }
 
-impl<'a> Iterator for Backward<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
+impl Backward {
+    /// The record before the one that was given last.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
-            let body = self.rest.strip_suffix(b"\n")?;
-            let at = memrchr(b'\n', body).map_or(0, |newline| newline + 1);
-            let (rest, line) = body.split_at_checked(at)?;
-            self.rest = rest;
-            if !line.starts_with(CONTROL_PREFIX) {
-                return Some(line);
+            let rest = self.buffer.get(..self.end).unwrap_or_default();
+            let newline = rest.strip_suffix(b"\n").map(|body| memrchr(b'\n', body));
+            let start = match newline {
+                Some(Some(newline)) => newline + 1,
+                _ if self.at > 0 => {
+                    self.fill()?;
+                    continue;
+                }
+                Some(None) => 0,
+                None => return Ok(None),
+            };
+            let line = start..self.end - 1;
+            self.end = start;
+            if !self.buffer.get(line.clone()).is_some_and(|line| line.starts_with(CONTROL_PREFIX)) {
+                return Ok(self.buffer.get(line));
             }
         }
+    }
+
+    /// Reads what stands before the buffer.
+    fn fill(&mut self) -> io::Result<()> {
+        let len = self.chunk.min(self.at);
+        self.at -= len;
+        self.chunk = (self.chunk * 2).min(CHUNK_BYTES_MAX);
+        let mut bytes = read(&self.file, self.at, len)?;
+        bytes.extend_from_slice(self.buffer.get(..self.end).unwrap_or_default());
+        self.end = bytes.len();
+        self.buffer = bytes;
+        Ok(())
     }
 }
 
 /// The first record of a segment, for its time.
 pub(super) fn first_leaf(dir: &Path, name: &Name) -> io::Result<Option<Vec<u8>>> {
-    use std::io::Read as _;
-    let mut start = Vec::new();
     let file = fs::File::open(dir.join(&name.path))?;
-    file.take(crate::encode::LEAF_BYTES_MAX as u64 + 1).read_to_end(&mut start)?;
-    Ok(memchr(b'\n', &start).map(|end| {
-        start.truncate(end);
-        start
-    }))
+    for len in [BLOCK, crate::encode::LEAF_BYTES_MAX as u64 + 1] {
+        let mut start = read(&file, 0, len)?;
+        if let Some(end) = memchr(b'\n', &start) {
+            start.truncate(end);
+            return Ok(Some(start));
+        }
+    }
+    Ok(None)
 }

@@ -6,13 +6,13 @@ use memchr::memchr;
 
 use crate::{
     encode::LEAF_BYTES_MAX,
-    index::{Candidates, Found},
-    query::Query,
+    index::{Candidates, Found, Wanted},
+    query::Filter,
     segment::{Name, check},
     stamp,
 };
 
-use super::{Method, Row, SearchError, names, scan::Bounds};
+use super::{Deadline, Method, Row, SearchError, names, scan::Bounds};
 
 /// Most records are shorter, so one read is enough.
 const READ_BYTES: usize = 4096;
@@ -20,7 +20,7 @@ const READ_BYTES: usize = 4096;
 /// The index, if it exists, may be used, and helps.
 pub(super) fn choose(
     dir: &Path,
-    query: &Query,
+    filter: &Filter,
     method: Method,
 ) -> Result<Option<Candidates>, SearchError> {
     match method {
@@ -28,7 +28,7 @@ pub(super) fn choose(
         Method::Index => Ok(Candidates::open(dir)?),
         // A query that the index cannot narrow down, such as one for an event, is faster over raw bytes; and a broken
         // index is no reason not to answer.
-        Method::Auto if !Candidates::helps(&query.filter) => Ok(None),
+        Method::Auto if !Candidates::helps(filter) => Ok(None),
         Method::Auto => Ok(Candidates::open(dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "searching without the index");
             None
@@ -40,20 +40,24 @@ pub(super) fn choose(
 pub(super) fn newest_first(
     dir: &Path,
     index: Candidates,
-    query: &Query,
+    filter: &Filter,
+    deadline: &Deadline,
     to: u64,
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
 ) -> Result<(), SearchError> {
-    let bounds = Bounds::of(&query.filter);
+    let bounds = Bounds::of(filter);
     let since_us = bounds.since.and_then(|since| stamp::parse(&since)).unwrap_or(0);
+    let until_us = bounds.until.and_then(|until| stamp::parse(&until)).unwrap_or(u64::MAX);
+    let wanted = Wanted { seqs: 0..to, times: since_us..=until_us };
     let mut rows = Rows { dir, names: names(dir)?, open: None };
-    index.newest_first(&query.filter, 0..to, since_us, &mut |found: Found| {
+    index.newest_first(filter, &wanted, &mut |found: Found| {
+        deadline.check()?;
         let leaf = rows.read(found)?;
         if check::seq(&leaf) != Some(found.seq) {
             let what = format!("record {} is not where it says", found.seq);
             return Err(SearchError::Index(what));
         }
-        if !query.matches(&leaf) {
+        if !filter.matches(&leaf) {
             return Ok(true);
         }
         take(Row { seq: found.seq, leaf })

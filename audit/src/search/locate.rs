@@ -12,7 +12,7 @@ use crate::{
     stamp,
 };
 
-use super::{SearchError, file::Loaded, names};
+use super::{SearchError, file::Opened, names};
 
 /// How far the time in an event's name may lie from the time of its record: requests wait for bodies and for the
 /// disk, clocks step. Beyond it, everything is searched.
@@ -129,10 +129,11 @@ pub fn find_event(dir: &Path, event: &str) -> Result<Option<Vec<u8>>, SearchErro
         near.clone().rev().chain((near.end..names.len()).rev()).chain((0..near.start).rev());
     for i in order {
         let Some(name) = names.get(i) else { continue };
-        let loaded =
-            Loaded::read(dir, name, i + 1 == names.len()).map_err(SearchError::io(&name.path))?;
-        if let Some(leaf) = loaded.backward().find(|leaf| finder.find(leaf).is_some()) {
-            return Ok(Some(leaf.to_vec()));
+        let mut records = Opened::open(dir, name).map_err(SearchError::io(&name.path))?.backward();
+        while let Some(leaf) = records.next().map_err(SearchError::io(&name.path))? {
+            if finder.find(leaf).is_some() {
+                return Ok(Some(leaf.to_vec()));
+            }
         }
     }
     Ok(None)

@@ -1,30 +1,111 @@
 //! From a query to an answer: which way, how far, in which order.
 
-use std::{cmp::Ordering, path::Path};
+use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 
 use crate::{
     leaf,
-    query::{Order, Query, Sort},
+    query::{
+        Filter, Order, Pred, Query, Sort, Tabular, Test,
+        stage::{Expand, Make},
+    },
 };
 
 use super::{
-    Answer, Coverage, Method, Row, SORTED_ROWS_MAX, SearchError, SearchOptions, indexed, scan,
+    Answer, Coverage, Deadline, Method, Row, SORTED_ROWS_MAX, SearchError, SearchOptions, indexed,
+    scan, table,
 };
+
+/// Requests or sessions that `expand` follows.
+const RELATED_MAX: usize = 1000;
 
 pub(super) fn answer(
     dir: &Path,
     query: &Query,
     options: SearchOptions,
 ) -> Result<Answer, SearchError> {
-    let limit = query.limit().unwrap_or(usize::MAX).min(options.limit);
-    let size = scan::size(dir)?;
-    let to = options.after.map_or(size, |after| after.min(size));
+    let mut walk = Walk::of(dir, query, options)?;
+    match &query.table {
+        Some(tabular) => {
+            if let Make::Sequence { steps, .. } = &tabular.make {
+                let any = Filter::Or(steps.iter().map(|step| step.filter.clone()).collect());
+                walk.filter = Filter::And(vec![walk.filter, any]);
+            }
+            tabulated(&walk, query, tabular)
+        }
+        None => listed(&walk, query, options.limit),
+    }
+}
+
+/// One way through the log.
+pub(super) struct Walk<'a> {
+    dir: &'a Path,
+    filter: Filter,
+    /// End of the records that are looked at.
+    to: u64,
+    method: Method,
+    deadline: Deadline,
+}
+
+impl<'a> Walk<'a> {
+    /// The way to the records of a query, which may be more than its filter matches.
+    pub(super) fn of(
+        dir: &'a Path,
+        query: &Query,
+        options: SearchOptions,
+    ) -> Result<Self, SearchError> {
+        let size = scan::size(dir)?;
+        let to = options.after.map_or(size, |after| after.min(size));
+        let deadline = Deadline::within(options.within);
+        let filter = query.filter.clone();
+        let mut walk = Self { dir, filter, to, method: options.method, deadline };
+        if let Some(expand) = &query.expand {
+            walk.filter = related(&walk, expand)?;
+        }
+        Ok(walk)
+    }
+
+    /// Gives the matches to `take`, newest first, until it says stop.
+    pub(super) fn newest_first(
+        &self,
+        take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
+    ) -> Result<Walked, SearchError> {
+        let index = indexed::choose(self.dir, &self.filter, self.method)?;
+        let (indexed_to, method) = match &index {
+            Some(index) => (index.size, Method::Index),
+            None => (0, Method::Scan),
+        };
+        // The newest records may not be indexed yet; they are few.
+        let tail = indexed_to..self.to;
+        let stopped = scan::newest_first(self.dir, &self.filter, &self.deadline, tail, take)?;
+        if let Some(index) = index
+            && !stopped
+        {
+            indexed::newest_first(self.dir, index, &self.filter, &self.deadline, self.to, take)?;
+        }
+        Ok(Walked { indexed_to, method })
+    }
+
+    pub(super) fn coverage(&self, walked: Walked, from: u64, matches: u64) -> Coverage {
+        let Walked { indexed_to, method } = walked;
+        Coverage { from, to: self.to, indexed_to, matches, method }
+    }
+}
+
+/// How a walk went.
+pub(super) struct Walked {
+    indexed_to: u64,
+    method: Method,
+}
+
+/// Records as they are, newest first or sorted.
+fn listed(walk: &Walk<'_>, query: &Query, limit: usize) -> Result<Answer, SearchError> {
+    let limit = query.limit().unwrap_or(usize::MAX).min(limit);
     // Newest first is the order of the walk; any other order needs every match.
     let sort = query.sort().filter(|sort| !is_newest_first(sort));
     let keep = if sort.is_some() { SORTED_ROWS_MAX } else { limit };
     let mut rows = Vec::new();
     let mut full = false;
-    let mut take = |row| {
+    let walked = walk.newest_first(&mut |row| {
         if rows.len() == keep {
             if sort.is_some() {
                 return Err(SearchError::TooManyToSort);
@@ -34,31 +115,52 @@ pub(super) fn answer(
         }
         rows.push(row);
         Ok(true)
-    };
-    let index = indexed::choose(dir, query, options.method)?;
-    let (indexed_to, method) = match &index {
-        Some(index) => (index.size, Method::Index),
-        None => (0, Method::Scan),
-    };
-    // The newest records may not be indexed yet; they are few.
-    let stopped = scan::newest_first(dir, query, indexed_to..to, &mut take)?;
-    if let Some(index) = index
-        && !stopped
-    {
-        indexed::newest_first(dir, index, query, to, &mut take)?;
-    }
-    let mut from = if full { rows.last().map_or(to, |row: &Row| row.seq) } else { 0 };
+    })?;
+    let mut from = if full { rows.last().map_or(walk.to, |row: &Row| row.seq) } else { 0 };
     let mut matches = rows.len() as u64;
     if let Some(sort) = sort {
+        // The claim is about all that matched; only some are shown.
         sort_rows(&mut rows, sort);
-        if rows.len() > limit {
-            // The claim is about all that matched; only some are shown.
-            rows.truncate(limit);
-        }
+        rows.truncate(limit);
     } else if limit == 0 {
-        (from, matches) = (to, 0);
+        (from, matches) = (walk.to, 0);
     }
-    Ok(Answer { rows, coverage: Coverage { from, to, indexed_to, matches, method } })
+    Ok(Answer { rows, table: None, coverage: walk.coverage(walked, from, matches) })
+}
+
+/// Figures over all matches.
+fn tabulated(walk: &Walk<'_>, query: &Query, tabular: &Tabular) -> Result<Answer, SearchError> {
+    let mut collector = table::collector(query, tabular);
+    let mut matches = 0;
+    let walked = walk.newest_first(&mut |row| {
+        matches += 1;
+        collector.take(&row)?;
+        Ok(true)
+    })?;
+    let rows = collector.finish(&walk.deadline)?;
+    let table = Some(table::rework(tabular, rows));
+    Ok(Answer { rows: Vec::new(), table, coverage: walk.coverage(walked, 0, matches) })
+}
+
+/// The filter for everything that has a request or a session in common with a match, and for the matches themselves.
+fn related(walk: &Walk<'_>, expand: &Expand) -> Result<Filter, SearchError> {
+    let mut names = BTreeSet::new();
+    walk.newest_first(&mut |row| {
+        for field in expand.related.fields() {
+            names.extend(leaf::values(&row.leaf, field));
+        }
+        if names.len() > RELATED_MAX {
+            return Err(SearchError::TooMuch("`expand` would follow more than 1000 of them"));
+        }
+        Ok(true)
+    })?;
+    let names: Vec<String> = names.into_iter().collect();
+    let named = |field: &&str| {
+        Filter::Pred(Pred { field: (*field).to_owned(), test: Test::OneOf(names.clone()) })
+    };
+    let mut any: Vec<Filter> = expand.related.fields().iter().map(named).collect();
+    any.push(walk.filter.clone());
+    Ok(Filter::And(vec![Filter::Or(any), expand.then.clone()]))
 }
 
 fn is_newest_first(sort: &Sort) -> bool {

@@ -5,12 +5,15 @@ use std::{ops::Range, path::Path};
 use memchr::memmem;
 
 use crate::{
-    query::{Filter, Query, Test},
+    query::{Filter, Test},
     segment::{Name, check},
     stamp,
 };
 
-use super::{Row, SearchError, file, file::Loaded, names};
+use super::{Deadline, Row, SearchError, file, file::Opened, names};
+
+/// The clock is looked at once in so many records.
+const DEADLINE_RECORDS: u64 = 1024;
 
 /// What the scan can rule out without reading a record's members.
 #[derive(Debug)]
@@ -74,7 +77,8 @@ fn written(value: &str) -> Vec<u8> {
 /// Those of reading, and of `take`.
 pub(super) fn newest_first(
     dir: &Path,
-    query: &Query,
+    filter: &Filter,
+    deadline: &Deadline,
     range: Range<u64>,
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
 ) -> Result<bool, SearchError> {
@@ -83,7 +87,8 @@ pub(super) fn newest_first(
         return Ok(false);
     }
     let names = names(dir)?;
-    let bounds = Bounds::of(&query.filter);
+    let bounds = Bounds::of(filter);
+    let mut looked_at = 0_u64;
     for (i, name) in names.iter().enumerate().rev() {
         let end = names.get(i + 1).map_or(u64::MAX, |next| next.first);
         if name.first >= to {
@@ -95,9 +100,13 @@ pub(super) fn newest_first(
         if is_too_new(dir, name, &bounds)? {
             continue;
         }
-        let loaded =
-            Loaded::read(dir, name, end == u64::MAX).map_err(SearchError::io(&name.path))?;
-        for leaf in loaded.backward() {
+        let io = SearchError::io(&name.path);
+        let mut records = Opened::open(dir, name).map_err(io)?.backward();
+        while let Some(leaf) = records.next().map_err(SearchError::io(&name.path))? {
+            looked_at += 1;
+            if looked_at.is_multiple_of(DEADLINE_RECORDS) {
+                deadline.check()?;
+            }
             if bounds.is_past(leaf) {
                 return Ok(true);
             }
@@ -108,7 +117,7 @@ pub(super) fn newest_first(
             if seq < from {
                 return Ok(false);
             }
-            if query.matches(leaf) && !take(Row { seq, leaf: leaf.to_vec() })? {
+            if filter.matches(leaf) && !take(Row { seq, leaf: leaf.to_vec() })? {
                 return Ok(true);
             }
         }
@@ -127,6 +136,6 @@ fn is_too_new(dir: &Path, name: &Name, bounds: &Bounds) -> Result<bool, SearchEr
 pub(super) fn size(dir: &Path) -> Result<u64, SearchError> {
     let names = names(dir)?;
     let Some(newest) = names.last() else { return Ok(0) };
-    let loaded = Loaded::read(dir, newest, true).map_err(SearchError::io(&newest.path))?;
-    Ok(loaded.end().unwrap_or(newest.first))
+    let opened = Opened::open(dir, newest).map_err(SearchError::io(&newest.path))?;
+    Ok(opened.size().unwrap_or(newest.first))
 }

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use audit::{Query, Row};
+use audit::{Cell, Coverage, Query, Row, Table};
 
 use crate::cli::exit::failure;
 use crate::cli::{Exit, table};
 
 /// The columns of a table when the query names none.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "time",
     "principal.name",
     "action",
@@ -18,6 +18,7 @@ const COLUMNS: [&str; 8] = [
     "auth.decision",
     "auth.reason",
     "event",
+    "result.code",
 ];
 /// Their headings.
 const HEADING: [&str; 7] =
@@ -96,9 +97,13 @@ fn projected(fields: &[String], values: Vec<Vec<String>>) -> serde_json::Value {
     serde_json::Value::Object(members.collect())
 }
 
-/// The usual cells: bucket and key become one resource, the time loses its microseconds' tail.
+/// The usual cells: bucket and key become one resource, and a record that decided nothing shows how the call ended.
 fn usual(values: Vec<Vec<String>>) -> Vec<String> {
     let mut cells: Vec<String> = values.iter().map(|values| joined(values)).collect();
+    let code = cells.pop().unwrap_or_default();
+    if let Some(decision) = cells.get_mut(5).filter(|decision| decision.is_empty()) {
+        *decision = code;
+    }
     if let (Some(buckets), Some(keys)) = (values.get(3), values.get(4)) {
         let resource = match (buckets.as_slice(), keys.as_slice()) {
             ([bucket], [key]) => format!("{bucket}/{key}"),
@@ -121,9 +126,44 @@ fn joined(values: &[String]) -> String {
     text
 }
 
+/// Writes figures: a table, or one JSON object per row.
+pub(super) fn write_table(out: &mut impl Write, figures: &Table, form: Form) -> io::Result<()> {
+    if form == Form::Json {
+        for row in &figures.rows {
+            let members = figures.columns.iter().cloned().zip(row.iter().map(json));
+            writeln!(out, "{}", serde_json::Value::Object(members.collect()))?;
+        }
+        return Ok(());
+    }
+    let heading: Vec<&str> = figures.columns.iter().map(String::as_str).collect();
+    let cells = |row: &Vec<Cell>| row.iter().map(readable).collect();
+    table::write(out, &heading, &figures.rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn json(cell: &Cell) -> serde_json::Value {
+    match cell {
+        Cell::Absent => serde_json::Value::Null,
+        Cell::Integer(number) => match i64::try_from(*number) {
+            Ok(number) => number.into(),
+            // Beyond what every reader of JSON keeps exactly.
+            Err(_) => number.to_string().into(),
+        },
+        Cell::Real(number) => (*number).into(),
+        Cell::Text(text) => text.as_str().into(),
+    }
+}
+
+/// The start of an interval needs no microseconds.
+fn readable(cell: &Cell) -> String {
+    let text = cell.to_string();
+    match text.strip_suffix(".000000Z") {
+        Some(second) => format!("{second}Z"),
+        None => text,
+    }
+}
+
 /// Says on stderr what an answer covers, so that stdout stays data.
-pub(super) fn write_coverage(answer: &audit::Answer) -> io::Result<()> {
-    let coverage = &answer.coverage;
+pub(super) fn write_coverage(coverage: &Coverage) -> io::Result<()> {
     let method = match coverage.method {
         audit::Method::Scan => "scan",
         audit::Method::Auto | audit::Method::Index => "index",

@@ -10,6 +10,7 @@ use clap::Args;
 use super::place::Place;
 use super::rows::{self, Form};
 use crate::cli::Exit;
+use crate::cli::exit::failure;
 
 /// How often the directory is looked at: quick for a person, nothing for the disk.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -38,6 +39,11 @@ pub(in crate::cli) struct Tail {
 impl Tail {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
         let query = rows::parse(&self.query)?;
+        if !query.is_filter() {
+            let message =
+                "`tail` follows records one by one; figures and `expand` are for `search`";
+            return Err(failure(Exit::Usage, message));
+        }
         let dir = self.place.dir()?;
         let form = if self.json { Form::Json } else { Form::Table };
         let mut out = io::stdout().lock();

@@ -1,0 +1,234 @@
+//! Figures instead of records: what a stage such as `count by` makes of the records that match.
+//!
+//! Matches come newest first, each once, whichever way they were found; so the tables of index and scan are equal.
+#![deny(clippy::indexing_slicing)]
+
+use std::{cmp::Ordering, fmt};
+
+use crate::{
+    leaf,
+    leaf::Scalar,
+    query::{
+        Order, Query, Tabular,
+        stage::{Key, Make, Rework},
+    },
+};
+
+use super::{Deadline, Row, SearchError, scan::Bounds};
+
+mod groups;
+mod sequence;
+mod series;
+
+/// Rows that a table may have before `limit` or `where` makes it smaller.
+pub const TABLE_ROWS_MAX: usize = 100_000;
+/// What may be held to make a table.
+pub const TABLE_BYTES_MAX: usize = 512 << 20;
+/// Combinations of values that one record may have.
+const COMBINATIONS_MAX: usize = 10_000;
+
+/// Figures over the records that matched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// One cell for each column.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// One value of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// The records have no such value.
+    Absent,
+    /// A number.
+    Integer(i128),
+    /// An average.
+    Real(f64),
+    /// Anything else.
+    Text(String),
+}
+
+impl From<Option<String>> for Cell {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::Absent, Self::Text)
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("-"),
+            Self::Integer(number) => number.fmt(f),
+            Self::Real(number) => write!(f, "{number:.3}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Cell {
+    /// Numbers as numbers, before texts; nothing comes last.
+    fn order(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Absent, Self::Absent) => Ordering::Equal,
+            (Self::Absent, _) => Ordering::Greater,
+            (_, Self::Absent) => Ordering::Less,
+            _ => match (self.number(), other.number()) {
+                (Some(a), Some(b)) => a.total_cmp(&b),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => self.to_string().cmp(&other.to_string()),
+            },
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "orders, and equal numbers stay equal")]
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::Absent => None,
+            Self::Integer(number) => Some(*number as f64),
+            Self::Real(number) => Some(*number),
+            Self::Text(text) => text.parse::<i64>().ok().map(|number| number as f64),
+        }
+    }
+}
+
+/// Makes a table of matches, newest first.
+pub(super) trait Collect {
+    /// Takes the next match.
+    fn take(&mut self, row: &Row) -> Result<(), SearchError>;
+    /// The table's rows, in the order in which they read best.
+    fn finish(self: Box<Self>, deadline: &Deadline) -> Result<Vec<Vec<Cell>>, SearchError>;
+}
+
+/// What collects for a query.
+pub(super) fn collector<'q>(query: &'q Query, table: &'q Tabular) -> Box<dyn Collect + 'q> {
+    match &table.make {
+        Make::Groups { aggs, by } => Box::new(groups::Groups::new(aggs, by)),
+        Make::Distinct(key) => Box::new(groups::Distinct::new(key)),
+        Make::Gaps { longer_us } => {
+            Box::new(series::Gaps::new(*longer_us, &Bounds::of(&query.filter), query.now_us))
+        }
+        Make::FirstSeen { key, baseline_us } => Box::new(series::FirstSeen::new(key, *baseline_us)),
+        Make::Sequence { by, within_us, steps } => {
+            Box::new(sequence::Sequence::new(by, *within_us, steps))
+        }
+    }
+}
+
+/// Does what the later stages say.
+pub(super) fn rework(table: &Tabular, mut rows: Vec<Vec<Cell>>) -> Table {
+    let mut columns = table.make.columns();
+    for step in &table.then {
+        match step {
+            Rework::Where(filter) => rows.retain(|row| {
+                filter.holds(&|visit| {
+                    show(&columns, row, visit);
+                    Some(())
+                })
+            }),
+            Rework::Sort { column, order } => rows.sort_by(|a, b| sorted(a, b, *column, *order)),
+            Rework::Limit(limit) => rows.truncate(*limit),
+            Rework::Fields(places) => {
+                let chosen = |row: &Vec<Cell>| -> Vec<Cell> {
+                    places.iter().filter_map(|place| row.get(*place).cloned()).collect()
+                };
+                rows = rows.iter().map(chosen).collect();
+                columns = places.iter().filter_map(|place| columns.get(*place).cloned()).collect();
+            }
+        }
+    }
+    Table { columns, rows }
+}
+
+fn show(columns: &[String], row: &[Cell], visit: &mut dyn FnMut(&str, &Scalar<'_>)) {
+    for (column, cell) in columns.iter().zip(row) {
+        if *cell != Cell::Absent {
+            visit(column, &Scalar::Text(cell.to_string().into()));
+        }
+    }
+}
+
+/// Rows without the value come last either way.
+fn sorted(a: &[Cell], b: &[Cell], column: usize, order: Order) -> Ordering {
+    let (a, b) = (a.get(column).unwrap_or(&Cell::Absent), b.get(column).unwrap_or(&Cell::Absent));
+    match order {
+        Order::Descending if *a != Cell::Absent && *b != Cell::Absent => b.order(a),
+        _ => a.order(b),
+    }
+}
+
+/// The values of each field in a record, in one pass.
+fn values_of(leaf: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
+    let mut found = vec![Vec::new(); fields.len()];
+    leaf::visit(leaf, &mut |path, value| {
+        for (field, values) in fields.iter().zip(&mut found) {
+            if path == *field {
+                values.push(value.as_text().to_owned());
+            }
+        }
+    });
+    found
+}
+
+/// The combinations of a record's values, each once. Values of one array belong together: the bucket and the key of a
+/// resource are one pair, not a row and a column.
+fn combinations(
+    keys: &[Key],
+    found: &[Vec<String>],
+) -> Result<Vec<Vec<Option<String>>>, SearchError> {
+    let parts: Vec<Vec<Option<String>>> = keys
+        .iter()
+        .zip(found)
+        .map(|(key, values)| {
+            let values: Vec<_> = values.iter().map(|value| key.of(value)).collect();
+            if values.is_empty() { vec![None] } else { values }
+        })
+        .collect();
+    let many = || keys.iter().zip(&parts).filter(|(_, values)| values.len() > 1);
+    let parent = |key: &Key| key.field().rsplit_once('.').map(|(parent, _)| parent.to_owned());
+    let first = many().next().map(|(key, values)| (parent(key), values.len()));
+    let paired = many().all(|(key, values)| Some((parent(key), values.len())) == first);
+    let mut all = match (paired, &first) {
+        (true, Some((_, len))) => (0..*len)
+            .map(|at| {
+                let pick = |values: &Vec<Option<String>>| {
+                    values.get(at).or_else(|| values.first()).cloned().flatten()
+                };
+                parts.iter().map(pick).collect()
+            })
+            .collect(),
+        _ => product(&parts)?,
+    };
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+fn product(parts: &[Vec<Option<String>>]) -> Result<Vec<Vec<Option<String>>>, SearchError> {
+    let count = parts.iter().try_fold(1_usize, |count, part| count.checked_mul(part.len()));
+    if count.is_none_or(|count| count > COMBINATIONS_MAX) {
+        return Err(SearchError::TooMuch("a record has more than 10000 combinations of values"));
+    }
+    let start = vec![Vec::new()];
+    Ok(parts.iter().fold(start, |all, part| {
+        let longer = all.iter().flat_map(|row: &Vec<Option<String>>| {
+            part.iter().map(|value| row.iter().chain([value]).cloned().collect())
+        });
+        longer.collect()
+    }))
+}
+
+/// Counts what is held, and says when it is too much.
+#[derive(Debug, Default)]
+struct Held(usize);
+
+impl Held {
+    fn add(&mut self, bytes: usize) -> Result<(), SearchError> {
+        self.0 += bytes;
+        match self.0 > TABLE_BYTES_MAX {
+            true => Err(SearchError::TooMuch("the table needs more than 512 MB")),
+            false => Ok(()),
+        }
+    }
+}
