@@ -15,6 +15,7 @@ mod info;
 mod operation;
 mod policy;
 mod serve;
+mod siem;
 mod user;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use crate::iam::Iam;
 use crate::s3::auth::{PayloadKind, Scheme, Signed};
 use crate::s3::query::Query;
 use crate::scope::Scope;
+use crate::siem::Deliveries;
 
 /// Where all calls live.
 const PREFIX: &str = "/minio/admin/v3/";
@@ -53,15 +55,16 @@ const RECORDED: &[&str] =
 pub struct Context {
     gate: Arc<Gate>,
     iam: Arc<Iam>,
+    siem: Arc<Deliveries>,
     envelopes: envelope::Envelopes,
     started: Instant,
 }
 
 impl Context {
     #[must_use]
-    pub fn new(gate: Arc<Gate>, iam: Arc<Iam>) -> Self {
+    pub fn new(gate: Arc<Gate>, iam: Arc<Iam>, siem: Arc<Deliveries>) -> Self {
         let envelopes = envelope::Envelopes::new(ENVELOPES_AT_ONCE);
-        Self { gate, iam, envelopes, started: Instant::now() }
+        Self { gate, iam, siem, envelopes, started: Instant::now() }
     }
 }
 
@@ -93,6 +96,10 @@ pub fn table() -> Vec<Row> {
         Row::of::<attachment::DetachPolicy>(),
         Row::of::<attachment::PolicyEntities>(),
         Row::of::<info::ServerInfo>(),
+        Row::of::<siem::SiemStatus>(),
+        Row::of::<siem::SiemReplay>(),
+        Row::of::<siem::SiemResume>(),
+        Row::of::<siem::SiemTest>(),
     ]
 }
 

@@ -27,6 +27,7 @@ use crate::s3::route::Table;
 use crate::s3::{answer, audited};
 use crate::scope::Scope;
 use crate::server::{Body, Connection, Service};
+use crate::siem::{self, Deliveries};
 use crate::telemetry::Metrics;
 use crate::{admin, health, kms, s3};
 
@@ -41,6 +42,7 @@ pub struct App {
     gate: Arc<Gate>,
     iam: Arc<Iam>,
     admin: admin::Context,
+    siem: Arc<Deliveries>,
     verifier: Verifier,
     operations: Table,
     metrics: Arc<Metrics>,
@@ -87,16 +89,19 @@ impl App {
             Arc::clone(&log),
         ));
         attach_bucket_policies(&store, &gate).await?;
+        let metrics = Arc::new(Metrics::new());
+        let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
         Ok(Arc::new(Self {
             clock,
             log,
             indexer: Mutex::new(Some(indexer)),
-            admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam)),
+            admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam), Arc::clone(&siem)),
+            siem,
             gate,
             iam,
             verifier: Verifier::new(SignaturePolicy::s3(vec![resolved.region.clone()])),
             operations: Table::default(),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             metrics_access: resolved.metrics,
             audit_reads: resolved.audit_reads,
             admission: Semaphore::new(resolved.limits.concurrent_requests),
@@ -114,6 +119,7 @@ impl App {
     /// # Errors
     /// The log could not write its last records.
     pub fn stop(&self) -> anyhow::Result<()> {
+        self.siem.stop();
         let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(indexer) = indexer {
             indexer.stop();
@@ -288,6 +294,32 @@ fn open_store(resolved: &Resolved, material: &Material) -> anyhow::Result<Store>
         parity: None,
     })
     .context("opening the drives")
+}
+
+fn start_siem(
+    resolved: &Resolved,
+    material: &Material,
+    log: &Arc<Log>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Deliveries> {
+    let about = siem::About {
+        origin: material.origin.clone(),
+        account: material.account.clone(),
+        region: resolved.region.clone(),
+        deployment: material.deployment_id.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let house = siem::House {
+        log: Arc::clone(log),
+        clock: Arc::clone(clock),
+        about: Arc::new(about),
+        audit_dir: material.paths.audit_dir.clone(),
+        siem_dir: resolved.siem_dir(),
+        certs_dir: material.paths.certs_dir.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    Deliveries::start(&resolved.siem, house).context("starting SIEM delivery")
 }
 
 /// Reads every `.rego` file of the directory; a missing directory has none. One bad file stops the start: a guardrail

@@ -10,6 +10,7 @@ mod group;
 mod policy;
 mod serve;
 mod settings;
+mod siem;
 mod status;
 mod table;
 mod user;
@@ -54,6 +55,9 @@ enum Verb {
     /// Write, attach and list policies of a running server.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Show and command the delivery of the log to SIEMs.
+    #[command(subcommand)]
+    Siem(siem::Siem),
     /// Ask a running server how it is.
     Status(status::Status),
     /// Show the configuration as it resolves.
@@ -73,6 +77,7 @@ impl Cli {
             Verb::User(verb) => verb.run(),
             Verb::Group(verb) => verb.run(),
             Verb::Policy(verb) => verb.run(),
+            Verb::Siem(verb) => verb.run(),
             Verb::Status(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),

@@ -10,6 +10,7 @@ mod raw;
 mod resolve;
 mod resolved;
 mod secret;
+mod siem;
 mod suggest;
 
 use std::path::PathBuf;

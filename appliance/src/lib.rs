@@ -18,5 +18,6 @@ pub mod kms;
 pub mod s3;
 pub mod scope;
 pub mod server;
+pub mod siem;
 pub mod telemetry;
 pub mod tls;

@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::LogFormat;
 
-pub use metrics::{InFlight, Metrics};
+pub use metrics::{DestinationMetrics, InFlight, Metrics};
 
 /// Log lines and spans of one process.
 ///

@@ -5,6 +5,7 @@
 //! reloaded while connections run; a bad replacement changes nothing but the log.
 
 mod certs;
+mod client;
 mod pair;
 mod watch;
 
@@ -16,6 +17,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
 
 pub use certs::{CertStore, Reload};
+pub use client::client_config;
 pub use pair::Pair;
 pub use watch::Watch;
 

@@ -66,6 +66,15 @@ impl AdminError {
         Self::bad_request("XMinioAdminInvalidArgument", message)
     }
 
+    pub(super) fn no_such_destination(message: String) -> Self {
+        Self::new("ApplianceNoSuchDestination", StatusCode::NOT_FOUND, message)
+    }
+
+    /// Not a 503: clients would repeat it for minutes.
+    pub(super) fn destination_unavailable(message: String) -> Self {
+        Self::new("ApplianceDestinationUnavailable", StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
     /// `mc` reports it as success.
     pub(super) fn already_applied() -> Self {
         Self::bad_request(

@@ -27,7 +27,7 @@ impl House {
         let iam = iam_on(&store).await;
         let keys = Arc::new(Local::open(dir.path(), &[1; 32]).unwrap());
         let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), None, Arc::clone(&log));
-        let context = Context::new(Arc::new(gate), iam);
+        let context = Context::new(Arc::new(gate), iam, Arc::default());
         Self { dir, log, store, context }
     }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::bootstrap::BootstrapError;
 use crate::config::ConfigError;
+use crate::siem::SiemError;
 use crate::telemetry::TelemetryError;
 use crate::tls::TlsError;
 
@@ -74,6 +75,7 @@ fn code_of(error: &anyhow::Error) -> Exit {
     }
     let configuration = error.is::<ConfigError>()
         || error.is::<BootstrapError>()
+        || error.is::<SiemError>()
         || error.is::<TlsError>()
         || error.is::<TelemetryError>();
     match configuration {

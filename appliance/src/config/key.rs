@@ -79,6 +79,13 @@ pub const KEYS: &[Key] = &[
         "sync",
         "sync: a read's first byte waits for its durable record; async: it does not",
     ),
+    Key {
+        name: "siem",
+        environment: &[],
+        default: "",
+        kind: Kind::List,
+        doc: "receivers of the audit log: [[siem]] blocks, and MINIO_AUDIT_WEBHOOK_*",
+    },
     key(
         "telemetry.otlp_endpoint",
         &["APPLIANCE_TELEMETRY__OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::key::{self, KEYS, Key, Kind, OTHER_VARIABLES};
-use super::{ConfigError, Setting, suggest};
+use super::{ConfigError, Setting, siem, suggest};
 
 /// Largest configuration or secret file; a wrong path should not fill the memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -46,6 +46,7 @@ impl fmt::Display for Origin {
 #[derive(Debug)]
 pub(super) struct Written {
     values: BTreeMap<&'static str, (Vec<String>, Origin)>,
+    pub(super) siem: Vec<siem::Block>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -75,13 +76,16 @@ impl Written {
 pub(super) fn read(sources: &Sources) -> Result<Written, ConfigError> {
     let file = match &sources.file {
         Some(path) => from_text(path, &read_bounded("the configuration file", path)?)?,
-        None => BTreeMap::new(),
+        None => Layer::default(),
     };
-    layered(sources, &file)
+    layered(sources, file)
 }
 
 /// Lays flags and environment over what a file says.
-fn layered(sources: &Sources, file: &Layer) -> Result<Written, ConfigError> {
+fn layered(sources: &Sources, file: Layer) -> Result<Written, ConfigError> {
+    let Layer { values: file, mut siem } = file;
+    let mut warnings = unknown_variables(&sources.environment);
+    siem.extend(siem::from_environment(&sources.environment, &mut warnings)?);
     let mut values = BTreeMap::new();
     for key in KEYS {
         let winner = match sources.flags.get(key.name) {
@@ -96,23 +100,40 @@ fn layered(sources: &Sources, file: &Layer) -> Result<Written, ConfigError> {
         };
         values.insert(key.name, winner.unwrap_or_else(default));
     }
-    Ok(Written { values, warnings: unknown_variables(&sources.environment) })
+    if let Some(first) = siem.first() {
+        let names = siem.iter().map(siem::Block::described).collect();
+        values.insert("siem", (names, first.origin.clone()));
+    }
+    Ok(Written { values, siem, warnings })
 }
 
-type Layer = BTreeMap<&'static str, (Vec<String>, Origin)>;
+type Values = BTreeMap<&'static str, (Vec<String>, Origin)>;
+
+/// What one file says.
+#[derive(Default)]
+struct Layer {
+    values: Values,
+    siem: Vec<siem::Block>,
+}
 
 fn from_text(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    let table: Table = text.parse().map_err(|source| ConfigError::Syntax {
+    let mut table: Table = text.parse().map_err(|source| ConfigError::Syntax {
         path: path.to_owned(),
         source: Box::new(source),
     })?;
-    let mut layer = Layer::new();
-    flatten(path, "", &table, &mut layer)?;
-    Ok(layer)
+    let siem = siem::from_file(path, table.remove("siem"))?;
+    let mut values = Values::new();
+    flatten(path, "", &table, &mut values)?;
+    Ok(Layer { values, siem })
 }
 
 /// Walks tables into dotted names. Two levels are all there is, so recursion ends at the first unknown name.
-fn flatten(path: &Path, prefix: &str, table: &Table, layer: &mut Layer) -> Result<(), ConfigError> {
+fn flatten(
+    path: &Path,
+    prefix: &str,
+    table: &Table,
+    layer: &mut Values,
+) -> Result<(), ConfigError> {
     for (word, value) in table {
         let name = format!("{prefix}{word}");
         match (key::find(&name), value) {
@@ -142,15 +163,19 @@ fn starts_table(key: &Key, name: &str) -> bool {
 }
 
 fn values_of(key: &Key, value: &Value) -> Result<Vec<String>, String> {
-    let one = |value: &Value| match value {
+    match (key.kind, value) {
+        (Kind::List, Value::Array(items)) => items.iter().map(text_of).collect(),
+        (_, value) => text_of(value).map(|text| vec![text]),
+    }
+}
+
+/// The text of one plain value.
+pub(super) fn text_of(value: &Value) -> Result<String, String> {
+    match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(flag) => Ok(flag.to_string()),
         other => Err(format!("a {} does not belong here", other.type_str())),
-    };
-    match (key.kind, value) {
-        (Kind::List, Value::Array(items)) => items.iter().map(one).collect(),
-        (_, value) => one(value).map(|text| vec![text]),
     }
 }
 
@@ -199,7 +224,7 @@ fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
         .collect()
 }
 
-fn read_bounded(what: &'static str, path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read_bounded(what: &'static str, path: &Path) -> Result<String, ConfigError> {
     use std::io::Read as _;
     let failed = |source| ConfigError::Read { what, path: path.to_owned(), source };
     let mut text = String::new();
@@ -215,5 +240,5 @@ fn read_bounded(what: &'static str, path: &Path) -> Result<String, ConfigError> 
 /// A file's text and nothing else. See `crate::fuzz`.
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(text: &str) -> Result<Written, ConfigError> {
-    layered(&Sources::default(), &from_text(Path::new("fuzzed.toml"), text)?)
+    layered(&Sources::default(), from_text(Path::new("fuzzed.toml"), text)?)
 }

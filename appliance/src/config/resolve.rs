@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::raw::{Origin, Written};
 use super::{
     AuditReads, ConfigError, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
-    Transport, drives, secret,
+    Transport, drives, secret, siem,
 };
 
 /// Longest duration that a limit may have: one day.
@@ -45,6 +45,7 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
         metrics: parsed(written, "telemetry.metrics", |text| {
             choice(text, &[("public", MetricsAccess::Public), ("off", MetricsAccess::Off)])
         })?,
+        siem: siem::resolve(&written.siem)?,
         limits: Limits {
             connections: parsed(written, "limits.connections", count_of)?,
             concurrent_requests: parsed(written, "limits.concurrent_requests", count_of)?,
@@ -139,7 +140,7 @@ fn endpoint_of(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-fn bool_of(text: &str) -> Result<bool, String> {
+pub(super) fn bool_of(text: &str) -> Result<bool, String> {
     choice(
         text,
         &[
@@ -153,7 +154,7 @@ fn bool_of(text: &str) -> Result<bool, String> {
     )
 }
 
-fn count_of(text: &str) -> Result<usize, String> {
+pub(super) fn count_of(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=COUNT_MAX) => Ok(count),
         _ => Err(format!("`{text}` is no whole number from 1 to {COUNT_MAX}")),
@@ -161,7 +162,7 @@ fn count_of(text: &str) -> Result<usize, String> {
 }
 
 /// `250ms`, `10s`, `2m`, `1h`.
-fn duration_of(text: &str) -> Result<Duration, String> {
+pub(super) fn duration_of(text: &str) -> Result<Duration, String> {
     let problem = || format!("`{text}` is no duration from 1ms to 24h; write 250ms, 10s, 2m or 1h");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(problem)?;
@@ -177,7 +178,7 @@ fn duration_of(text: &str) -> Result<Duration, String> {
     if duration.is_zero() || duration > DURATION_MAX { Err(problem()) } else { Ok(duration) }
 }
 
-fn choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, String> {
     options.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
         format!("`{text}` is none of {}", words.join(", "))

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::siem::Destination;
+
 /// Everything that `serve` needs to know. Paths are as the operator wrote them, not made absolute.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -28,6 +30,8 @@ pub struct Resolved {
     pub otlp_endpoint: Option<String>,
     pub log_format: LogFormat,
     pub metrics: MetricsAccess,
+    /// Receivers of the audit log.
+    pub siem: Vec<Destination>,
     pub limits: Limits,
 }
 
@@ -48,6 +52,7 @@ impl Resolved {
             otlp_endpoint: None,
             log_format: LogFormat::Text,
             metrics: MetricsAccess::Off,
+            siem: Vec::new(),
             limits: Limits::default(),
             data_dir,
         }
@@ -63,6 +68,12 @@ impl Resolved {
     #[must_use]
     pub fn audit_dir(&self) -> PathBuf {
         self.data_dir.join("audit")
+    }
+
+    /// What delivery remembers: one directory per destination.
+    #[must_use]
+    pub fn siem_dir(&self) -> PathBuf {
+        self.data_dir.join("siem")
     }
 }
 

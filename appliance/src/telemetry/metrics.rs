@@ -39,6 +39,12 @@ struct KmsLabels {
     result: &'static str,
 }
 
+/// Names of destinations come from the configuration, which has few.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DestinationLabels {
+    destination: String,
+}
+
 /// The metrics of one server.
 ///
 /// Ownership: the app holds it in an `Arc`; every counter is atomic, so any task may count.
@@ -60,6 +66,18 @@ pub struct Metrics {
     drives_online: Gauge,
     drives_total: Gauge,
     connections: Gauge,
+    siem: SiemFamilies,
+}
+
+/// By destination.
+#[derive(Debug, Default)]
+struct SiemFamilies {
+    lag_records: Family<DestinationLabels, Gauge<u64, AtomicU64>>,
+    lag_seconds: Family<DestinationLabels, Gauge<u64, AtomicU64>>,
+    paused: Family<DestinationLabels, Gauge>,
+    delivered: Family<DestinationLabels, Counter>,
+    rejected: Family<DestinationLabels, Counter>,
+    failed: Family<DestinationLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -87,6 +105,7 @@ impl Metrics {
             drives_online: Gauge::default(),
             drives_total: Gauge::default(),
             connections: Gauge::default(),
+            siem: SiemFamilies::default(),
         };
         metrics.register();
         metrics
@@ -133,7 +152,23 @@ impl Metrics {
         r.register("minio_cluster_drive_online_total", "Drives in use", self.drives_online.clone());
         r.register("minio_cluster_drive_total", "Drives configured", self.drives_total.clone());
         r.register("appliance_connections", "Open connections", self.connections.clone());
+        self.siem.register(r);
     }
+
+    /// The numbers of one receiver of the log.
+    #[must_use]
+    pub fn destination(&self, name: &str) -> DestinationMetrics {
+        let labels = DestinationLabels { destination: name.to_owned() };
+        DestinationMetrics {
+            lag_records: self.siem.lag_records.get_or_create(&labels).clone(),
+            lag_seconds: self.siem.lag_seconds.get_or_create(&labels).clone(),
+            paused: self.siem.paused.get_or_create(&labels).clone(),
+            delivered: self.siem.delivered.get_or_create(&labels).clone(),
+            rejected: self.siem.rejected.get_or_create(&labels).clone(),
+            failed: self.siem.failed.get_or_create(&labels).clone(),
+        }
+    }
+
     /// Counts a request as in work until the guard is dropped.
     #[must_use]
     pub fn request_started(self: &Arc<Self>) -> InFlight {
@@ -196,6 +231,49 @@ impl Metrics {
             tracing::error!(%error, "the metrics page is incomplete");
         }
         page
+    }
+}
+
+impl SiemFamilies {
+    fn register(&self, r: &mut Registry) {
+        let lag_records = self.lag_records.clone();
+        r.register("appliance_siem_lag_records", "Records not yet done with", lag_records);
+        let lag_seconds = self.lag_seconds.clone();
+        r.register("appliance_siem_lag_seconds", "Age of the oldest of them", lag_seconds);
+        r.register("appliance_siem_paused", "1 until somebody acts", self.paused.clone());
+        r.register("appliance_siem_delivered", "Records confirmed", self.delivered.clone());
+        r.register("appliance_siem_rejected", "Records set aside", self.rejected.clone());
+        let failed = self.failed.clone();
+        r.register("appliance_siem_failed_attempts", "Attempts that did not go through", failed);
+    }
+}
+
+/// What one receiver of the log counts.
+#[derive(Clone, Debug)]
+pub struct DestinationMetrics {
+    lag_records: Gauge<u64, AtomicU64>,
+    lag_seconds: Gauge<u64, AtomicU64>,
+    paused: Gauge,
+    delivered: Counter,
+    rejected: Counter,
+    failed: Counter,
+}
+
+impl DestinationMetrics {
+    /// Where it stands; `delivered` counts from the start of the server.
+    pub fn stands(&self, lag_records: u64, lag_seconds: u64, paused: bool, delivered: u64) {
+        self.lag_records.set(lag_records);
+        self.lag_seconds.set(lag_seconds);
+        self.paused.set(i64::from(paused));
+        self.delivered.inc_by(delivered.saturating_sub(self.delivered.get()));
+    }
+
+    pub fn rejected(&self, records: u64) {
+        self.rejected.inc_by(records);
+    }
+
+    pub fn failed(&self) {
+        self.failed.inc();
     }
 }
 

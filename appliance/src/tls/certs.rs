@@ -202,10 +202,25 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, TlsError> {
     Ok(paths)
 }
 
+/// `CAs/*` and the server's own chain, as they are now on disk.
+pub(super) fn authorities(dir: &Path) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Plain HTTP has no chain of its own.
+    roots
+        .add_parsable_certificates(pair::certificates(&dir.join("public.crt")).unwrap_or_default());
+    add_authorities(dir, &mut roots);
+    roots
+}
+
 /// `CAs/*` and the server's own chain. Files that are no certificates are skipped, as MinIO does.
 fn read_authorities(dir: &Path, default: &Pair) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(default.certified.cert.iter().cloned());
+    add_authorities(dir, &mut roots);
+    roots
+}
+
+fn add_authorities(dir: &Path, roots: &mut RootCertStore) {
     for path in entries(&dir.join("CAs")).unwrap_or_default() {
         match pair::certificates(&path) {
             Ok(certificates) => {
@@ -214,7 +229,6 @@ fn read_authorities(dir: &Path, default: &Pair) -> RootCertStore {
             Err(error) => tracing::warn!(%error, "an authority is skipped"),
         }
     }
-    roots
 }
 
 /// Over names and contents of all files that a reload reads. Content and not time, because symbolic links that swap

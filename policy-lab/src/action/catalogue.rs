@@ -1,7 +1,7 @@
 //! Every action that a policy can name: S3's own, then what the admin API, the key service and the token service check.
 //!
 //! Sources: service authorization reference for Amazon S3 (levels and resource types); the action lists of MinIO's
-//! admin, KMS and STS policies. `admin:AuditRead` is ours.
+//! admin, KMS and STS policies. `admin:AuditRead` and `admin:SIEM*` are ours.
 
 use super::AccessLevel::{List, PermissionsManagement, Read, Tagging, Write};
 use super::ResourceKind::{Bucket, None, Object};
@@ -64,6 +64,8 @@ pub const CATALOGUE: &[ActionInfo] = &[
     info("admin:RemoveServiceAccount", PermissionsManagement, None),
     info("admin:RemoveUserFromGroup", PermissionsManagement, None),
     info("admin:ReplicationDiff", Read, None),
+    info("admin:SIEMControl", Write, None),
+    info("admin:SIEMStatus", Read, None),
     info("admin:ServerInfo", Read, None),
     info("admin:ServerTrace", Read, None),
     info("admin:ServerUpdate", Write, None),
