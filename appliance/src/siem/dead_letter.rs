@@ -62,3 +62,46 @@ impl DeadLetter {
         file.sync()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use audit::LocalFiles;
+    use bytes::Bytes;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::siem::delivery::Item;
+
+    fn rejected(seq: u64) -> Rejected {
+        let leaf = format!("{{\"seq\":{seq},\"text\":\"\\n\"}}");
+        let item = Item {
+            seq,
+            event: format!("e{seq}"),
+            time_us: seq,
+            leaf: leaf.into(),
+            body: Bytes::new(),
+        };
+        Rejected { item, answer: "400".into() }
+    }
+
+    #[test]
+    fn a_torn_line_harms_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = LocalFiles::new(dir.path());
+        let dead_letter = DeadLetter::new("soc");
+        dead_letter.keep(&files, &[rejected(1), rejected(2)], "t").unwrap();
+        let path = dir.path().join("soc/rejected.jsonl");
+        let whole = std::fs::read(&path).unwrap();
+        // The crash that loses the end of the second line.
+        std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+        dead_letter.keep(&files, &[rejected(2), rejected(3)], "t").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<Option<Value>> =
+            text.lines().map(|line| serde_json::from_str(line).ok()).collect();
+        let seqs: Vec<Option<u64>> =
+            lines.iter().map(|line| line.as_ref()?["seq"].as_u64()).collect();
+        assert_eq!(seqs, [Some(1), None, Some(2), Some(3)]);
+        let record = lines[2].as_ref().unwrap()["record"].as_str().unwrap();
+        assert_eq!(record.as_bytes(), rejected(2).item.leaf);
+    }
+}

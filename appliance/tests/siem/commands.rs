@@ -186,3 +186,35 @@ async fn a_damaged_cursor_stops_the_start() {
     let error = Deliveries::start(&[desk.destination()], scene.house.clone()).unwrap_err();
     assert!(matches!(error, SiemError::Cursor(_)), "{error}");
 }
+
+/// A disk that fails under the cursor: the destination stops, says why, and a restart repeats instead of skipping.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_cannot_be_written_stops_its_destination() {
+    let scene = Scene::new();
+    let desk = Desk::open(&scene).await;
+    let first = scene.write(3, "first");
+    let deliveries = scene.start(&desk.destination());
+    until_status(&deliveries, "delivery", |status| status.delivered == 3).await;
+    let at = until("an idle cursor", || Some(scene.cursor("soc")).filter(|at| *at > first[2]));
+    let at = at.await;
+    // A directory in its place: the rename over it fails, whoever we are.
+    let path = scene.house.siem_dir.join("soc/cursor.json");
+    let kept = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("in the way")).unwrap();
+    let second = scene.write(3, "second");
+    let status = until_status(&deliveries, "the end", |s| s.state == State::Stopped).await;
+    assert!(status.last_error.unwrap().contains("writing the SIEM state"));
+    assert_eq!(desk.taken(), first, "nothing leaves before its range is durable");
+    let resumed = deliveries.resume("soc").await;
+    assert!(matches!(resumed, Err(SiemError::Stopped { .. })), "{resumed:?}");
+    deliveries.stop();
+
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::write(&path, kept).unwrap();
+    assert_eq!(scene.cursor("soc"), at);
+    let deliveries = scene.start(&desk.destination());
+    until_status(&deliveries, "delivery", |status| status.delivered == 3).await;
+    deliveries.stop();
+    assert_eq!(desk.taken(), [first, second].concat());
+}

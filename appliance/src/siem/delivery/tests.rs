@@ -199,6 +199,33 @@ fn unwanted_records_move_the_cursor_without_a_write_each() {
     assert_eq!(delivery.step(11_000), Step::Persist(Position { next: 3, until: None }));
 }
 
+#[test]
+fn a_day_without_the_receiver_costs_few_attempts_and_no_record() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let position = Position { next: 0, until: None };
+    let mut delivery = Delivery::new(position, BOUNDS, Retry::default(), 9);
+    fill(&mut delivery, 100);
+    let (mut now_ms, mut attempts, mut received) = (0, 0, Vec::new());
+    while delivery.next() < 100 {
+        match delivery.step(now_ms) {
+            Step::Persist(position) => delivery.persisted(position, now_ms),
+            Step::Send(_) if now_ms < DAY_MS => {
+                attempts += 1;
+                delivery.answered(Answer::Later { wait: None, why: "down".into() }, now_ms);
+            }
+            Step::Send(items) => {
+                received.extend(items.iter().map(|item| item.seq));
+                delivery.answered(Answer::Confirmed, now_ms);
+            }
+            Step::RestUntil(until_ms) => now_ms = until_ms,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((288..=600).contains(&attempts), "{attempts} attempts");
+    assert!(now_ms < DAY_MS + 300_000, "it went on {} ms after the day", now_ms - DAY_MS);
+    assert!(received.into_iter().eq(0..100));
+}
+
 /// A receiver with moods, a log that grows, and crashes: what a whole day of faults comes down to.
 #[derive(Debug, Default)]
 struct Receiver {

@@ -151,3 +151,16 @@ fn header(text: &str, chars_max: usize) -> String {
 fn parameter(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace(']', "\\]")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_hold_cannot_end_a_field() {
+        assert_eq!(parameter(r#"a"b]c\d"#), r#"a\"b\]c\\d"#);
+        assert_eq!(header("two words\n", 32), "twowords");
+        assert_eq!((header("", 32), header("ключ", 32)), ("-".into(), "-".into()));
+        assert_eq!(header(&"x".repeat(99), 32).len(), 32);
+    }
+}
