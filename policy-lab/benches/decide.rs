@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use policy_lab::replay::{Change, Recorded, RecordedDecision, World, audit_line, simulate};
+use policy_lab::replay::{
+    Change, Complete, Recorded, RecordedDecision, World, audit_line, simulate,
+};
 use policy_lab::{
     Action, Attached, Context, DocumentKind, Guardrails, Policy, PolicySet, Principal, Request,
     Resource, canned, evaluate,
@@ -118,6 +120,7 @@ fn replay(criterion: &mut Criterion) {
             reason: Some("identity-allow".into()),
             digest: Some(hex::encode(digest)),
         }),
+        complete: Complete::everything(),
     };
     let events: Vec<_> = (0..EVENTS).map(event).collect();
     let mut group = criterion.benchmark_group("replay");

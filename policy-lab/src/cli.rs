@@ -1,7 +1,7 @@
 //! The command line: one file per verb.
 //!
 //! Exit codes: 0 ok; 1 a change that `--fail-on` names, or a past that was not reproduced; 2 usage or invalid input;
-//! 4 `prove` cannot tell; 8 the log fails verification. stdout is data, stderr everything else.
+//! 4 no sure answer; 8 the log fails verification. stdout is data, stderr everything else.
 
 mod canned;
 mod check;

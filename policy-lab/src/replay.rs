@@ -5,6 +5,9 @@
 //! come out the same is reported: a review that cannot reproduce the past says nothing about the future.
 
 mod audit_line;
+mod bounds;
+mod complete;
+mod export;
 mod group;
 mod line;
 mod outcome;
@@ -12,13 +15,18 @@ mod request_line;
 mod world;
 
 pub use self::audit_line::audit_line;
+pub use self::complete::Complete;
+pub use self::export::{
+    Export, ExportError, ExportedGroup, ExportedGuardrail, ExportedUser, ExportedWorld, SCHEMA,
+};
 pub use self::line::{Event, LineError};
 pub use self::outcome::{Class, Group, Mismatch, Outcome, SelfCheck, Totals, Unresolved};
 pub use self::request_line::request_line;
 pub use self::world::{Change, World, WorldError};
 
+use self::bounds::{Answer, Bounds};
 use self::group::Groups;
-use crate::{Decision, Request, evaluate};
+use crate::{Decision, Request};
 
 /// A request from a log or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +38,8 @@ pub struct Recorded {
     pub request: Request,
     /// What was decided then.
     pub recorded: Option<RecordedDecision>,
+    /// Which condition keys the record speaks of.
+    pub complete: Complete,
 }
 
 /// A decision of the past.
@@ -78,6 +88,7 @@ pub fn simulate_in_detail(
         totals: Totals::default(),
         self_check: SelfCheck::default(),
         groups: Groups::new(detail),
+        bounds: Bounds::default(),
         unresolved: Vec::new(),
         samples_max: detail.samples_max,
     };
@@ -91,6 +102,7 @@ struct Review {
     totals: Totals,
     self_check: SelfCheck,
     groups: Groups,
+    bounds: Bounds,
     unresolved: Vec<Unresolved>,
     samples_max: usize,
 }
@@ -98,34 +110,58 @@ struct Review {
 impl Review {
     fn event(&mut self, event: &Recorded, baseline: &World, draft: &World) {
         self.totals.events += 1;
-        let before = decide(baseline, event);
-        if baseline.is_as_recorded() {
-            self.check(event, before.as_ref());
-        } else if baseline.has_recorded_sets() {
-            self.check(event, baseline.decide_as_recorded(event).as_ref());
-        }
-        match (before, decide(draft, event)) {
+        let sets = (baseline.policies(event), draft.policies(event));
+        let before = sets.0.as_ref().map(|set| self.bounds.decide(set, event));
+        self.reproduce(event, baseline, &before);
+        match (before, &sets.1) {
             (Ok(before), Ok(after)) => {
-                self.totals.evaluated += 1;
+                let after = self.bounds.decide(after, event);
                 self.compare(event, &before, &after);
             }
-            (Err(error), _) | (_, Err(error)) => self.unresolved(event, &error),
+            (Err(error), _) | (_, Err(error)) => self.unresolved(event, error),
         }
     }
 
-    fn compare(&mut self, event: &Recorded, before: &Decision, after: &Decision) {
-        let class = match (before.is_allowed(), after.is_allowed()) {
-            (true, false) => Class::NewlyDenied,
-            (false, true) => Class::NewlyAllowed,
-            _ if before.reason != after.reason => Class::ReasonChanged,
-            _ => return,
+    /// Decides as the server did; if that is the baseline, it is done already.
+    fn reproduce(
+        &mut self,
+        event: &Recorded,
+        baseline: &World,
+        before: &Result<Answer, &WorldError>,
+    ) {
+        match before {
+            Ok(Answer::Sure(decision)) if baseline.is_as_recorded() => {
+                self.check(event, Ok(decision));
+            }
+            Ok(Answer::Unknown(_)) if baseline.is_as_recorded() => {}
+            Err(error) if baseline.is_as_recorded() => self.check(event, Err(error)),
+            _ if baseline.has_recorded_sets() && event.complete.is_everything() => {
+                self.check(event, baseline.decide_as_recorded(event).as_ref());
+            }
+            _ => {}
+        }
+    }
+
+    fn compare(&mut self, event: &Recorded, before: &Answer, after: &Answer) {
+        self.totals.evaluated += 1;
+        let class = match (before, after) {
+            (Answer::Sure(before), Answer::Sure(after)) => {
+                match (before.is_allowed(), after.is_allowed()) {
+                    (true, false) => Class::NewlyDenied,
+                    (false, true) => Class::NewlyAllowed,
+                    _ if before.reason != after.reason => Class::ReasonChanged,
+                    _ => return,
+                }
+            }
+            _ => Class::Unknown,
         };
         *match class {
             Class::NewlyDenied => &mut self.totals.newly_denied,
             Class::NewlyAllowed => &mut self.totals.newly_allowed,
+            Class::Unknown => &mut self.totals.unknown,
             Class::ReasonChanged => &mut self.totals.reason_changed,
         } += 1;
-        self.groups.add(class, event, before.reason, after.reason);
+        self.groups.add(class, event, before, after);
     }
 
     /// Holds the replayed decision against the recorded one, where the log says enough.
@@ -166,10 +202,6 @@ impl Review {
             unresolved: self.unresolved,
         }
     }
-}
-
-fn decide(world: &World, event: &Recorded) -> Result<Decision, WorldError> {
-    Ok(evaluate(&*world.policies(event)?, &event.request))
 }
 
 #[cfg(test)]

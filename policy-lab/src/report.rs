@@ -1,16 +1,23 @@
 //! An outcome as text: for a terminal, a program, a pull request, a test report, code review, a browser. The same
 //! outcome is always the same text.
 
+mod html;
+mod junit;
 mod lint;
 mod markdown;
+mod matrix;
 mod sarif;
+mod simulation;
 mod table;
 
 use crate::replay::{Outcome, SelfCheck};
 
+pub use self::html::html;
+pub use self::junit::junit;
 pub use self::lint::{Reviewed, lint_json, lint_sarif, lint_text};
 pub use self::markdown::markdown;
-pub use self::table::table;
+pub use self::simulation::{Title, sarif};
+pub use self::table::{columns, table};
 
 /// One JSON object, as [`Outcome`] has it, with a newline behind it.
 #[must_use]

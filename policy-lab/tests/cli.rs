@@ -135,6 +135,72 @@ fn requests_and_files() {
     insta::assert_snapshot!(transcript);
 }
 
+/// A world as the appliance exports it; `wendy` has the policy of this name.
+fn world(directory: &Path, name: &str, wendys: &str) {
+    let documents: BTreeMap<_, _> = canned::CANNED.into_iter().collect();
+    let world = serde_json::json!({
+        "schema": "appliance/world", "v": 1, "account": "000000000000",
+        "users": {"wendy": {"enabled": true, "policies": [wendys]},
+                  "rita": {"enabled": true, "policies": []}},
+        "groups": {"all": {"enabled": true, "members": ["rita"], "policies": ["readonly"]}},
+        "policies": documents, "buckets": {}, "guardrails": [],
+    });
+    write(directory, name, &world.to_string());
+}
+
+#[test]
+fn whole_worlds_and_every_report() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    files(directory);
+    world(directory, "now.json", "readwrite");
+    world(directory, "next.json", "readonly");
+    write(
+        directory,
+        "lost.json",
+        &fs::read_to_string(directory.join("now.json"))
+            .expect("read")
+            .replace("[\"readonly\"]", "[\"raedonly\"]"),
+    );
+    let simulate = |more: &[&str]| {
+        let requests = ["simulate", "--world", "now.json", "--requests", "requests.jsonl"];
+        run(directory, &[&requests[..], more].concat(), "")
+    };
+    let mut transcript = simulate(&["--draft", "next.json", "--fail-on", "newly-denied"]);
+    transcript +=
+        &simulate(&["--draft", "readwrite=reader.json", "--format", "sarif", "--out", "r.sarif"]);
+    transcript += &simulate(&["--draft", "lost.json"]);
+    transcript +=
+        &simulate(&["--draft", "next.json", "--format", "junit", "--fail-on", "newly-denied"]);
+    transcript += &simulate(&["--draft", "next.json", "--every", "2", "--json"]);
+    let partial = "{\"id\":\"p\",\"op\":\"PutObject\",\"bucket\":\"team\",\"key\":\"x\",\"principal\":\"wendy\",\"complete\":[]}\n";
+    let draft = r#"{"Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"},
+        {"Effect":"Deny","Action":"s3:*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#;
+    write(directory, "tls.json", draft);
+    let unknown = [
+        "simulate",
+        "--world",
+        "now.json",
+        "--requests",
+        "-",
+        "--draft",
+        "bucket:team=public.json",
+        "readwrite=tls.json",
+        "--fail-on",
+        "unknown,newly-allowed",
+    ];
+    transcript += &run(directory, &unknown, partial);
+    insta::assert_snapshot!(transcript);
+
+    let page = directory.join("review.html");
+    simulate(&["--draft", "next.json", "--format", "html", "--out", "review.html"]);
+    let html = fs::read_to_string(page).expect("written");
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
+    for from_elsewhere in ["http://", "https://", "src=", "<script", "url(", "@import"] {
+        assert!(!html.contains(from_elsewhere), "{from_elsewhere}");
+    }
+}
+
 #[test]
 fn findings_as_sarif() {
     let scratch = tempfile::tempdir().expect("scratch");

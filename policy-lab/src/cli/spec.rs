@@ -3,16 +3,16 @@
 //! A canned name or `FILE.json`: everybody but root has exactly these policies. `NAME=FILE.json` or `NAME=canned`: the
 //! policy attached as NAME. `bucket:NAME=FILE.json`: the policy of a bucket. `FILE.rego`: one guardrail more. A
 //! directory: each `STEM.json` as `STEM=…`, each `bucket/NAME.json` as a bucket policy, and its `.rego` files instead
-//! of all guardrails.
+//! of all guardrails. A world that the appliance exported: everything is as in it.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
-use policy_lab::replay::Change;
+use policy_lab::replay::{Change, SCHEMA};
 use policy_lab::{Attached, DocumentKind, canned};
 
-use super::input;
+use super::{input, simulate};
 
 /// Reads all values of one option into changes.
 pub(super) fn changes(specs: &[String]) -> anyhow::Result<Vec<Change>> {
@@ -47,6 +47,10 @@ fn read(spec: &str) -> anyhow::Result<Spec> {
         return directory(path).map(Spec::Changes);
     }
     if input::has_extension(path, "json") {
+        // A policy has no such member, so nothing is both.
+        if input::text(path)?.contains(&format!("\"{SCHEMA}\"")) {
+            return Ok(Spec::Changes(vec![Change::World(simulate::export(path)?)]));
+        }
         let attached = attached(&input::stem(path)?, path, DocumentKind::Identity)?;
         return Ok(Spec::Everybody(attached));
     }

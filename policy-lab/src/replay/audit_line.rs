@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::line::{object, principal, text, time_us, values};
-use super::{Event, LineError, Recorded, RecordedDecision};
+use super::{Complete, Event, LineError, Recorded, RecordedDecision};
 use crate::{Action, Context, Request, Resource};
 
 /// Reads one record; `None` if it is not a decision of the policies (outcomes, key uses, marks of the log itself).
@@ -37,7 +37,13 @@ pub fn audit_line(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
         digest: Some(digest.to_owned()),
     };
     let id = text(&record, "event")?.map_or_else(|| format!("#{seq}"), str::to_owned);
-    let recorded = Recorded { id, seq: Some(seq), request, recorded: Some(decision) };
+    let recorded = Recorded {
+        id,
+        seq: Some(seq),
+        request,
+        recorded: Some(decision),
+        complete: Complete::everything(),
+    };
     Ok(Some(Event { time_us: time_us(text(&record, "time")?)?, recorded }))
 }
 

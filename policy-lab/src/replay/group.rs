@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::bounds::Answer;
 use super::{Class, Detail, Group, Recorded};
-use crate::{Action, Reason, Resource};
+use crate::{Action, Resource};
 
 /// Groups kept at most; what does not fit is counted.
 const GROUPS_MAX: usize = 100_000;
@@ -14,8 +15,9 @@ struct Key {
     principal: String,
     action: Action,
     prefix: String,
-    before: Reason,
-    after: Reason,
+    before: &'static str,
+    after: &'static str,
+    keys: Vec<String>,
 }
 
 pub(super) struct Groups {
@@ -29,15 +31,16 @@ impl Groups {
         Self { detail, found: HashMap::new(), ungrouped: 0 }
     }
 
-    pub(super) fn add(&mut self, class: Class, event: &Recorded, before: Reason, after: Reason) {
+    pub(super) fn add(&mut self, class: Class, event: &Recorded, before: &Answer, after: &Answer) {
         let request = &event.request;
         let key = Key {
             class,
             principal: request.principal.name.clone(),
             action: request.action.clone(),
             prefix: prefix(&request.resource, self.detail.prefix_depth),
-            before,
-            after,
+            before: word(before),
+            after: word(after),
+            keys: missing(before, after),
         };
         if self.found.len() >= GROUPS_MAX && !self.found.contains_key(&key) {
             self.ungrouped += 1;
@@ -60,8 +63,9 @@ impl Groups {
                 principal: key.principal,
                 action: key.action.as_str().to_owned(),
                 prefix: key.prefix,
-                before: key.before.as_str().to_owned(),
-                after: key.after.as_str().to_owned(),
+                before: key.before.to_owned(),
+                after: key.after.to_owned(),
+                keys: key.keys,
                 count,
                 samples,
             })
@@ -76,6 +80,26 @@ impl Groups {
         });
         (groups, self.ungrouped)
     }
+}
+
+fn word(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Sure(decision) => decision.reason.as_str(),
+        Answer::Unknown(_) => "unknown",
+    }
+}
+
+/// The keys that would decide, of both answers.
+fn missing(before: &Answer, after: &Answer) -> Vec<String> {
+    let mut keys = Vec::new();
+    for answer in [before, after] {
+        if let Answer::Unknown(missing) = answer {
+            keys.extend(missing.iter().cloned());
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    keys
 }
 
 /// `bucket`, or `bucket/` and whole directories of the key, at most so many.

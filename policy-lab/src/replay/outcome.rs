@@ -18,6 +18,19 @@ pub struct Outcome {
     pub unresolved: Vec<Unresolved>,
 }
 
+impl Outcome {
+    /// Events of a class.
+    #[must_use]
+    pub fn count(&self, class: Class) -> u64 {
+        match class {
+            Class::NewlyDenied => self.totals.newly_denied,
+            Class::NewlyAllowed => self.totals.newly_allowed,
+            Class::Unknown => self.totals.unknown,
+            Class::ReasonChanged => self.totals.reason_changed,
+        }
+    }
+}
+
 /// Numbers of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -26,6 +39,8 @@ pub struct Totals {
     pub evaluated: u64,
     pub newly_denied: u64,
     pub newly_allowed: u64,
+    /// Not known in one of the worlds, because the record lacks a key that a policy asks for.
+    pub unknown: u64,
     pub reason_changed: u64,
     /// Not decided, because a policy set was not to be found.
     pub unresolved: u64,
@@ -95,6 +110,7 @@ pub struct Unresolved {
 pub enum Class {
     NewlyDenied,
     NewlyAllowed,
+    Unknown,
     ReasonChanged,
 }
 
@@ -104,6 +120,7 @@ impl Class {
         match self {
             Self::NewlyDenied => "newly-denied",
             Self::NewlyAllowed => "newly-allowed",
+            Self::Unknown => "unknown",
             Self::ReasonChanged => "reason-changed",
         }
     }
@@ -120,6 +137,8 @@ pub struct Group {
     /// Reason before and after.
     pub before: String,
     pub after: String,
+    /// Keys that the record lacks and that would decide.
+    pub keys: Vec<String>,
     pub count: u64,
     /// Event ids.
     pub samples: Vec<String>,

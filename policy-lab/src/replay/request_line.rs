@@ -6,12 +6,13 @@
 //!  "ctx":{"aws:SourceIp":"10.1.2.3","aws:SecureTransport":true},"recorded":{"effect":"allow"}}
 //! ```
 //! Only `op` or `action` must be there. Without a principal the caller is anonymous; a plain name is a user. `ts` fills
-//! `aws:CurrentTime` and `aws:EpochTime` where `ctx` does not.
+//! `aws:CurrentTime` and `aws:EpochTime` where `ctx` does not. With `"complete":["s3:*"]` only keys of `s3:` that are not
+//! in `ctx` are known to have been absent; without it, all are.
 
 use serde_json::Value;
 
-use super::line::{context, object, principal, text, time_us};
-use super::{Event, LineError, Recorded, RecordedDecision};
+use super::line::{context, object, principal, text, time_us, values};
+use super::{Complete, Event, LineError, Recorded, RecordedDecision};
 use crate::action::ResourceKind;
 use crate::{Action, Context, Principal, Request, Resource};
 
@@ -78,7 +79,8 @@ pub fn request_line(number: usize, line: &str) -> Result<Option<Event>, LineErro
     };
     let id = text(&value, "id")?.map_or_else(|| format!("line {number}"), str::to_owned);
     let recorded = recorded(value.get("recorded"))?;
-    Ok(Some(Event { time_us, recorded: Recorded { id, seq: None, request, recorded } }))
+    let complete = complete(value.get("complete"))?;
+    Ok(Some(Event { time_us, recorded: Recorded { id, seq: None, request, recorded, complete } }))
 }
 
 fn action(
@@ -144,6 +146,13 @@ fn fill(context: &mut Context, time: Option<&str>, time_us: Option<i64>, version
         if let Some(value) = value.filter(|_| context.get(key).is_none()) {
             context.set(key, value);
         }
+    }
+}
+
+fn complete(value: Option<&Value>) -> Result<Complete, LineError> {
+    match value.filter(|value| !value.is_null()) {
+        None => Ok(Complete::everything()),
+        Some(patterns) => Ok(Complete::only(values(patterns)?)),
     }
 }
 

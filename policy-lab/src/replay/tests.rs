@@ -4,8 +4,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    Change, Detail, Outcome, Recorded, RecordedDecision, World, audit_line, request_line, simulate,
-    simulate_in_detail,
+    Change, Class, Detail, Export, Outcome, Recorded, RecordedDecision, World, audit_line,
+    request_line, simulate, simulate_in_detail,
 };
 use crate::{Attached, DocumentKind, Guardrails, Policy, PolicySet, canned, evaluate, report};
 
@@ -100,6 +100,15 @@ fn reports_of_a_narrower_policy() {
     insta::assert_snapshot!("table", report::table(&outcome));
     insta::assert_snapshot!("markdown", report::markdown(&outcome));
     insta::assert_snapshot!("json", report::json(&outcome));
+    let title = report::Title {
+        source: "audit log /srv/audit, 10 records, verified".into(),
+        baseline: "what was recorded".into(),
+        draft: vec!["readonly".into()],
+        file: Some("drafts/readonly.json".into()),
+    };
+    insta::assert_snapshot!("html", report::html(&outcome, &title));
+    insta::assert_snapshot!("sarif", report::sarif(&outcome, &title));
+    insta::assert_snapshot!("junit", report::junit(&outcome, &title, &[Class::NewlyDenied]));
     let detail = Detail { samples_max: 1, prefix_depth: 0 };
     let draft =
         log.world().with(Change::Identity(vec![canned::attached("writeonly").expect("canned")]));
@@ -139,6 +148,74 @@ fn each_kind_of_change() {
         assert_eq!(classes(&outcome), expected, "{change:?}");
         assert!(outcome.self_check.holds());
     }
+}
+
+/// Names are data on every page, whatever they hold.
+#[test]
+fn a_report_has_no_markup_of_requests() {
+    let evil = "<script>alert(1)</script>&\u{202e}\u{7}]]>";
+    let line = serde_json::json!({"id": evil, "op": "GetObject", "bucket": evil, "key": evil, "principal": evil});
+    let mut log = Log::default();
+    log.record(&PolicySet::default(), &line.to_string());
+    let outcome =
+        log.simulate([Change::Identity(vec![canned::attached("readonly").expect("canned")])]);
+    assert_eq!(outcome.totals.newly_allowed, 1);
+    let title = report::Title { source: evil.into(), ..report::Title::default() };
+    for text in [report::html(&outcome, &title), report::junit(&outcome, &title, &[])] {
+        assert!(!text.contains("<script") && !text.contains('\u{202e}') && !text.contains('\u{7}'));
+    }
+}
+
+/// A whole world in place of what was recorded: attachments by user and group, bucket policies.
+#[test]
+fn an_exported_world_decides_by_attachment() {
+    let world = |wendys: &str| {
+        let readonly = canned::source("readonly").expect("canned");
+        let readwrite = canned::source("readwrite").expect("canned");
+        let text = serde_json::json!({
+            "schema": "appliance/world", "v": 1, "account": "000000000000",
+            "users": {"wendy": {"enabled": true, "policies": [wendys]},
+                      "rita": {"enabled": true, "policies": []}},
+            "groups": {"readers": {"enabled": true, "members": ["rita"], "policies": ["readonly"]}},
+            "policies": {"readonly": readonly, "readwrite": readwrite},
+        });
+        Arc::new(Export::parse(&text.to_string()).expect("a world"))
+    };
+    let log = log();
+    let blobs = log.blobs.clone();
+    let baseline =
+        World::exported(world("readwrite")).with_blobs(move |digest| blobs.get(&digest).cloned());
+    let draft = World::exported(world("readwrite")).with(Change::World(world("readonly")));
+    let outcome = simulate(log.events.iter().cloned(), &baseline, &draft);
+    // Wendy loses her five puts, the one to the frozen bucket included: the export has no guardrail.
+    assert_eq!(classes(&outcome), (5, 0, 0));
+    assert_eq!((outcome.self_check.compared, outcome.self_check.reproduced), (10, 10));
+}
+
+#[test]
+fn what_a_record_does_not_hold_is_not_guessed() {
+    let inside = r#"{"Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*",
+        "Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}}"#;
+    let draft = World::empty().with(Change::Identity(vec![attached(
+        "inside",
+        inside,
+        DocumentKind::Identity,
+    )]));
+    let lines = [
+        r#"{"id":"a","op":"GetObject","bucket":"b","key":"k","principal":"ann","complete":["s3:*"]}"#,
+        r#"{"id":"b","op":"PutObject","bucket":"b","key":"k","principal":"ann","complete":["s3:*"]}"#,
+        r#"{"id":"c","op":"GetObject","bucket":"b","key":"k","principal":"ann"}"#,
+    ];
+    let events =
+        lines.iter().map(|line| request_line(1, line).expect("valid").expect("one").recorded);
+    let outcome = simulate(events, &World::empty(), &draft);
+    assert_eq!((outcome.totals.unknown, outcome.totals.newly_allowed), (1, 0));
+    let [group] = outcome.groups.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!(
+        (group.class, &*group.after, &*group.samples),
+        (Class::Unknown, "unknown", &["a".to_owned()][..])
+    );
+    assert_eq!(group.keys, ["aws:sourceip"]);
 }
 
 #[test]
@@ -181,7 +258,8 @@ fn records_of_the_log() {
         "resources":[{"arn":"arn:aws:s3:::b/k","bucket":"b","key":"k"}],"seq":12,"time":"2026-11-23T10:00:00.000001Z"}"#;
     let event = audit_line(12, line).expect("a record").expect("a decision");
     assert_eq!(event.time_us, Some(1_795_428_000_000_001));
-    let Recorded { id, seq, request, recorded } = event.recorded;
+    let Recorded { id, seq, request, recorded, complete } = event.recorded;
+    assert!(complete.is_everything());
     assert_eq!((id.as_str(), seq), ("01J", Some(12)));
     assert_eq!(request.resource.arn(), "arn:aws:s3:::b/k");
     assert_eq!((request.principal.name.as_str(), request.principal.groups.len()), ("alice", 1));

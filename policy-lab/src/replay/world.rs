@@ -6,10 +6,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Recorded;
+use super::{Export, Recorded};
 use crate::policy_set::{Attached, ManifestError, PolicySet};
 use crate::rego::{Guardrails, REVIEW_TIME_MAX, RegoError};
-use crate::{Decision, evaluate};
+use crate::{Decision, Principal, PrincipalKind, evaluate};
 
 /// Policy sets kept ready at most; the cache is emptied when it is full.
 const SETS_MAX: usize = 16_384;
@@ -30,6 +30,8 @@ pub enum Change {
     Guardrail { name: String, text: String },
     /// These are all guardrails there are.
     Guardrails(Vec<(String, String)>),
+    /// Everything is as in this export.
+    World(Arc<Export>),
 }
 
 /// Why an event's policies could not be found.
@@ -46,6 +48,9 @@ pub enum WorldError {
     Guardrails(#[from] RegoError),
 }
 
+/// What decides which policies are in force: digest, kind and name of the caller, bucket.
+type Place = (String, Option<(PrincipalKind, String)>, String);
+
 type Resolved = Result<Rc<PolicySet>, WorldError>;
 
 /// Policies for every event.
@@ -53,11 +58,13 @@ type Resolved = Result<Rc<PolicySet>, WorldError>;
 /// Ownership: the cache belongs to this value; a world is used by one thread.
 pub struct World {
     fetch: Option<Fetch>,
+    /// What is in force, in place of what was recorded.
+    export: Option<Arc<Export>>,
     changes: Vec<Change>,
     /// By digest, as recorded.
     recorded: RefCell<HashMap<String, Resolved>>,
-    /// By digest and bucket, with the changes.
-    changed: RefCell<HashMap<(String, String), Resolved>>,
+    /// With the changes.
+    changed: RefCell<HashMap<Place, Resolved>>,
     /// Names of [`Change::Named`] that were found attached somewhere.
     replaced: RefCell<HashSet<Arc<str>>>,
 }
@@ -68,6 +75,7 @@ impl World {
     pub fn empty() -> Self {
         Self {
             fetch: None,
+            export: None,
             changes: Vec::new(),
             recorded: RefCell::default(),
             changed: RefCell::default(),
@@ -81,6 +89,18 @@ impl World {
         Self { fetch: Some(Box::new(fetch)), ..Self::empty() }
     }
 
+    /// The policies of an export, whoever calls and whatever was in force then.
+    #[must_use]
+    pub fn exported(export: Arc<Export>) -> Self {
+        Self { export: Some(export), ..Self::empty() }
+    }
+
+    /// The same world, which also finds the policy sets that records name: for the self-check.
+    #[must_use]
+    pub fn with_blobs(self, fetch: impl Fn([u8; 32]) -> Option<String> + 'static) -> Self {
+        Self { fetch: Some(Box::new(fetch)), ..self }
+    }
+
     /// The same world with one more proposal; later ones win.
     #[must_use]
     pub fn with(mut self, change: Change) -> Self {
@@ -89,10 +109,10 @@ impl World {
         self
     }
 
-    /// No proposal changes what was recorded.
+    /// Neither an export nor a proposal changes what was recorded.
     #[must_use]
     pub fn is_as_recorded(&self) -> bool {
-        self.fetch.is_some() && self.changes.is_empty()
+        self.fetch.is_some() && self.export.is_none() && self.changes.is_empty()
     }
 
     /// Names of proposed policies that took nobody's place so far: misspelt, or attached to nobody who called.
@@ -112,18 +132,27 @@ impl World {
 
     /// The policies in force for an event.
     pub(super) fn policies(&self, event: &Recorded) -> Resolved {
-        if self.changes.is_empty() {
+        if self.changes.is_empty() && self.export.is_none() {
             return self.as_recorded(event);
         }
-        let bucket = event.request.resource.bucket().unwrap_or_default();
-        let digest = digest_of(event).unwrap_or_default();
-        let key = (digest.to_owned(), bucket.to_owned());
+        let request = &event.request;
+        let bucket = request.resource.bucket().unwrap_or_default();
+        let key = (
+            self.export
+                .is_none()
+                .then(|| digest_of(event))
+                .flatten()
+                .unwrap_or_default()
+                .to_owned(),
+            self.by_caller().then(|| caller(&request.principal)),
+            bucket.to_owned(),
+        );
         if let Some(resolved) = self.changed.borrow().get(&key) {
             return resolved.clone();
         }
         let resolved = self
-            .as_recorded(event)
-            .and_then(|base| self.changed((*base).clone(), bucket).map(Rc::new));
+            .base(event)
+            .and_then(|base| self.changed(base, &request.principal, bucket).map(Rc::new));
         remember(&self.changed, key, &resolved);
         resolved
     }
@@ -133,9 +162,32 @@ impl World {
         Ok(evaluate(&*self.as_recorded(event)?, &event.request))
     }
 
-    fn changed(&self, mut set: PolicySet, bucket: &str) -> Result<PolicySet, WorldError> {
+    /// Who calls makes a difference: with an export, not with recorded digests, which say it already.
+    fn by_caller(&self) -> bool {
+        let is_world = |change: &Change| matches!(change, Change::World(_));
+        self.export.is_some() || self.changes.iter().any(is_world)
+    }
+
+    fn base(&self, event: &Recorded) -> Result<PolicySet, WorldError> {
+        let request = &event.request;
+        match &self.export {
+            Some(export) => Ok(export.policies(&request.principal, request.resource.bucket())),
+            None => self.as_recorded(event).map(|set| (*set).clone()),
+        }
+    }
+
+    fn changed(
+        &self,
+        mut set: PolicySet,
+        principal: &Principal,
+        bucket: &str,
+    ) -> Result<PolicySet, WorldError> {
         for change in &self.changes {
             match change {
+                Change::World(export) => {
+                    let bucket = Some(bucket).filter(|bucket| !bucket.is_empty());
+                    set = export.policies(principal, bucket);
+                }
                 Change::Identity(policies) => set.identity.clone_from(policies),
                 Change::Named(policy) => {
                     let attached = set.identity.iter_mut().chain(&mut set.boundary);
@@ -180,6 +232,11 @@ impl fmt::Debug for World {
             .field("changes", &self.changes)
             .finish_non_exhaustive()
     }
+}
+
+/// A session or service account has what its parent has.
+fn caller(principal: &Principal) -> (PrincipalKind, String) {
+    (principal.kind, principal.parent.as_ref().unwrap_or(&principal.name).clone())
 }
 
 fn digest_of(event: &Recorded) -> Option<&str> {

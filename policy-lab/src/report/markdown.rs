@@ -12,18 +12,20 @@ pub fn markdown(outcome: &Outcome) -> String {
     let totals = &outcome.totals;
     let mut text = format!(
         "## Policy simulation\n\n\
-         | events | newly denied | newly allowed | reason changed | undecided |\n\
-         | ---: | ---: | ---: | ---: | ---: |\n\
-         | {} | {} | {} | {} | {} |\n",
+         | events | newly denied | newly allowed | not known | reason changed | undecided |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: |\n\
+         | {} | {} | {} | {} | {} | {} |\n",
         totals.events,
         totals.newly_denied,
         totals.newly_allowed,
+        totals.unknown,
         totals.reason_changed,
         totals.unresolved,
     );
     for (class, title) in [
         (Class::NewlyDenied, "Newly denied"),
         (Class::NewlyAllowed, "Newly allowed"),
+        (Class::Unknown, "Not known: the record lacks a key"),
         (Class::ReasonChanged, "Another reason"),
     ] {
         groups(&mut text, outcome, class, title);
@@ -51,13 +53,14 @@ fn groups(text: &mut String, outcome: &Outcome, class: Class, title: &str) {
     for group in groups {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} → {} | {} |",
+            "| {} | {} | {} | {} | {} → {}{} | {} |",
             group.count,
             code(&group.principal),
             code(&group.action),
             code(&group.prefix),
             group.before,
             group.after,
+            group.keys.iter().map(|key| format!(" {}", code(key))).collect::<String>(),
             group.samples.iter().map(|id| code(id)).collect::<Vec<_>>().join(" "),
         );
     }

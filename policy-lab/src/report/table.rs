@@ -10,16 +10,17 @@ use crate::replay::{Group, Outcome};
 pub fn table(outcome: &Outcome) -> String {
     let totals = &outcome.totals;
     let mut text = format!(
-        "{} events: {} newly denied, {} newly allowed, {} with another reason, {} undecided\n",
+        "{} events: {} newly denied, {} newly allowed, {} not known, {} with another reason, {} undecided\n",
         totals.events,
         totals.newly_denied,
         totals.newly_allowed,
+        totals.unknown,
         totals.reason_changed,
         totals.unresolved,
     );
     if !outcome.groups.is_empty() {
         text.push('\n');
-        columns(&mut text, &outcome.groups);
+        groups(&mut text, &outcome.groups);
     }
     text.push('\n');
     remarks(&mut text, outcome);
@@ -28,27 +29,43 @@ pub fn table(outcome: &Outcome) -> String {
     text
 }
 
-fn columns(text: &mut String, groups: &[Group]) {
-    let head = ["CHANGE", "COUNT", "PRINCIPAL", "ACTION", "PREFIX", "REASON", "EVENTS"];
-    let rows: Vec<[String; 7]> = std::iter::once(head.map(str::to_owned))
-        .chain(groups.iter().map(|group| {
-            [
+fn groups(text: &mut String, groups: &[Group]) {
+    let rows: Vec<Vec<String>> = groups
+        .iter()
+        .map(|group| {
+            vec![
                 group.class.as_str().to_owned(),
                 group.count.to_string(),
-                printable(&group.principal),
+                group.principal.clone(),
                 group.action.clone(),
-                printable(&group.prefix),
-                format!("{} → {}", group.before, group.after),
-                printable(&group.samples.join(" ")),
+                group.prefix.clone(),
+                match group.keys.is_empty() {
+                    true => format!("{} → {}", group.before, group.after),
+                    false => format!("depends on {}", group.keys.join(" ")),
+                },
+                group.samples.join(" "),
             ]
-        }))
+        })
         .collect();
-    let mut widths = [0; 7];
+    let head = ["CHANGE", "COUNT", "PRINCIPAL", "ACTION", "PREFIX", "REASON", "EVENTS"];
+    text.push_str(&columns(&head, &rows));
+}
+
+/// Rows under a head, in columns as wide as their widest cell.
+#[must_use]
+pub fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head = head.iter().map(|&name| name.to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head)
+        .chain(rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()))
+        .collect();
+    let mut widths: Vec<usize> = Vec::new();
     for row in &rows {
+        widths.resize(widths.len().max(row.len()), 0);
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
+    let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
@@ -58,6 +75,7 @@ fn columns(text: &mut String, groups: &[Group]) {
         text.push_str(line.trim_end());
         text.push('\n');
     }
+    text
 }
 
 fn remarks(text: &mut String, outcome: &Outcome) {

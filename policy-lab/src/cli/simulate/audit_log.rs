@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use policy_lab::replay::{Event, Outcome, Recorded, World, audit_line};
+use policy_lab::replay::{Event, Outcome, Recorded, audit_line};
 
 use super::{Arguments, Replayed};
 use crate::cli::progress::Progress;
@@ -12,13 +12,13 @@ use crate::cli::{Failure, input};
 /// Complaints about single records that are printed at most.
 const COMPLAINTS_MAX: u64 = 5;
 
-/// The policies that the log's records name, from the log's own blobs.
-pub(super) fn world(directory: &Path) -> World {
+/// Finds the documents that the log's records name among the log's own blobs.
+pub(super) fn blobs(directory: &Path) -> impl Fn([u8; 32]) -> Option<String> + 'static {
     let directory = directory.to_owned();
-    World::recorded(move |digest| {
+    move |digest| {
         let bytes = audit::read_blob(&directory, &hex::encode(digest)).ok()?;
         String::from_utf8(bytes).ok()
-    })
+    }
 }
 
 /// Verifies the log and replays its decisions.
@@ -27,7 +27,7 @@ pub(super) fn replay(
     simulate: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> Outcome,
 ) -> Result<Replayed, Failure> {
     let directory = arguments.audit.as_deref().ok_or_else(|| anyhow!("no log was given"))?;
-    let size = verify(directory, arguments)?;
+    let (size, state) = verify(directory, arguments)?;
     let progress = Progress::new("replaying the log");
     let mut failure = None;
     let mut unreadable = 0;
@@ -57,7 +57,8 @@ pub(super) fn replay(
     if unreadable > 0 {
         eprintln!("warning: {unreadable} decisions could not be replayed");
     }
-    Ok(Replayed { outcome, unreadable })
+    let source = format!("audit log {}, {size} records, {state}", directory.display());
+    Ok(Replayed { outcome, source, unreadable })
 }
 
 fn complain(seq: u64, message: &str, number: u64) {
@@ -66,8 +67,8 @@ fn complain(seq: u64, message: &str, number: u64) {
     }
 }
 
-/// Checks signatures, hashes and order; answers the number of records.
-fn verify(directory: &Path, arguments: &Arguments) -> Result<u64, Failure> {
+/// Checks signatures, hashes and order; answers the number of records, and what the check said.
+fn verify(directory: &Path, arguments: &Arguments) -> Result<(u64, String), Failure> {
     let vkey = match &arguments.vkey {
         Some(given) => key_text(given)?,
         None => {
@@ -86,7 +87,7 @@ fn verify(directory: &Path, arguments: &Arguments) -> Result<u64, Failure> {
         .map_err(|error| anyhow!(error).context("verifying the log"))?;
     drop(progress);
     if matches!(report.state, audit::State::Valid | audit::State::TailUnproven) {
-        return Ok(report.size);
+        return Ok((report.size, report.state.to_string()));
     }
     for finding in &report.findings {
         eprintln!("{finding}");
@@ -94,7 +95,7 @@ fn verify(directory: &Path, arguments: &Arguments) -> Result<u64, Failure> {
     let state = report.state;
     if arguments.unverified {
         eprintln!("warning: the log is {state}; replaying it as you asked");
-        return Ok(report.size);
+        return Ok((report.size, state.to_string()));
     }
     Err(Failure::Integrity(anyhow!("the log is {state}; --unverified replays it nevertheless")))
 }

@@ -42,7 +42,7 @@ pub(super) fn replay(
     drop(events);
     match failure {
         Some(error) => Err(Failure::Invalid(error)),
-        None => Ok(Replayed { outcome, unreadable: 0 }),
+        None => Ok(Replayed { outcome, source: name, unreadable: 0 }),
     }
 }
 

@@ -1,0 +1,39 @@
+//! Which condition keys a record speaks of.
+
+/// Whether a key that is not in a record was absent, or only not recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complete(Option<Box<[String]>>);
+
+impl Complete {
+    /// A key that is not there was absent.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self(None)
+    }
+
+    /// Only of these keys is it known that they were absent if they are not there; `aws:*` is all of a namespace.
+    pub fn only(patterns: impl IntoIterator<Item = String>) -> Self {
+        Self(Some(patterns.into_iter().map(|pattern| pattern.to_lowercase()).collect()))
+    }
+
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether the absence of a key, in lower case, means that the request had none.
+    #[must_use]
+    pub fn speaks_of(&self, key: &str) -> bool {
+        let covers = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => key.starts_with(prefix),
+            None => key == pattern,
+        };
+        self.0.as_ref().is_none_or(|patterns| patterns.iter().any(covers))
+    }
+
+    /// The patterns, unless it is everything.
+    #[must_use]
+    pub fn patterns(&self) -> Option<&[String]> {
+        self.0.as_deref()
+    }
+}
