@@ -17,6 +17,7 @@ mod policy;
 mod serve;
 mod siem;
 mod user;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,6 +101,7 @@ pub fn table() -> Vec<Row> {
         Row::of::<siem::SiemReplay>(),
         Row::of::<siem::SiemResume>(),
         Row::of::<siem::SiemTest>(),
+        Row::of::<world::ExportWorld>(),
     ]
 }
 

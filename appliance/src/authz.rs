@@ -39,6 +39,7 @@
 mod permit;
 mod sets;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -127,6 +128,18 @@ impl Gate {
     /// Replaces the policy of a bucket in what later decisions see; `None` removes it.
     pub fn set_bucket_policy(&self, bucket: &str, policy: Option<Attached>) {
         self.sets.set_bucket_policy(bucket, policy);
+    }
+
+    /// The bucket policies in force, by bucket.
+    #[must_use]
+    pub fn bucket_policies(&self) -> BTreeMap<String, Attached> {
+        self.sets.bucket_policies()
+    }
+
+    /// The guardrails in force.
+    #[must_use]
+    pub fn guardrails(&self) -> Option<Arc<Guardrails>> {
+        self.guardrails.load_full()
     }
 
     /// Forgets the sets made for principals; called when users, groups or policies changed.

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod exit;
 mod group;
+mod iam;
 mod policy;
 mod serve;
 mod settings;
@@ -58,6 +59,9 @@ enum Verb {
     /// Show and command the delivery of the log to SIEMs.
     #[command(subcommand)]
     Siem(siem::Siem),
+    /// Export everything that decides, for a review.
+    #[command(subcommand)]
+    Iam(iam::Iam),
     /// Ask a running server how it is.
     Status(status::Status),
     /// Show the configuration as it resolves.
@@ -78,6 +82,7 @@ impl Cli {
             Verb::Group(verb) => verb.run(),
             Verb::Policy(verb) => verb.run(),
             Verb::Siem(verb) => verb.run(),
+            Verb::Iam(verb) => verb.run(),
             Verb::Status(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(),

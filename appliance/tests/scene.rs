@@ -26,6 +26,7 @@ fn the_log_tells_and_the_lab_foretells() -> anyhow::Result<()> {
     let server = launch.start()?;
     let people = introduce(&server, scratch.path())?;
     play(&server, scratch.path(), &people, "tls")?;
+    let world = exported(&server)?;
     server.stop()?;
 
     // The same deployment without TLS, to see the guardrail that forbids that.
@@ -39,7 +40,8 @@ fn the_log_tells_and_the_lab_foretells() -> anyhow::Result<()> {
     expect(0, &appliance(&launch, &["audit", "verify", "--strict", "--since", &kept])?)?;
     asked_who_was_denied_what(&launch)?;
     key_use_is_recorded(&launch)?;
-    simulated(&launch)
+    simulated(&launch)?;
+    nothing_changes(&launch, &world)
 }
 
 /// Makes alice and the writer with the command line; returns their secrets.
@@ -166,6 +168,33 @@ fn simulated(launch: &Launch) -> anyhow::Result<()> {
             ensure!(flips == wanted, "{name}: {class} are {flips:#?}");
         }
     }
+    Ok(())
+}
+
+/// Exports what is in force; answers the file.
+fn exported(server: &Server) -> anyhow::Result<String> {
+    let launch = server.launch();
+    let world = launch.data_dir().join("world.json").display().to_string();
+    let endpoint = server.ready()?.endpoint.clone();
+    let address = endpoint.rsplit_once('/').map_or("", |(_, address)| address).to_owned();
+    let export = ["iam", "export", "--out", &world, "--address", &address];
+    expect(0, &appliance(launch, &export)?)?;
+    Ok(world)
+}
+
+/// The exported world against itself changes nothing, and the past is reproduced beside it.
+fn nothing_changes(launch: &Launch, world: &str) -> anyhow::Result<()> {
+    let output = Command::new(launch.binary.with_file_name("policy-lab"))
+        .args(["simulate", "--json", "--world", world, "--draft", world])
+        .args(["--fail-on", "newly-denied,newly-allowed,unknown", "--audit"])
+        .arg(launch.data_dir().join("audit"))
+        .arg("--vkey")
+        .arg(launch.data_dir().join("config/audit.vkey"))
+        .output()?;
+    expect(0, &output)?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(report["self_check"]["compared"].as_u64() > Some(25), "{report}");
+    ensure!(report["totals"]["unresolved"] == 0, "{report}");
     Ok(())
 }
 

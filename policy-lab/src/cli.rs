@@ -5,11 +5,18 @@
 
 mod canned;
 mod check;
+mod coverage;
+mod diff;
+mod events;
+mod generate;
+mod import;
 mod input;
 mod progress;
 mod prove;
 mod simulate;
 mod spec;
+mod test;
+mod who_can;
 
 use std::process::ExitCode;
 
@@ -27,10 +34,22 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Replay requests against proposed policies: who gains, who loses
     Simulate(simulate::Arguments),
-    /// Parse policies and guardrails, and say where they are wrong
+    /// Compare two policies or worlds by the requests that were recorded
+    Diff(diff::Arguments),
+    /// Say what is wrong with policies and guardrails, and where
     Check(check::Arguments),
     /// Answer questions about policies for every possible request, with a request that refutes
     Prove(prove::Arguments),
+    /// Run expectations and Rego unit tests
+    Test(test::Arguments),
+    /// Who may do this, of a whole world
+    WhoCan(who_can::Arguments),
+    /// Which statements recorded requests used, and which nobody needs
+    Coverage(coverage::Arguments),
+    /// Make the least policy that allows what was observed
+    Generate(generate::Arguments),
+    /// Turn logs of other servers into requests
+    Import(import::Arguments),
     /// Print a canned policy, or list them
     Canned(canned::Arguments),
 }
@@ -64,8 +83,14 @@ impl From<anyhow::Error> for Failure {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.verb {
         Verb::Simulate(arguments) => simulate::run(&arguments),
+        Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Prove(arguments) => prove::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::WhoCan(arguments) => who_can::run(&arguments),
+        Verb::Coverage(arguments) => coverage::run(&arguments),
+        Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Import(arguments) => import::run(&arguments),
         Verb::Canned(arguments) => canned::run(&arguments),
     };
     match result {

@@ -7,21 +7,29 @@
 mod audit_line;
 mod bounds;
 mod complete;
+mod coverage;
 mod export;
+mod generate;
 mod group;
+mod import;
 mod line;
 mod outcome;
 mod request_line;
+mod who_can;
 mod world;
 
 pub use self::audit_line::audit_line;
 pub use self::complete::Complete;
+pub use self::coverage::{Coverage, StatementUse};
 pub use self::export::{
     Export, ExportError, ExportedGroup, ExportedGuardrail, ExportedUser, ExportedWorld, SCHEMA,
 };
+pub use self::generate::Generator;
+pub use self::import::{Foreign, Imported, import};
 pub use self::line::{Event, LineError};
 pub use self::outcome::{Class, Group, Mismatch, Outcome, SelfCheck, Totals, Unresolved};
 pub use self::request_line::request_line;
+pub use self::who_can::{Access, Can, context as caller_context, reasons, who_can};
 pub use self::world::{Change, World, WorldError};
 
 use self::bounds::{Answer, Bounds};
@@ -202,6 +210,21 @@ impl Review {
             unresolved: self.unresolved,
         }
     }
+}
+
+/// Decides one event; where the record does not say enough, the keys that would decide.
+///
+/// # Errors
+/// When the world does not know which policies are in force.
+pub fn decide_one(
+    world: &World,
+    event: &Recorded,
+) -> Result<Result<Decision, Vec<String>>, WorldError> {
+    let policies = world.policies(event)?;
+    Ok(match Bounds::default().decide(&policies, event) {
+        Answer::Sure(decision) => Ok(decision),
+        Answer::Unknown(keys) => Err(keys.to_vec()),
+    })
 }
 
 #[cfg(test)]

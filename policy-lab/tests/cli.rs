@@ -402,3 +402,91 @@ fn proofs() {
     let replayed = run(directory, &replay, request);
     assert!(replayed.contains("newly-allowed"), "{replayed}");
 }
+
+/// The verbs that a reviewer uses beside `simulate`, on one small world.
+#[test]
+fn who_what_and_how_much() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    files(directory);
+    world(directory, "now.json", "readwrite");
+    write(
+        directory,
+        "expect.yaml",
+        "version: 1\nworld: now.json\ntests:\n\
+         - name: wendy writes\n  principal: user/wendy\n  action: s3:PutObject\n  resource: team/in/1\n  expect: allow\n  because: readwrite#0\n\
+         - name: rita does not\n  principal: rita\n  action: s3:PutObject\n  resource: team/in/1\n  given: {aws:SecureTransport: true}\n  expect: deny\n\
+         - name: nobody knows\n  principal: anonymous\n  action: s3:GetObject\n  resource: team/in/1\n  expect: allow\n\
+         invariants:\n- nobody-except: [user/wendy]\n  may: [s3:DeleteObject, s3:GetObject]\n  on: team/in/1\n",
+    );
+    write(directory, "typo.yaml", "version: 1\nworld: now.json\ntests:\n- nmae: x\n");
+    write(
+        directory,
+        "rego/inbox.rego",
+        "package s3.authz\n\nimport rego.v1\n\n\
+        deny contains {\"id\": \"inbox\"} if startswith(input.resource.key, \"in/\")\n\n\
+        deny contains {\"id\": \"late\"} if {\n\tinput.env.tls == false\n\tinput.resource.bucket == \"team\"\n}\n",
+    );
+    write(
+        directory,
+        "rego/inbox_test.rego",
+        "package s3.authz_test\n\nimport rego.v1\n\nimport data.s3.authz\n\n\
+        test_inbox if count(authz.deny) == 1 with input as {\"resource\": {\"key\": \"in/1\", \"bucket\": \"b\"}, \"env\": {\"tls\": true}}\n\n\
+        test_wrong if count(authz.deny) == 3 with input as {\"resource\": {\"key\": \"out/1\", \"bucket\": \"b\"}, \"env\": {\"tls\": true}}\n",
+    );
+    write(
+        directory,
+        "minio.log",
+        "{\"version\":\"1\",\"time\":\"2026-11-05T10:00:00Z\",\"api\":{\"name\":\"PutObject\",\"bucket\":\"team\",\"object\":\"in/1\",\"statusCode\":200},\"remotehost\":\"10.0.0.1\",\"requestID\":\"q1\",\"accessKey\":\"wendy\"}\n{\"version\":\"1\",\"api\":{\"name\":\"SiteReplicationInfo\"}}\n",
+    );
+    let mut transcript = String::new();
+    for arguments in [
+        &["who-can", "s3:PutObject", "team/in/1", "--world", "now.json"][..],
+        &["who-can", "s3:GetObject", "arn:aws:s3:::team/in/1", "--world", "now.json", "--json"],
+        &["who-can", "s3:GetObject", "team/*", "--world", "now.json"],
+        &["coverage", "--world", "now.json", "--requests", "requests.jsonl", "--fail-on-unused"],
+        &["coverage", "--policy", "reader.json", "--requests", "requests.jsonl", "--json"],
+        &[
+            "generate",
+            "--principal",
+            "wendy",
+            "--requests",
+            "requests.jsonl",
+            "--current",
+            "readwrite",
+        ],
+        &["generate", "--principal", "nobody", "--requests", "requests.jsonl"],
+        &[
+            "diff",
+            "readwrite",
+            "reader.json",
+            "--requests",
+            "requests.jsonl",
+            "--fail-on",
+            "newly-denied",
+        ],
+        &["test", "expect.yaml", "--coverage", "--threshold", "90"],
+        &["test", "typo.yaml"],
+        &["test", "rego", "--coverage"],
+        &["import", "minio", "minio.log"],
+        &["import", "cloudtrail", "minio.log"],
+        &[
+            "simulate",
+            "--requests",
+            "minio.log",
+            "--from",
+            "minio",
+            "--world",
+            "now.json",
+            "--draft",
+            "readwrite=tls.json",
+        ],
+    ] {
+        if arguments[0] == "simulate" {
+            let draft = "{\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"s3:*\",\"Resource\":\"*\",\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"true\"}}}]}";
+            write(directory, "tls.json", draft);
+        }
+        transcript += &run(directory, arguments, "");
+    }
+    insta::assert_snapshot!(transcript);
+}

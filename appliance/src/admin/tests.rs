@@ -179,6 +179,31 @@ async fn users_come_and_go() {
     house.close();
 }
 
+/// What is exported is what decides, and no secret is in it.
+#[tokio::test]
+async fn a_world_is_exported_without_secrets() {
+    let house = House::new().await;
+    house.sealed(Method::PUT, "add-user?accessKey=alice", new_user()).await.unwrap();
+    let document = "{\"Version\":\"2012-10-17\",  \"Statement\":[]}";
+    house.context.iam.put_policy("empty", document, 1).await.unwrap();
+    let user = crate::iam::Entity::User("alice".into());
+    let names = ["empty".to_owned(), "readonly".to_owned()];
+    house.context.iam.attach(&names, &user, 1).await.unwrap();
+    let bucket = policy_lab::Policy::parse(document, policy_lab::DocumentKind::Bucket).unwrap();
+    let attached = policy_lab::Attached { name: "b".into(), policy: Arc::new(bucket) };
+    house.context.gate.set_bucket_policy("b", Some(attached));
+
+    let world = house.root(Method::GET, "export-world", Value::Null).await.unwrap();
+    assert!(!world.to_string().contains("alice-secret"));
+    assert_eq!(world["policies"]["empty"], document);
+    let export = policy_lab::replay::Export::parse(&world.to_string()).unwrap();
+    let alice = house.context.iam.snapshot().credential("alice").unwrap().principal;
+    let set = export.policies(&alice, Some("b"));
+    let named: Vec<_> = set.identity.iter().chain(&set.bucket).map(|a| &*a.name).collect();
+    assert_eq!(named, ["empty", "readonly", "b"]);
+    house.close();
+}
+
 #[tokio::test]
 async fn bad_users_are_refused_with_the_codes_that_clients_know() {
     let house = House::new().await;

@@ -1,6 +1,6 @@
 //! The policies in force for a principal on a bucket, prepared once and kept until something changes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audit::{BlobError, Log};
@@ -51,6 +51,10 @@ impl Sets {
             Some(policy) => state.buckets.insert(bucket.to_owned(), policy),
             None => state.buckets.remove(bucket),
         };
+    }
+
+    pub(super) fn bucket_policies(&self) -> BTreeMap<String, Attached> {
+        self.lock().buckets.iter().map(|(name, policy)| (name.clone(), policy.clone())).collect()
     }
 
     pub(super) fn forget(&self) {

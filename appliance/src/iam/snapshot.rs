@@ -95,6 +95,12 @@ impl Snapshot {
         None
     }
 
+    /// The account that all identities are of.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
     /// All users by name.
     pub fn users(&self) -> impl Iterator<Item = (&str, &User)> {
         self.users.iter().map(|(name, user)| (name.as_str(), &**user))

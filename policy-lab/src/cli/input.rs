@@ -1,12 +1,16 @@
 //! Files that are given on the command line.
 
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use policy_lab::replay::Export;
 use policy_lab::{DocumentKind, Guardrails, Policy};
 
-/// Bytes read of one file at most; no policy or guardrail may be as large.
-const BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes read of one file at most; a world may have thousands of policies.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a text file.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
@@ -77,4 +81,22 @@ pub(super) fn directories(directory: &Path) -> anyhow::Result<Vec<std::path::Pat
     }
     found.sort();
     Ok(found)
+}
+
+/// Reads a world that the appliance exported.
+pub(super) fn export(path: &Path) -> anyhow::Result<Arc<Export>> {
+    let text = text(path)?;
+    let export = Export::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    Ok(Arc::new(export))
+}
+
+/// Lines of a file, or of stdin for `-`, with the name to use in complaints.
+pub(super) fn lines(
+    path: &Path,
+) -> anyhow::Result<(String, Box<dyn Iterator<Item = io::Result<String>>>)> {
+    if path == Path::new("-") {
+        return Ok(("stdin".to_owned(), Box::new(io::stdin().lock().lines())));
+    }
+    let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok((path.display().to_string(), Box::new(BufReader::new(file).lines())))
 }

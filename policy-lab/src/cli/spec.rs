@@ -12,7 +12,7 @@ use anyhow::bail;
 use policy_lab::replay::{Change, SCHEMA};
 use policy_lab::{Attached, DocumentKind, canned};
 
-use super::{input, simulate};
+use super::input;
 
 /// Reads all values of one option into changes.
 pub(super) fn changes(specs: &[String]) -> anyhow::Result<Vec<Change>> {
@@ -28,6 +28,20 @@ pub(super) fn changes(specs: &[String]) -> anyhow::Result<Vec<Change>> {
         changes.insert(0, Change::Identity(everybody));
     }
     Ok(changes)
+}
+
+/// Reads values that are policies, and nothing else, of people and buckets.
+pub(super) fn policies(specs: &[String]) -> anyhow::Result<Vec<Attached>> {
+    let mut policies = Vec::new();
+    for change in changes(specs)? {
+        match change {
+            Change::Identity(all) => policies.extend(all),
+            Change::Named(policy) | Change::Bucket { policy, .. } => policies.push(policy),
+            Change::Guardrail { .. } | Change::Guardrails(_) => {}
+            Change::World(_) => bail!("a world is given with --world"),
+        }
+    }
+    Ok(policies)
 }
 
 enum Spec {
@@ -49,7 +63,7 @@ fn read(spec: &str) -> anyhow::Result<Spec> {
     if input::has_extension(path, "json") {
         // A policy has no such member, so nothing is both.
         if input::text(path)?.contains(&format!("\"{SCHEMA}\"")) {
-            return Ok(Spec::Changes(vec![Change::World(simulate::export(path)?)]));
+            return Ok(Spec::Changes(vec![Change::World(input::export(path)?)]));
         }
         let attached = attached(&input::stem(path)?, path, DocumentKind::Identity)?;
         return Ok(Spec::Everybody(attached));

@@ -127,7 +127,7 @@ fn reading(set: &PolicySet, missing: &[String], wide: bool) -> PolicySet {
 }
 
 /// The document's other members, and its statements.
-fn statements(source: &str) -> (Map<String, Value>, Vec<Value>) {
+pub(super) fn statements(source: &str) -> (Map<String, Value>, Vec<Value>) {
     let Ok(Value::Object(mut document)) = serde_json::from_str(source) else {
         return (Map::new(), Vec::new());
     };

@@ -166,6 +166,15 @@ impl Export {
         })
     }
 
+    /// Every policy that somebody has, and every bucket policy.
+    pub fn attached(&self) -> impl Iterator<Item = &Attached> {
+        let groups = self.text.groups.values().flat_map(|group| &group.policies);
+        let users = self.text.users.values().flat_map(|user| &user.policies);
+        let held: BTreeSet<&String> = groups.chain(users).collect();
+        let identity = self.policies.iter().filter(move |(name, _)| held.contains(name));
+        identity.map(|(_, attached)| attached).chain(self.buckets.values())
+    }
+
     /// The policies in force for a caller on a bucket.
     ///
     /// A service account or session has those of its parent. A caller who is not in the world has none.

@@ -90,12 +90,7 @@ fn action(
 ) -> Result<Action, LineError> {
     let name = match (action, operation) {
         (Some(action), _) => action.to_owned(),
-        (None, Some(operation)) => {
-            match OPERATIONS.iter().find(|(known, ..)| *known == operation) {
-                Some((_, plain, versioned)) => version.and(*versioned).unwrap_or(plain).to_owned(),
-                None => format!("s3:{operation}"),
-            }
-        }
+        (None, Some(operation)) => action_of_operation(operation, version),
         (None, None) => return Err(LineError::new("the request has neither `action` nor `op`")),
     };
     let action = Action::parse(&name).map_err(|error| LineError::new(error.to_string()))?;
@@ -103,6 +98,14 @@ fn action(
         return Err(LineError::new(format!("`{name}` is not an operation we know")));
     }
     Ok(action)
+}
+
+/// The action that an S3 operation is decided by.
+pub(super) fn action_of_operation(operation: &str, version: Option<&str>) -> String {
+    match OPERATIONS.iter().find(|(known, ..)| *known == operation) {
+        Some((_, plain, versioned)) => version.and(*versioned).unwrap_or(plain).to_owned(),
+        None => format!("s3:{operation}"),
+    }
 }
 
 fn resource(

@@ -51,11 +51,11 @@ pub fn html(outcome: &Outcome, title: &Title) -> String {
         groups(&mut page, outcome, class, heading, lead);
     }
     problems(&mut page, outcome);
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<footer>policy-lab {}. The same log and the same drafts give the same page, byte for byte. \
          It shows what recorded requests would meet, not what nobody has asked for yet.</footer>\n\
-         </main>\n</body>\n</html>\n",
+         </main>\n</body>\n</html>",
         env!("CARGO_PKG_VERSION")
     );
     page
@@ -71,7 +71,7 @@ fn head(page: &mut String, title: &Title) {
     let mut add = |name: &str, value: &str| {
         if !value.is_empty() {
             // Writing to a string does not fail.
-            let _ = write!(page, "<dt>{name}</dt><dd>{}</dd>\n", safe(value));
+            let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", safe(value));
         }
     };
     add("Requests", &title.source);
@@ -94,10 +94,10 @@ fn summary(page: &mut String, outcome: &Outcome) {
     page.push_str("<section class=\"cards\">\n");
     for (class, sign, count, words) in cards {
         let quiet = if count == 0 { " none" } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<div class=\"card {class}{quiet}\"><b><i aria-hidden=\"true\">{sign}</i>{}</b>\
-             <span>{words}</span><small>{} %</small></div>\n",
+             <span>{words}</span><small>{} %</small></div>",
             grouped(count),
             percent(count, totals.events),
         );
@@ -105,9 +105,9 @@ fn summary(page: &mut String, outcome: &Outcome) {
     page.push_str("</section>\n");
     let shares = cards.map(|(class, _, count, words)| (class, count, words));
     picture::bar(page, &shares, totals.events);
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<p class=\"fine\">{} requests replayed; {} keep their answer for another reason.</p>\n",
+        "<p class=\"fine\">{} requests replayed; {} keep their answer for another reason.</p>",
         grouped(totals.events),
         grouped(totals.reason_changed)
     );
@@ -122,9 +122,9 @@ fn self_check(page: &mut String, outcome: &Outcome) {
             ("broken", "Some recorded decisions did not come out again: do not rely on this page.")
         }
     };
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<p class=\"check {class}\"><strong>{}</strong> {words}</p>\n",
+        "<p class=\"check {class}\"><strong>{}</strong> {words}</p>",
         escape(&self_check_line(check))
     );
 }
@@ -135,11 +135,11 @@ fn groups(page: &mut String, outcome: &Outcome, class: Class, heading: &str, lea
     if groups.is_empty() {
         return;
     }
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<section class=\"{}\"><h2>{heading} <small>{} requests</small></h2>\n<p>{lead}</p>\n\
          <div class=\"scroll\"><table>\n<thead><tr><th>Principal</th><th>Action</th><th>Where</th>\
-         <th>Reason</th><th class=\"n\">Requests</th><th></th></tr></thead>\n<tbody>\n",
+         <th>Reason</th><th class=\"n\">Requests</th><th></th></tr></thead>\n<tbody>",
         side(class),
         grouped(groups.iter().map(|group| group.count).sum()),
     );
@@ -150,7 +150,7 @@ fn groups(page: &mut String, outcome: &Outcome, class: Class, heading: &str, lea
     if groups.len() > GROUPS_MAX {
         let more = groups.len() - GROUPS_MAX;
         let _ =
-            write!(page, "<p class=\"fine\">{more} smaller groups are in the totals only.</p>\n");
+            writeln!(page, "<p class=\"fine\">{more} smaller groups are in the totals only.</p>");
     }
     page.push_str("</section>\n");
 }
@@ -197,7 +197,7 @@ fn problems(page: &mut String, outcome: &Outcome) {
         "<section class=\"open\"><h2>What could not be decided or reproduced</h2>\n<ul>\n",
     );
     for line in lines {
-        let _ = write!(page, "<li>{}</li>\n", safe(&line));
+        let _ = writeln!(page, "<li>{}</li>", safe(&line));
     }
     page.push_str("</ul></section>\n");
 }
@@ -216,7 +216,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);

@@ -43,11 +43,11 @@ pub fn junit(outcome: &Outcome, title: &Title, failing: &[Class]) -> String {
 
 fn case(text: &mut String, name: &str, count: u64, body: &str, fails: bool) {
     let body = escape(body);
-    let _ = write!(text, "<testcase classname=\"policy-lab.simulate\" name=\"{name}\">\n");
+    let _ = writeln!(text, "<testcase classname=\"policy-lab.simulate\" name=\"{name}\">");
     if fails {
-        let _ = write!(text, "<failure message=\"{count} events\">{body}</failure>\n");
+        let _ = writeln!(text, "<failure message=\"{count} events\">{body}</failure>");
     } else if !body.is_empty() {
-        let _ = write!(text, "<system-out>{body}</system-out>\n");
+        let _ = writeln!(text, "<system-out>{body}</system-out>");
     }
     text.push_str("</testcase>\n");
 }

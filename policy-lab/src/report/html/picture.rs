@@ -25,28 +25,28 @@ pub(super) fn draw(page: &mut String, matrix: &Matrix) {
          Figures are requests; a stronger colour means more of them.</p>\n",
     );
     // Writing to a string does not fail.
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<div class=\"scroll\"><svg class=\"matrix\" role=\"img\" aria-label=\"Who gains and who \
-         loses which action\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n"
+         loses which action\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
     );
     for (column, action) in matrix.actions.iter().enumerate() {
         let (x, y) = (LABEL + column * CELL + CELL / 2, HEAD - 12);
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<text class=\"action\" transform=\"translate({x},{y}) rotate(-32)\">{}</text>\n",
+            "<text class=\"action\" transform=\"translate({x},{y}) rotate(-32)\">{}</text>",
             safe(&short(action, 24))
         );
     }
     let totals = LABEL + matrix.actions.len() * CELL + 14;
     let _ =
-        write!(page, "<text class=\"action\" x=\"{totals}\" y=\"{}\">in all</text>\n", HEAD - 12);
+        writeln!(page, "<text class=\"action\" x=\"{totals}\" y=\"{}\">in all</text>", HEAD - 12);
     for (number, row) in matrix.rows.iter().enumerate() {
         let y = HEAD + number * ROW;
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<line x1=\"0\" y1=\"{y}\" x2=\"{width}\" y2=\"{y}\"/>\n\
-             <text class=\"who\" x=\"{}\" y=\"{}\">{}<title>{}</title></text>\n",
+             <text class=\"who\" x=\"{}\" y=\"{}\">{}<title>{}</title></text>",
             LABEL - 12,
             y + ROW / 2 + 5,
             safe(&short(&row.principal, 24)),
@@ -71,9 +71,9 @@ pub(super) fn draw(page: &mut String, matrix: &Matrix) {
     }
     page.push_str("</svg></div>\n");
     if matrix.principals_cut + matrix.actions_cut > 0 {
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<p class=\"fine\">Not drawn, but listed below: {} principals and {} actions with fewer changes.</p>\n",
+            "<p class=\"fine\">Not drawn, but listed below: {} principals and {} actions with fewer changes.</p>",
             matrix.principals_cut, matrix.actions_cut
         );
     }
@@ -90,19 +90,19 @@ fn draw_cell(page: &mut String, cell: Cell, x: usize, y: usize, largest: u64, hi
     let all: Vec<_> = parts(cell).collect();
     if all.is_empty() {
         let (x, y) = (x + CELL / 2, y + ROW / 2);
-        let _ = write!(page, "<circle class=\"nothing\" cx=\"{x}\" cy=\"{y}\" r=\"1.5\"/>\n");
+        let _ = writeln!(page, "<circle class=\"nothing\" cx=\"{x}\" cy=\"{y}\" r=\"1.5\"/>");
         return;
     }
-    let _ = write!(page, "<g><title>{}</title>\n", safe(hint));
+    let _ = writeln!(page, "<g><title>{}</title>", safe(hint));
     let width = (CELL - 6) / all.len();
     for (number, (class, sign, count)) in all.iter().enumerate() {
         let left = x + 3 + number * width;
         let strength = strength(*count, largest);
         let dark = if strength >= 60 { " dark" } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<rect class=\"{class}\" x=\"{left}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\" \
-             fill-opacity=\"{}.{:02}\"/>\n<text class=\"cell{dark}\" x=\"{}\" y=\"{}\">{sign}{}</text>\n",
+             fill-opacity=\"{}.{:02}\"/>\n<text class=\"cell{dark}\" x=\"{}\" y=\"{}\">{sign}{}</text>",
             y + 3,
             width.saturating_sub(2),
             ROW - 6,
@@ -150,10 +150,10 @@ pub(super) fn bar(page: &mut String, shares: &[(&str, u64, &str)], whole: u64) {
         let exact = u128::from(*count) * 1000 / u128::from(whole.max(1));
         // What there is can be seen, however little it is.
         let width = usize::try_from(exact).unwrap_or(1000).max(3).min(1000_usize.saturating_sub(x));
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<rect class=\"{class}\" x=\"{x}\" y=\"0\" width=\"{width}\" height=\"14\">\
-             <title>{} {words}</title></rect>\n",
+             <title>{} {words}</title></rect>",
             grouped(*count)
         );
         x += width;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use policy_lab::replay::{Event, Outcome, Recorded, audit_line};
+use policy_lab::replay::{Event, Recorded, audit_line};
 
-use super::{Arguments, Replayed};
+use super::{Events, Replayed};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, input};
 
@@ -22,10 +22,10 @@ pub(super) fn blobs(directory: &Path) -> impl Fn([u8; 32]) -> Option<String> + '
 }
 
 /// Verifies the log and replays its decisions.
-pub(super) fn replay(
-    arguments: &Arguments,
-    simulate: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> Outcome,
-) -> Result<Replayed, Failure> {
+pub(super) fn replay<T>(
+    arguments: &Events,
+    visit: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> T,
+) -> Result<Replayed<T>, Failure> {
     let directory = arguments.audit.as_deref().ok_or_else(|| anyhow!("no log was given"))?;
     let (size, state) = verify(directory, arguments)?;
     let progress = Progress::new("replaying the log");
@@ -47,8 +47,7 @@ pub(super) fn replay(
         }))
     });
     let wanted = |event: &Event| arguments.since.is_none_or(|since| since.includes(event.time_us));
-    let outcome =
-        simulate(&mut events.by_ref().flatten().filter(wanted).map(|event| event.recorded));
+    let value = visit(&mut events.by_ref().flatten().filter(wanted).map(|event| event.recorded));
     drop(events);
     drop(progress);
     if let Some(error) = failure {
@@ -58,7 +57,7 @@ pub(super) fn replay(
         eprintln!("warning: {unreadable} decisions could not be replayed");
     }
     let source = format!("audit log {}, {size} records, {state}", directory.display());
-    Ok(Replayed { outcome, source, unreadable })
+    Ok(Replayed { value, source, unreadable })
 }
 
 fn complain(seq: u64, message: &str, number: u64) {
@@ -68,7 +67,7 @@ fn complain(seq: u64, message: &str, number: u64) {
 }
 
 /// Checks signatures, hashes and order; answers the number of records, and what the check said.
-fn verify(directory: &Path, arguments: &Arguments) -> Result<(u64, String), Failure> {
+fn verify(directory: &Path, arguments: &Events) -> Result<(u64, String), Failure> {
     let vkey = match &arguments.vkey {
         Some(given) => key_text(given)?,
         None => {

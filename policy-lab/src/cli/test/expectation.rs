@@ -1,0 +1,267 @@
+//! Expectations: a world or policies, what is asked, what must come.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use policy_lab::replay::{
+    Can, Complete, Coverage, Export, Recorded, World, caller_context, decide_one, who_can,
+};
+use policy_lab::{Action, Context, Principal, PrincipalKind, Request};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Case, Report, yaml};
+use crate::cli::{input, spec, who_can as arguments};
+
+/// Where the reader notes the line of a mapping.
+pub(super) const LINE: &str = "\u{0}line";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    version: u32,
+    /// Beside the file of expectations.
+    world: Option<String>,
+    #[serde(default)]
+    policies: Vec<String>,
+    #[serde(default)]
+    tests: Vec<Value>,
+    #[serde(default)]
+    invariants: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expectation {
+    name: String,
+    principal: String,
+    action: String,
+    resource: String,
+    #[serde(default)]
+    given: BTreeMap<String, Values>,
+    /// What is not given is absent, unless this says that it is unknown.
+    #[serde(default)]
+    unknown: Vec<String>,
+    expect: Expected,
+    because: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    One(String),
+    Truth(bool),
+    Number(i64),
+    Many(Vec<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Expected {
+    Allow,
+    Deny,
+    ExplicitDeny,
+    ImplicitDeny,
+    Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Invariant {
+    nobody_except: Vec<String>,
+    may: Vec<String>,
+    on: String,
+}
+
+/// Runs a file; what it says is added to the report.
+pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let file = path.display().to_string();
+    let suite = yaml::parse(&input::text(path)?).map_err(|error| anyhow!("{file}:{error}"))?;
+    let suite: Suite = typed(suite, &file)?;
+    if suite.version != 1 {
+        bail!("{file}: version {} is not known, write 1", suite.version);
+    }
+    let base = path.parent().unwrap_or(Path::new("."));
+    let export = match &suite.world {
+        Some(world) => Some(input::export(&base.join(world))?),
+        None => None,
+    };
+    let (world, mut coverage) =
+        world(&suite, export.as_ref(), base).with_context(|| file.clone())?;
+    for test in suite.tests {
+        let expectation: Expectation = typed(test, &file)?;
+        let name = expectation.name.clone();
+        let event = event(&expectation, export.as_deref())
+            .with_context(|| format!("{file}: test `{name}`"))?;
+        coverage.add(&event);
+        let fault = fault(&expectation, &world, &event)?;
+        report.cases.push(Case { file: file.clone(), name, fault });
+    }
+    for invariant in suite.invariants {
+        let invariant: Invariant = typed(invariant, &file)?;
+        let export = export.as_deref();
+        let export = export.ok_or_else(|| anyhow!("{file}: an invariant needs a `world`"))?;
+        invariant.check(export, &file, report)?;
+    }
+    report.statements.extend(coverage.finish());
+    Ok(())
+}
+
+/// A value as what it must be; the complaint names the line where it begins.
+fn typed<T: DeserializeOwned>(mut value: Value, file: &str) -> anyhow::Result<T> {
+    let members = value.as_object_mut();
+    let line = members.and_then(|members| members.remove(LINE)).unwrap_or(Value::from(1));
+    for inner in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Value::Object(members) = inner {
+            members.remove(LINE);
+        }
+    }
+    serde_json::from_value(value).map_err(|error| anyhow!("{file}:{line}: {error}"))
+}
+
+fn world(
+    suite: &Suite,
+    export: Option<&Arc<Export>>,
+    base: &Path,
+) -> anyhow::Result<(World, Coverage)> {
+    match (export, suite.policies.is_empty()) {
+        (Some(_), false) => bail!("there are both `world` and `policies`"),
+        (None, true) => bail!("there is neither `world` nor `policies`"),
+        (Some(export), true) => {
+            Ok((World::exported(Arc::clone(export)), Coverage::of_world(export)))
+        }
+        (None, false) => {
+            let specs: Vec<_> = suite.policies.iter().map(|spec| beside(base, spec)).collect();
+            let coverage = Coverage::of_policies(&spec::policies(&specs)?);
+            let changes = spec::changes(&specs)?;
+            Ok((changes.into_iter().fold(World::empty(), World::with), coverage))
+        }
+    }
+}
+
+/// A file of a specification is beside the file that names it.
+fn beside(base: &Path, spec: &str) -> String {
+    let (head, path) = match spec.split_once('=') {
+        Some((name, path)) => (format!("{name}="), path),
+        None => (String::new(), spec),
+    };
+    let joined = base.join(path);
+    if joined.exists() { format!("{head}{}", joined.display()) } else { spec.to_owned() }
+}
+
+fn event(expectation: &Expectation, export: Option<&Export>) -> anyhow::Result<Recorded> {
+    let action = Action::parse(&expectation.action).map_err(|error| anyhow!("{error}"))?;
+    if action.info().is_none() {
+        bail!("`{action}` is not an action of this server");
+    }
+    let principal = principal(&expectation.principal, export)?;
+    let mut given = Context::new();
+    for (key, values) in &expectation.given {
+        given.set_many(
+            key,
+            match values {
+                Values::One(value) => vec![value.clone()],
+                Values::Truth(value) => vec![value.to_string()],
+                Values::Number(value) => vec![value.to_string()],
+                Values::Many(values) => values.clone(),
+            },
+        );
+    }
+    let unknown = &expectation.unknown;
+    Ok(Recorded {
+        id: expectation.name.clone(),
+        seq: None,
+        request: Request {
+            action,
+            resource: arguments::resource(&expectation.resource)?,
+            context: caller_context(&given, &principal),
+            principal,
+        },
+        recorded: None,
+        complete: if unknown.is_empty() { Complete::everything() } else { Complete::but(unknown) },
+    })
+}
+
+/// `user/NAME`, a plain name, `anonymous` or `root`.
+fn principal(text: &str, export: Option<&Export>) -> anyhow::Result<Principal> {
+    let account = "000000000000";
+    let name = text.strip_prefix("user/").unwrap_or(text);
+    match (text, export) {
+        ("anonymous", _) => Ok(Principal::anonymous(account)),
+        ("root", _) => Ok(Principal {
+            kind: PrincipalKind::Root,
+            arn: format!("arn:aws:iam::{account}:root"),
+            ..Principal::user(account, "root")
+        }),
+        (_, Some(export)) => export
+            .principals()
+            .find(|principal| principal.name == name)
+            .ok_or_else(|| anyhow!("the world has no enabled user `{name}`")),
+        (_, None) => Ok(Principal::user(account, name)),
+    }
+}
+
+/// What came instead of what was expected.
+fn fault(
+    expectation: &Expectation,
+    world: &World,
+    event: &Recorded,
+) -> anyhow::Result<Option<String>> {
+    let answer = decide_one(world, event).map_err(|error| anyhow!("{error}"))?;
+    let (effect, by) = match &answer {
+        Ok(decision) => (decision.effect.as_str(), policy_lab::replay::reasons(decision)),
+        Err(keys) => ("unknown", keys.join(" ")),
+    };
+    let fits = match expectation.expect {
+        Expected::Allow => effect == "allow",
+        Expected::Deny => effect.ends_with("deny"),
+        Expected::ExplicitDeny => effect == "explicit-deny",
+        Expected::ImplicitDeny => effect == "implicit-deny",
+        Expected::Unknown => effect == "unknown",
+    };
+    if !fits {
+        return Ok(Some(
+            format!("expected {:?}, came {effect} ({by})", expectation.expect).to_lowercase(),
+        ));
+    }
+    let named = |because: &&String| !by.split(", ").any(|name| name.ends_with(because.as_str()));
+    Ok(expectation
+        .because
+        .as_ref()
+        .filter(named)
+        .map(|because| format!("{effect} as expected, but because of {by}, not {because}")))
+}
+
+impl Invariant {
+    fn check(&self, export: &Export, file: &str, report: &mut Report) -> anyhow::Result<()> {
+        let resource = arguments::resource(&self.on)?;
+        for action in &self.may {
+            let parsed = Action::parse(action).map_err(|error| anyhow!("{file}: {error}"))?;
+            let excepted = |name: &String| {
+                self.nobody_except
+                    .iter()
+                    .any(|who| who.strip_prefix("user/").unwrap_or(who) == name)
+            };
+            let others: Vec<_> = who_can(export, &parsed, &resource, &Context::new())
+                .into_iter()
+                .filter(|access| access.answer != Can::No && access.because != "admin-bypass")
+                .filter(|access| !excepted(&access.principal))
+                .map(|access| match access.answer {
+                    Can::Depends(keys) => {
+                        format!("{} (depending on {})", access.principal, keys.join(" "))
+                    }
+                    _ => format!("{} ({})", access.principal, access.because),
+                })
+                .collect();
+            report.cases.push(Case {
+                file: file.to_owned(),
+                name: format!("nobody else may {action} on {}", self.on),
+                fault: (!others.is_empty()).then(|| format!("may too: {}", others.join(", "))),
+            });
+        }
+        Ok(())
+    }
+}
