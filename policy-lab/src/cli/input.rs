@@ -90,10 +90,11 @@ pub(super) fn export(path: &Path) -> anyhow::Result<Arc<Export>> {
     Ok(Arc::new(export))
 }
 
+/// Lines as they are read.
+pub(super) type Lines = Box<dyn Iterator<Item = io::Result<String>>>;
+
 /// Lines of a file, or of stdin for `-`, with the name to use in complaints.
-pub(super) fn lines(
-    path: &Path,
-) -> anyhow::Result<(String, Box<dyn Iterator<Item = io::Result<String>>>)> {
+pub(super) fn lines(path: &Path) -> anyhow::Result<(String, Lines)> {
     if path == Path::new("-") {
         return Ok(("stdin".to_owned(), Box::new(io::stdin().lock().lines())));
     }
