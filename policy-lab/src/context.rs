@@ -195,7 +195,45 @@ fn canonical(name: &str) -> String {
     name.to_owned()
 }
 
+/// Length of the longest name that is looked up by its length.
+const LENGTH_MAX: usize = 63;
+
+/// Catalogue rows in the order of their names' lengths, and for each length where its rows begin.
+const BY_LENGTH: ([u8; CATALOGUE.len()], [u8; LENGTH_MAX + 2]) = by_length();
+
+const fn by_length() -> ([u8; CATALOGUE.len()], [u8; LENGTH_MAX + 2]) {
+    let mut rows = [0; CATALOGUE.len()];
+    let mut starts = [0; LENGTH_MAX + 2];
+    let (mut length, mut filled) = (0, 0);
+    while length <= LENGTH_MAX {
+        starts[length] = filled as u8;
+        let mut row = 0;
+        while row < CATALOGUE.len() {
+            if CATALOGUE[row].name.len() == length {
+                rows[filled] = row as u8;
+                filled += 1;
+            }
+            row += 1;
+        }
+        length += 1;
+    }
+    starts[LENGTH_MAX + 1] = filled as u8;
+    (rows, starts)
+}
+
+/// The row of a name in its canonical spelling, which is how logs and our own server write it.
+fn exact(name: &str) -> Option<u8> {
+    let (rows, starts) = &BY_LENGTH;
+    let (from, to) = (starts.get(name.len())?, starts.get(name.len() + 1)?);
+    let rows = rows.get(usize::from(*from)..usize::from(*to))?;
+    let is_named = |row: &&u8| CATALOGUE.get(usize::from(**row)).is_some_and(|i| i.name == name);
+    rows.iter().find(is_named).copied()
+}
+
 fn position(name: &str) -> Option<u8> {
+    if let Some(found) = exact(name) {
+        return Some(found);
+    }
     let found = CATALOGUE.binary_search_by(|info| folded_cmp(info.name, name)).ok()?;
     u8::try_from(found).ok()
 }
@@ -215,6 +253,17 @@ mod tests {
     fn catalogue_is_sorted_and_fits_the_mask() {
         assert!(CATALOGUE.len() <= 128);
         assert!(CATALOGUE.windows(2).all(|pair| folded_cmp(pair[0].name, pair[1].name).is_lt()));
+    }
+
+    #[test]
+    fn every_name_is_found_in_any_spelling() {
+        for (row, info) in CATALOGUE.iter().enumerate() {
+            let row = u8::try_from(row).expect("few");
+            assert_eq!(super::position(info.name), Some(row));
+            assert_eq!(super::position(&info.name.to_uppercase()), Some(row));
+        }
+        assert_eq!(super::position(""), None);
+        assert_eq!(super::position(&"x".repeat(200)), None);
     }
 
     #[test]

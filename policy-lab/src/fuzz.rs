@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::condition::{Clause, Operator};
 use crate::context::Context;
 use crate::pattern::Glob;
-use crate::replay::{audit_line, request_line};
+use crate::replay::{self, Export, Foreign, audit_line, request_line};
 use crate::{
     Action, Attached, DocumentKind, Guardrails, Policy, PolicySet, Principal, Request, Resource,
     arn::Arn, canned, evaluate,
@@ -21,11 +21,44 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("policy-lab/condition", condition),
     ("policy-lab/glob", glob),
+    ("policy-lab/import", import),
     ("policy-lab/line", line),
+    ("policy-lab/lint", lint),
     ("policy-lab/manifest", manifest),
     ("policy-lab/policy", policy),
     ("policy-lab/rego", rego),
+    ("policy-lab/world", world),
 ];
+
+/// What is refused has an error, and what is taken is looked at.
+fn lint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for kind in [DocumentKind::Identity, DocumentKind::Bucket] {
+        let findings = crate::lint::lint(text, kind);
+        assert_eq!(findings.refused, Policy::parse(text, kind).is_err());
+        assert!(!findings.refused || findings.worst() == Some(crate::lint::Severity::Error));
+    }
+}
+
+/// Lines of other servers' logs: what is imported is a request.
+fn import(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for (_, log) in Foreign::ALL {
+        for line in replay::import(log, text).map(|imported| imported.lines).unwrap_or_default() {
+            let _ = request_line(1, &line);
+        }
+    }
+}
+
+/// An exported world: who is in it gets an answer.
+fn world(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(export) = Export::parse(text) else { return };
+    for request in requests() {
+        let _ = evaluate(&export.policies(&request.principal, request.resource.bucket()), &request);
+    }
+    let _ = export.principals().count();
+}
 
 fn requests() -> Vec<Request> {
     let mut context = Context::new();

@@ -21,7 +21,7 @@
 //!
 //! In reading order: what is asked ([`request`], [`action`], [`resource`], [`principal`], [`context`]), what is written
 //! ([`document`], with [`pattern`] and [`condition`] below it, [`canned`]), what is in force ([`policy_set`], [`rego`]),
-//! the answer ([`mod@evaluate`], [`decision`]), and the review ([`replay`], [`report`]).
+//! the answer ([`mod@evaluate`], [`decision`]), and the review ([`mod@lint`], [`replay`], [`report`]).
 
 pub mod action;
 #[cfg(feature = "analyze")]

@@ -55,7 +55,7 @@ impl Events {
         let visit = |events: &mut dyn Iterator<Item = Recorded>| {
             visit(&mut events.filter(|_| {
                 number += 1;
-                number % self.every == 0
+                u64::is_multiple_of(number, self.every)
             }))
         };
         let mut replayed = match &self.requests {

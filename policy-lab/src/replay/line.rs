@@ -1,5 +1,8 @@
 //! What both kinds of lines have in common.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Recorded;
@@ -29,16 +32,19 @@ impl LineError {
     }
 }
 
+/// A complaint of the JSON reader, without the line that it counts by itself.
+pub(super) fn fault(error: &serde_json::Error) -> LineError {
+    let message = error.to_string();
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    LineError {
+        column: error.column().max(1),
+        message: message.get(..end).unwrap_or_default().to_owned(),
+    }
+}
+
 /// Reads a line as a JSON object.
 pub(super) fn object(line: &[u8]) -> Result<Value, LineError> {
-    let value: Value = serde_json::from_slice(line).map_err(|error| {
-        let message = error.to_string();
-        let end = message.rfind(" at line ").unwrap_or(message.len());
-        LineError {
-            column: error.column().max(1),
-            message: message.get(..end).unwrap_or_default().to_owned(),
-        }
-    })?;
+    let value: Value = serde_json::from_slice(line).map_err(|error| fault(&error))?;
     if value.is_object() { Ok(value) } else { Err(LineError::new("the line is not a JSON object")) }
 }
 
@@ -75,25 +81,66 @@ pub(super) fn values(value: &Value) -> Result<Vec<String>, LineError> {
     }
 }
 
-/// A caller from the members that both formats share.
+/// A caller, as both formats have it.
+#[derive(Default, Deserialize)]
+pub(super) struct Caller<'a> {
+    #[serde(borrow)]
+    account: Option<Text<'a>>,
+    #[serde(borrow)]
+    arn: Option<Text<'a>>,
+    groups: Option<Vec<String>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    parent: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+}
+
+/// Text that borrows from the line where it has no escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A caller from a member of a request.
 pub(super) fn principal(value: &Value) -> Result<Principal, LineError> {
-    let arn = text(value, "arn")?.unwrap_or_default();
-    let groups = match value.get("groups") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(groups) => values(groups)?,
-    };
+    let member = |name| Ok(text(value, name)?.map(|text| Text(Cow::Borrowed(text))));
+    principal_of(Caller {
+        account: member("account")?,
+        arn: member("arn")?,
+        groups: match value.get("groups") {
+            None | Some(Value::Null) => None,
+            Some(groups) => Some(values(groups)?),
+        },
+        name: member("name")?,
+        parent: member("parent")?,
+        kind: member("type")?,
+    })
+}
+
+pub(super) fn principal_of(caller: Caller<'_>) -> Result<Principal, LineError> {
+    let arn = caller.arn.as_deref().unwrap_or_default();
+    let groups = caller.groups.unwrap_or_default();
     let from_arn = crate::arn::Arn::parse(arn);
     let name = from_arn
         .map(|arn| arn.resource.split_once('/').map_or(arn.resource, |(_, name)| name))
         .unwrap_or(arn);
-    let kind = match text(value, "type")? {
+    let kind = match caller.kind.as_deref() {
         Some(word) => kind(word)?,
         None if arn.is_empty() || arn == "*" => PrincipalKind::Anonymous,
         None if arn.ends_with(":root") => PrincipalKind::Root,
         None if arn.contains(":assumed-role/") => PrincipalKind::Session,
         None => PrincipalKind::User,
     };
-    let account = match text(value, "account")? {
+    let account = match caller.account.as_deref() {
         Some(account) => account,
         None => from_arn.map_or("", |arn| arn.account),
     };
@@ -102,11 +149,11 @@ pub(super) fn principal(value: &Value) -> Result<Principal, LineError> {
     }
     Ok(Principal {
         kind,
-        name: text(value, "name")?.unwrap_or(name).to_owned(),
+        name: caller.name.as_deref().unwrap_or(name).to_owned(),
         arn: arn.to_owned(),
         account: account.to_owned(),
         groups,
-        parent: text(value, "parent")?.map(str::to_owned),
+        parent: caller.parent.map(|parent| parent.0.into_owned()),
     })
 }
 

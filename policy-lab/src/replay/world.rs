@@ -1,5 +1,6 @@
 //! Which policies are in force for an event: those of its record, with proposed ones in their place.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use super::{Export, Recorded};
 use crate::policy_set::{Attached, ManifestError, PolicySet};
 use crate::rego::{Guardrails, REVIEW_TIME_MAX, RegoError};
-use crate::{Decision, Principal, PrincipalKind, evaluate};
+use crate::{Decision, Principal, evaluate};
 
 /// Policy sets kept ready at most; the cache is emptied when it is full.
 const SETS_MAX: usize = 16_384;
@@ -48,9 +49,6 @@ pub enum WorldError {
     Guardrails(#[from] RegoError),
 }
 
-/// What decides which policies are in force: digest, kind and name of the caller, bucket.
-type Place = (String, Option<(PrincipalKind, String)>, String);
-
 type Resolved = Result<Rc<PolicySet>, WorldError>;
 
 /// Policies for every event.
@@ -64,7 +62,7 @@ pub struct World {
     /// By digest, as recorded.
     recorded: RefCell<HashMap<String, Resolved>>,
     /// With the changes.
-    changed: RefCell<HashMap<Place, Resolved>>,
+    changed: RefCell<Prepared>,
     /// Names of [`Change::Named`] that were found attached somewhere.
     replaced: RefCell<HashSet<Arc<str>>>,
 }
@@ -137,23 +135,18 @@ impl World {
         }
         let request = &event.request;
         let bucket = request.resource.bucket().unwrap_or_default();
-        let key = (
-            self.export
-                .is_none()
-                .then(|| digest_of(event))
-                .flatten()
-                .unwrap_or_default()
-                .to_owned(),
-            self.by_caller().then(|| caller(&request.principal)),
-            bucket.to_owned(),
-        );
-        if let Some(resolved) = self.changed.borrow().get(&key) {
+        let digest = digest_of(event).filter(|_| self.export.is_none()).unwrap_or_default();
+        let caller = match self.by_caller() {
+            true => Cow::Owned(caller(&request.principal)),
+            false => Cow::Borrowed(""),
+        };
+        if let Some(resolved) = self.changed.borrow().get(digest, &caller, bucket) {
             return resolved.clone();
         }
         let resolved = self
             .base(event)
             .and_then(|base| self.changed(base, &request.principal, bucket).map(Rc::new));
-        remember(&self.changed, key, &resolved);
+        self.changed.borrow_mut().put(digest, &caller, bucket, &resolved);
         resolved
     }
 
@@ -234,9 +227,33 @@ impl fmt::Debug for World {
     }
 }
 
+/// Sets with the changes, by digest, caller and bucket. Nested, so that looking one up makes no key.
+#[derive(Default)]
+struct Prepared {
+    count: usize,
+    sets: HashMap<String, HashMap<String, HashMap<String, Resolved>>>,
+}
+
+impl Prepared {
+    fn get(&self, digest: &str, caller: &str, bucket: &str) -> Option<&Resolved> {
+        self.sets.get(digest)?.get(caller)?.get(bucket)
+    }
+
+    fn put(&mut self, digest: &str, caller: &str, bucket: &str, resolved: &Resolved) {
+        if self.count >= SETS_MAX {
+            *self = Self::default();
+        }
+        self.count += 1;
+        let callers = self.sets.entry(digest.to_owned()).or_default();
+        let buckets = callers.entry(caller.to_owned()).or_default();
+        buckets.insert(bucket.to_owned(), resolved.clone());
+    }
+}
+
 /// A session or service account has what its parent has.
-fn caller(principal: &Principal) -> (PrincipalKind, String) {
-    (principal.kind, principal.parent.as_ref().unwrap_or(&principal.name).clone())
+fn caller(principal: &Principal) -> String {
+    let name = principal.parent.as_ref().unwrap_or(&principal.name);
+    format!("{} {name}", principal.kind.as_str())
 }
 
 fn digest_of(event: &Recorded) -> Option<&str> {
