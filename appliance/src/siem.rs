@@ -16,6 +16,8 @@ mod dead_letter;
 mod delivery;
 mod destination;
 mod format;
+mod probe;
+mod reading;
 mod record;
 mod sink;
 mod status;
@@ -127,7 +129,7 @@ impl Deliveries {
     pub async fn test(&self, name: &str) -> Result<Tested, SiemError> {
         let running = self.find(name)?;
         let house = self.house.as_ref().ok_or_else(|| SiemError::unknown(name))?;
-        worker::test(&running.destination, house).await
+        probe::test(&running.destination, house).await
     }
 
     /// Ends all workers; what is under way is given up, and comes again after the next start.
@@ -233,7 +235,7 @@ fn first_since(dir: &Path, size: u64, time_us: u64) -> Result<u64, SiemError> {
         let middle = low + (high - low) / 2;
         let leaf = audit::read_record(dir, middle)?
             .ok_or_else(|| SiemError::Read(format!("record {middle} is not there")))?;
-        match worker::time_of(&leaf) {
+        match reading::time_of(&leaf) {
             Some(time) if time < time_us => low = middle + 1,
             Some(_) => high = middle,
             None => return Err(SiemError::Read(format!("record {middle} has no time"))),

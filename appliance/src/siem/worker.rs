@@ -3,7 +3,6 @@
 //! It has a runtime of its own, so that a slow receiver takes nothing from the requests, and blocking on the disk or on
 //! the log's growth holds up only itself.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +14,6 @@ use audit::{
     Class, Clock, ErrorInfo, EventId, Files, Log, LogError, Record, Resource, Row, SearchError,
     Watch,
 };
-use bytes::Bytes;
-use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::cursor::{Cursor, Identity, Position};
@@ -24,9 +21,10 @@ use super::dead_letter::DeadLetter;
 use super::delivery::{Answer, Delivery, Item, Rejected, Step, Verdict};
 use super::destination::{Destination, Start};
 use super::format::time_text;
+use super::reading::{Head, batch_id, is_complaint, item};
 use super::sink::{self, Batch, Sink};
 use super::status::{Shared, State};
-use super::{About, House, SiemError, Tested};
+use super::{About, House, SiemError};
 use crate::telemetry::DestinationMetrics;
 
 /// How long one look for new records may hold the thread; commands and the stop wait for it.
@@ -49,6 +47,7 @@ pub(super) struct Worker {
     log: Arc<Log>,
     clock: Arc<dyn Clock>,
     audit_dir: PathBuf,
+    certs_dir: PathBuf,
     watch: Watch,
     tail: Tail,
     /// Records that were read before they were durable.
@@ -130,6 +129,7 @@ impl Worker {
             clock: Arc::clone(&house.clock),
             tail: audit::tail(&house.audit_dir, position.next.checked_sub(1)),
             audit_dir: house.audit_dir.clone(),
+            certs_dir: house.certs_dir.clone(),
             watch,
             held: VecDeque::new(),
             filter,
@@ -272,6 +272,9 @@ impl Worker {
     }
 
     async fn send(&mut self, items: Vec<Item>) -> Result<(), End> {
+        if self.delivery.failures() > 0 {
+            self.reopen();
+        }
         let batch = Batch { id: batch_id(&self.about, &self.destination, &items), items };
         let answer = tokio::select! {
             answer = self.sink.send(&batch) => answer,
@@ -325,6 +328,7 @@ impl Worker {
             Command::Resume { reply } => {
                 append(&self.log, &self.record("delivery:resume")).await?;
                 self.delivery.resume();
+                self.reopen();
                 let _ = reply.send(());
             }
             Command::Replay { from, reply } => {
@@ -345,6 +349,18 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Takes over certificates that were replaced on disk; ones that cannot be used leave those that were.
+    fn reopen(&mut self) {
+        match sink::open(&self.destination, &self.about, &self.certs_dir) {
+            Ok(sink) => self.sink = sink,
+            Err(error) => tracing::warn!(
+                destination = self.destination.name,
+                %error,
+                "the certificates of a SIEM destination cannot be read again"
+            ),
+        }
     }
 
     /// Waits, unless somebody wants something.
@@ -455,58 +471,6 @@ impl Worker {
     }
 }
 
-/// The members that every record has and that delivery itself reads.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    event: Cow<'a, str>,
-    #[serde(borrow)]
-    time: Cow<'a, str>,
-    #[serde(borrow)]
-    class: Cow<'a, str>,
-    #[serde(borrow)]
-    action: Cow<'a, str>,
-}
-
-impl<'a> Head<'a> {
-    fn of(leaf: &'a [u8]) -> Result<Self, SiemError> {
-        serde_json::from_slice(leaf)
-            .map_err(|error| SiemError::Read(format!("a record is not one: {error}")))
-    }
-
-    fn time_us(&self) -> u64 {
-        let time: Option<jiff::Timestamp> = self.time.parse().ok();
-        time.and_then(|time| u64::try_from(time.as_microsecond()).ok()).unwrap_or_default()
-    }
-}
-
-/// The time of a record in microseconds.
-pub(super) fn time_of(leaf: &[u8]) -> Option<u64> {
-    Head::of(leaf).ok().map(|head| head.time_us())
-}
-
-fn is_complaint(leaf: &[u8]) -> bool {
-    Head::of(leaf).is_ok_and(|head| head.class == "delivery" && head.action == "delivery:reject")
-}
-
-fn item(
-    destination: &Destination,
-    about: &About,
-    seq: u64,
-    leaf: &[u8],
-) -> Result<Item, SiemError> {
-    let head = Head::of(leaf)?;
-    let body = destination.format.encode(about, leaf);
-    let body = body.map_err(|error| SiemError::Read(format!("record {seq}: {error}")))?;
-    Ok(Item {
-        seq,
-        event: head.event.to_string(),
-        time_us: head.time_us(),
-        leaf: Bytes::copy_from_slice(leaf),
-        body,
-    })
-}
-
 /// A filter without stages; `None` wants everything.
 pub(super) fn parse_filter(
     name: &str,
@@ -524,15 +488,8 @@ pub(super) fn parse_filter(
     Ok(Some(query))
 }
 
-/// Names the records of a batch: log, destination, first and last record. Filter and format belong to the destination.
-fn batch_id(about: &About, destination: &Destination, items: &[Item]) -> String {
-    let seq = |item: Option<&Item>| item.map_or(0, |item| item.seq);
-    let (first, last) = (seq(items.first()), seq(items.last()));
-    format!("{}:{}:{first}-{last}", about.origin, destination.name)
-}
-
 /// Appends and waits until it is durable. A log that cannot keep up is asked again; delivery has time.
-async fn append(log: &Log, record: &Record) -> Result<u64, LogError> {
+pub(super) async fn append(log: &Log, record: &Record) -> Result<u64, LogError> {
     loop {
         match log.append(record) {
             Ok(pending) => return pending.await.map(|committed| committed.first),
@@ -542,7 +499,7 @@ async fn append(log: &Log, record: &Record) -> Result<u64, LogError> {
     }
 }
 
-fn event_id(now_us: u64) -> EventId {
+pub(super) fn event_id(now_us: u64) -> EventId {
     let mut random = [0_u8; 10];
     if let Err(error) = getrandom::fill(&mut random) {
         tracing::error!(%error, "the operating system gave no random bytes for an event id");
@@ -566,31 +523,4 @@ fn error_text(error: &SiemError) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Writes a record about a test and sends it on a connection of its own.
-pub(super) async fn test(destination: &Destination, house: &House) -> Result<Tested, SiemError> {
-    let event = event_id(house.clock.now_us());
-    let mut record = Record::new(Class::Delivery, "delivery:test", event);
-    let arn = format!("arn:appliance:siem:::{}", destination.name);
-    record.resources = vec![Resource { arn: Some(arn), ..Resource::default() }];
-    record.params.insert("destination".into(), destination.name.clone());
-    let seq = append(&house.log, &record).await?;
-    let dir = house.audit_dir.clone();
-    let leaf = tokio::task::spawn_blocking(move || audit::read_record(&dir, seq)).await;
-    let leaf = leaf.map_err(|error| SiemError::Read(error.to_string()))??;
-    let leaf = leaf.ok_or_else(|| SiemError::Read(format!("record {seq} is not there")))?;
-    let mut sink = sink::open(destination, &house.about, &house.certs_dir)
-        .map_err(|source| SiemError::Sink { name: destination.name.clone(), source })?;
-    let items = vec![item(destination, &house.about, seq, &leaf)?];
-    let batch = Batch { id: batch_id(&house.about, destination, &items), items };
-    let answer = match sink.send(&batch).await {
-        Answer::Confirmed => Ok(()),
-        Answer::Each(verdicts) => match verdicts.into_iter().next() {
-            Some(Verdict::Refused(why) | Verdict::Later(why)) => Err(why),
-            _ => Ok(()),
-        },
-        Answer::Refused(why) | Answer::Halt(why) | Answer::Later { why, .. } => Err(why),
-    };
-    Ok(Tested { seq, event: event.to_string(), answer })
 }

@@ -21,6 +21,14 @@ pub fn client_config(client: &ClientTls, certs_dir: &Path) -> Result<ClientConfi
             for certificate in pair::certificates(path)? {
                 roots.add(certificate)?;
             }
+            // An empty file would trust nobody, and say so only at the first handshake.
+            if roots.is_empty() {
+                return Err(TlsError::Parse {
+                    what: "certificate",
+                    path: path.clone(),
+                    problem: "there is none".into(),
+                });
+            }
             roots
         }
         None => {

@@ -63,3 +63,22 @@ async fn certificates_that_are_none_stop_the_start() {
     let error = Deliveries::start(&[broken], scene.house.clone()).unwrap_err();
     assert!(error.to_string().contains("soc"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_authority_is_believed_at_the_next_attempt() {
+    let scene = Scene::new();
+    let old = Authority::new(&scene.path().join("old"));
+    let new = Authority::new(&scene.path().join("new"));
+    let receiver = Receiver::start(&new, None, |_| Reply::new(200)).await;
+    scene.write(3, "x");
+    let ca = scene.path().join("siem.crt");
+    std::fs::copy(old.ca(), &ca).unwrap();
+    let deliveries = scene.start(&destination(Kind::Webhook, &receiver.url(), Some(ca.clone())));
+    until_status(&deliveries, "a refused handshake", |status| status.failed_attempts > 1).await;
+    std::fs::write(&ca, "half a fi").unwrap();
+    let failed = deliveries.status()[0].failed_attempts;
+    until_status(&deliveries, "another", |status| status.failed_attempts > failed + 1).await;
+    std::fs::copy(new.ca(), &ca).unwrap();
+    until_status(&deliveries, "delivery", |status| status.delivered == 3).await;
+    deliveries.stop();
+}
