@@ -43,7 +43,11 @@ impl Tip {
 
     /// Takes in one record.
     pub fn push(&mut self, leaf: &[u8]) {
-        let hash = tree::leaf_hash(leaf);
+        self.push_hash(tree::leaf_hash(leaf));
+    }
+
+    /// Takes in one record by its leaf hash.
+    pub(crate) fn push_hash(&mut self, hash: Hash) {
         self.chain = chain::step(&self.chain, &hash);
         self.frontier.push(hash);
     }

@@ -15,8 +15,10 @@ use crate::{
     tree::Hash,
 };
 
+mod ahead;
 mod blobs;
 mod heads;
+mod pinpoint;
 mod resync;
 mod signed;
 mod strict;
@@ -253,7 +255,8 @@ pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
     signed::identity(dir, &vkey, &mut findings)?;
     let checkpoint = signed::checkpoint(dir, &vkey, &mut findings)?;
     let mut heads = heads::Heads::open(dir, &vkey, checkpoint, options.last_seen)?;
-    let end = walk::segments(dir, options, &mut heads, &mut findings)?;
+    let end =
+        ahead::Pool::with(|pool| walk::segments(dir, options, &mut heads, pool, &mut findings))?;
     heads.finish(&end, &mut findings);
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;

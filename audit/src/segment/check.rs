@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use crate::{stamp, tip::Tip};
+use crate::{stamp, tip::Tip, tree::Hash};
 
 use super::{Control, Frame, Leaves};
 
@@ -42,11 +42,17 @@ pub(crate) enum Known {
     Nothing,
 }
 
-/// Checks a batch as far as what is known allows, and returns the tip after it.
+/// Checks a batch as far as what is known allows, and returns the tip after it. `hash` gives the leaf hash of the record
+/// at an offset of the file.
 ///
 /// # Errors
 /// The first fault; `tip` is what it was.
-pub(crate) fn batch(frame: &Frame<'_>, tip: &Tip, known: Known) -> Result<Tip, Fault> {
+pub(crate) fn batch(
+    frame: &Frame<'_>,
+    tip: &Tip,
+    known: Known,
+    hash: &dyn Fn(u64, &[u8]) -> Hash,
+) -> Result<Tip, Fault> {
     let claim = Control::parse(frame.control);
     let before = match claim {
         Some(claim) if known == Known::Nothing => {
@@ -66,7 +72,7 @@ pub(crate) fn batch(frame: &Frame<'_>, tip: &Tip, known: Known) -> Result<Tip, F
         }
         let later = time_text(leaf).filter(|text| **text > stamp);
         stamp = *later.ok_or(fault(at, expected, What::Record))?;
-        next.push(leaf);
+        next.push_hash(hash(frame.offset + at as u64, leaf));
     }
     let last = next.size().saturating_sub(1);
     next.time_us = stamp::parse(&stamp).ok_or(fault(0, last, What::Record))?;
@@ -108,10 +114,36 @@ pub(crate) fn crc(bytes: &[u8]) -> u32 {
 /// The position that a record names. Found by text, not by parsing: inside a string value every quote is
 /// escaped, so `"seq":` can only be a member, and no nested object of the schema has one.
 pub(crate) fn seq(leaf: &[u8]) -> Option<u64> {
-    let at = memmem::rfind(leaf, b"\"seq\":")?;
-    let digits = leaf.get(at + 6..)?;
+    if let Some(digits) = time_at_end(leaf).and_then(|at| seq_before(leaf.get(..at)?)) {
+        return number(digits);
+    }
+    let at = memmem::rfind(leaf, SEQ)?;
+    let digits = leaf.get(at + SEQ.len()..)?;
     let end = digits.iter().position(|c| !c.is_ascii_digit())?;
-    let (digits, _) = digits.split_at_checked(end)?;
+    number(digits.get(..end)?)
+}
+
+const SEQ: &[u8] = b"\"seq\":";
+const TIME: &[u8] = b"\"time\":\"";
+
+/// Where the member `time` begins in a record that ends with it and the version, as nearly all do: searching backwards
+/// costs as much as a third of the record's hash.
+fn time_at_end(leaf: &[u8]) -> Option<usize> {
+    let until = leaf.strip_suffix(b"\",\"v\":1}")?.len();
+    let at = until.checked_sub(stamp::LEN + TIME.len())?;
+    leaf.get(at..)?.starts_with(TIME).then_some(at)
+}
+
+/// The digits of a member `seq` that ends these bytes, with the comma after it.
+fn seq_before(bytes: &[u8]) -> Option<&[u8]> {
+    let bytes = bytes.strip_suffix(b",")?;
+    let start = bytes.iter().rposition(|c| !c.is_ascii_digit())? + 1;
+    let (before, digits) = bytes.split_at_checked(start)?;
+    before.ends_with(SEQ).then_some(digits)
+}
+
+/// A decimal number as the log writes it.
+fn number(digits: &[u8]) -> Option<u64> {
     if digits.len() > 1 && digits.starts_with(b"0") {
         return None;
     }
@@ -120,11 +152,34 @@ pub(crate) fn seq(leaf: &[u8]) -> Option<u64> {
 
 /// The time that a record names.
 pub(crate) fn time_text(leaf: &[u8]) -> Option<&[u8; stamp::LEN]> {
-    let at = memmem::rfind(leaf, b"\"time\":\"")?;
-    leaf.get(at + 8..)?.first_chunk()
+    let at = time_at_end(leaf).or_else(|| memmem::rfind(leaf, TIME))?;
+    leaf.get(at + TIME.len()..)?.first_chunk()
 }
 
 /// The same in microseconds.
 pub(crate) fn time(leaf: &[u8]) -> Option<u64> {
     stamp::parse(time_text(leaf)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_and_time_wherever_they_stand() {
+        let time = "2026-01-01T00:00:00.123456Z";
+        for (before, after) in
+            [("", ""), (r#""sse":{"type":"AES256"},"#, ""), ("", r#","trunc":[]"#)]
+        {
+            let leaf =
+                format!(r#"{{"action":"x","seq":4711,{before}"time":"{time}"{after},"v":1}}"#);
+            assert_eq!(seq(leaf.as_bytes()), Some(4711), "{leaf}");
+            assert_eq!(time_text(leaf.as_bytes()).map(|t| t.as_slice()), Some(time.as_bytes()));
+        }
+        let odd = |seq: &str| format!(r#"{{"action":"x",{seq}"time":"{time}","v":1}}"#);
+        for wrong in [r#""seq":,"#, r#""seq":007,"#, r#""seq":"7","#, r#""sea":7,"#, ""] {
+            assert_eq!(seq(odd(wrong).as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(time_text(br#"{"time":"2026","v":1}"#), None);
+    }
 }

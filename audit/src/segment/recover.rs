@@ -11,7 +11,7 @@ use crate::{
     checkpoint::Head,
     durable::{Files, read_optional},
     tip::Tip,
-    tree::Hash,
+    tree::{self, Hash},
 };
 
 use super::{
@@ -95,14 +95,16 @@ fn walk(
     let seq = |tip: &Tip| tip.size();
     loop {
         match reader.next()? {
-            Ok(frame) => match check::batch(&frame, tip, Known::Tree) {
-                Ok(after) => {
-                    note_known(&frame, tip, &after, known, root_at_known);
-                    *tip = after;
-                    end = frame.offset as usize + frame.leaves.len() + frame.control.len();
+            Ok(frame) => {
+                match check::batch(&frame, tip, Known::Tree, &|_, leaf| tree::leaf_hash(leaf)) {
+                    Ok(after) => {
+                        note_known(&frame, tip, &after, known, root_at_known);
+                        *tip = after;
+                        end = frame.offset as usize + frame.leaves.len() + frame.control.len();
+                    }
+                    Err(fault) => return Ok(Walked { end, fault: Some(fault) }),
                 }
-                Err(fault) => return Ok(Walked { end, fault: Some(fault) }),
-            },
+            }
             Err(Tail::Clean(_)) => return Ok(Walked { end, fault: None }),
             Err(Tail::Broken { at, .. }) => {
                 let fault = Fault { offset: at, seq: seq(tip), what: check::What::Record };

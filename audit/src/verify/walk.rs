@@ -1,11 +1,6 @@
 //! The pass over all segments.
 
-use std::{
-    collections::HashSet,
-    fs,
-    io::{self, Seek, SeekFrom},
-    path::Path,
-};
+use std::{collections::HashSet, fs, io, path::Path};
 
 use crate::{
     durable,
@@ -19,8 +14,10 @@ use crate::{
 
 use super::{
     Findings, State, VerifyError, VerifyOptions,
+    ahead::{Ahead, Hashes, Pool},
+    blobs::Named,
     heads::Heads,
-    read_optional,
+    pinpoint, read_optional,
     resync::{self, After},
     strict::Strict,
 };
@@ -42,6 +39,9 @@ struct Walk<'a, 'b> {
     options: &'a VerifyOptions<'a>,
     heads: &'a mut Heads<'b>,
     findings: &'a mut Findings,
+    pool: &'a Pool,
+    hashes: &'a Hashes,
+    named: Named,
     strict: Strict,
     end: End,
     /// What the tip is worth; damage takes away, and nothing gives back.
@@ -56,6 +56,7 @@ pub(super) fn segments(
     dir: &Path,
     options: &VerifyOptions<'_>,
     heads: &mut Heads<'_>,
+    pool: &Pool,
     findings: &mut Findings,
 ) -> Result<End, VerifyError> {
     // ORDER: pull the first heads in before the list of segments, so that what they cover is on disk.
@@ -68,6 +69,9 @@ pub(super) fn segments(
         options,
         heads,
         findings,
+        pool,
+        hashes: &Hashes::default(),
+        named: Named::new(dir),
         strict: Strict::default(),
         end: End::default(),
         known: Known::Tree,
@@ -93,8 +97,7 @@ impl Walk<'_, '_> {
         let mut file = fs::File::open(self.dir.join(&name.path)).map_err(io_error())?;
         let mut from = 0;
         loop {
-            file.seek(SeekFrom::Start(from)).map_err(io_error())?;
-            let stop = self.batches(name, &mut file, from)?;
+            let stop = self.batches(name, &file, from)?;
             self.end.offset = Some(stop.batch);
             if let Some(at) = stop.broken {
                 match resync::after(&mut file, stop.batch).map_err(io_error())? {
@@ -148,16 +151,12 @@ impl Walk<'_, '_> {
     }
 
     /// Checks batches from `from` until something else comes.
-    fn batches(
-        &mut self,
-        name: &Name,
-        file: &mut fs::File,
-        from: u64,
-    ) -> Result<Stop, VerifyError> {
-        let mut reader = Reader::new(file, from);
+    fn batches(&mut self, name: &Name, file: &fs::File, from: u64) -> Result<Stop, VerifyError> {
+        let (pool, hashes) = (self.pool, self.hashes);
+        let mut reader = Reader::new(Ahead::new(file, from, pool, hashes), from);
         loop {
             match reader.next().map_err(io_error(&name.path))? {
-                Ok(frame) => match check::batch(&frame, &self.end.tip, self.known) {
+                Ok(frame) => match self.check(&frame) {
                     Ok(after) => self.sound(name, &frame, after)?,
                     // A damaged last batch that nothing covers may be a write in progress, so the caller decides.
                     Err(fault) if self.is_explained(name, &frame, &fault)? => {}
@@ -171,6 +170,11 @@ impl Walk<'_, '_> {
         }
     }
 
+    fn check(&self, frame: &Frame<'_>) -> Result<Tip, Fault> {
+        let hash = |offset, leaf: &[u8]| self.hashes.of(offset, leaf);
+        check::batch(frame, &self.end.tip, self.known, &hash)
+    }
+
     fn sound(&mut self, name: &Name, frame: &Frame<'_>, after: Tip) -> Result<(), VerifyError> {
         match self.known {
             Known::Tree => self.heads.pass(frame, &self.end.tip, &after, self.findings)?,
@@ -180,14 +184,16 @@ impl Walk<'_, '_> {
             self.known = Known::Chain;
         }
         let mut last = &[][..];
-        for (at, leaf) in Leaves::new(frame.leaves) {
+        let first = after.size() - count(frame);
+        for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(first..) {
             last = leaf;
+            self.named.record(seq, leaf, self.findings)?;
             if self.options.strict {
                 self.strict.record(&name.path, frame.offset + at as u64, leaf, self.findings);
             }
         }
         self.closed = last.starts_with(br#"{"action":"audit:stop","class":"audit","#);
-        self.end.records += Leaves::new(frame.leaves).count() as u64;
+        self.end.records += count(frame);
         self.end.tip = after;
         self.end.damaged_tail = false;
         (self.options.progress)(self.bytes.0 + frame.offset, self.bytes.1);
@@ -205,6 +211,9 @@ impl Walk<'_, '_> {
         let claim = Control::parse(frame.control);
         let size = self.end.tip.size();
         let whole = claim.is_some_and(|claim| claim.crc == check::crc(frame.leaves));
+        if !whole && self.is_one_byte(name, frame, claim)? {
+            return Ok(true);
+        }
         if !whole && self.heads.known_size() <= size {
             return Ok(false);
         }
@@ -234,7 +243,7 @@ impl Walk<'_, '_> {
         if state == State::Missing {
             // Look at the same batch again from where it says it is.
             self.known = Known::Nothing;
-            if let Ok(after) = check::batch(frame, &self.end.tip, self.known) {
+            if let Ok(after) = self.check(frame) {
                 self.sound(name, frame, after)?;
                 return Ok(true);
             }
@@ -243,14 +252,34 @@ impl Walk<'_, '_> {
         Ok(true)
     }
 
+    /// Whether a single byte explains the damage; then it is named, and the walk goes on over the records as they were.
+    fn is_one_byte(
+        &mut self,
+        name: &Name,
+        frame: &Frame<'_>,
+        claim: Option<Control>,
+    ) -> Result<bool, VerifyError> {
+        let Some(claim) = claim.filter(|_| self.known == Known::Tree) else { return Ok(false) };
+        let Some(found) = pinpoint::one_byte(frame, &claim, &self.end.tip) else {
+            return Ok(false);
+        };
+        let lines = found.leaves.iter().take(found.at).filter(|byte| **byte == b'\n').count();
+        let at = (Some(frame.offset + found.at as u64), Some(self.end.tip.size() + lines as u64));
+        let what = format!("one byte was changed, from {:#04x} to {:#04x}", found.was, found.is);
+        self.findings.add(State::Modified, &name.path, at, what);
+        let repaired = Frame { leaves: &found.leaves, ..*frame };
+        self.sound(name, &repaired, found.after)?;
+        Ok(true)
+    }
+
     /// Takes the control line's word for where the log is after a damaged batch.
     fn go_on(&mut self, claim: Option<Control>, repeated: bool, frame: &Frame<'_>) {
-        self.end.records += Leaves::new(frame.leaves).count() as u64;
+        self.end.records += count(frame);
         self.end.damaged_tail = true;
         if repeated {
             return;
         }
-        let lines = Leaves::new(frame.leaves).count() as u64;
+        let lines = count(frame);
         let size = self.end.tip.size();
         // A claim far from what was read is damage itself.
         let claim = claim.filter(|c| c.size >= size && c.size - size <= 2 * lines + 2);
@@ -292,6 +321,10 @@ impl Walk<'_, '_> {
 struct Stop {
     batch: u64,
     broken: Option<u64>,
+}
+
+fn count(frame: &Frame<'_>) -> u64 {
+    memchr::memchr_iter(b'\n', frame.leaves).count() as u64
 }
 
 /// Whether a batch's records are the right ones in the wrong order, or one is there twice, or is an older one.

@@ -1,0 +1,194 @@
+//! Reads a segment ahead of the walk and hashes its lines on other threads.
+//!
+//! Nine tenths of a verification are SHA-256 over records, which need nothing from each other; the tree and the chain
+//! need their order and stay on the walking thread. The walk gets exactly the bytes that were hashed, and every hash
+//! carries the place of its line: where damage makes the walk look at other lines than the hashing threads saw, it
+//! finds no hash and makes one. Memory is bounded by [`CHUNKS_MAX`] chunks.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fs, io,
+    num::NonZero,
+    os::unix::fs::FileExt as _,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender, SyncSender},
+    },
+    thread,
+};
+
+use memchr::{memchr, memrchr};
+
+use crate::{
+    segment::CONTROL_PREFIX,
+    tree::{self, Hash},
+};
+
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks that are read and not walked yet, at most.
+const CHUNKS_MAX: usize = 8;
+
+/// One chunk on its way to a hashing thread, and how it comes back.
+struct Job {
+    bytes: Vec<u8>,
+    answer: SyncSender<Chunk>,
+}
+
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Start of each whole line that is a record, its length, its leaf hash.
+    lines: Vec<(usize, usize, Hash)>,
+}
+
+/// The hashing threads; they end when this is dropped.
+pub(super) struct Pool {
+    jobs: Sender<Job>,
+}
+
+impl Pool {
+    /// Runs something beside one hashing thread per processor that this process may use.
+    pub(super) fn with<T>(run: impl FnOnce(&Self) -> T) -> T {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let (jobs, queue) = mpsc::channel();
+        let queue = Mutex::new(queue);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| serve(&queue));
+            }
+            run(&Self { jobs })
+        })
+    }
+}
+
+fn serve(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { bytes, answer }) = next else { return };
+        let lines = hash_lines(&bytes);
+        // The walk may have given this segment up.
+        drop(answer.send(Chunk { bytes, lines }));
+    }
+}
+
+fn hash_lines(bytes: &[u8]) -> Vec<(usize, usize, Hash)> {
+    let mut lines = Vec::with_capacity(bytes.len() / 512);
+    let (mut rest, mut at) = (bytes, 0);
+    while let Some(end) = memchr(b'\n', rest) {
+        let (line, after) = rest.split_at(end);
+        if !line.starts_with(CONTROL_PREFIX) {
+            lines.push((at, end, tree::leaf_hash(line)));
+        }
+        at += end + 1;
+        rest = after.get(1..).unwrap_or_default();
+    }
+    lines
+}
+
+/// Leaf hashes that were made ahead, in the order of the file.
+#[derive(Default)]
+pub(super) struct Hashes {
+    made: RefCell<VecDeque<(u64, usize, Hash)>>,
+}
+
+impl Hashes {
+    /// The hash of the line at `offset`, made ahead or now.
+    pub(super) fn of(&self, offset: u64, leaf: &[u8]) -> Hash {
+        let mut made = self.made.borrow_mut();
+        while made.front().is_some_and(|(at, ..)| *at < offset) {
+            made.pop_front();
+        }
+        let ready = made.pop_front_if(|(at, len, _)| *at == offset && *len == leaf.len());
+        ready.map_or_else(|| tree::leaf_hash(leaf), |(.., hash)| hash)
+    }
+}
+
+/// The bytes of one file from an offset on.
+pub(super) struct Ahead<'a> {
+    file: &'a fs::File,
+    pool: &'a Pool,
+    hashes: &'a Hashes,
+    /// Where the next chunk is read, and bytes of an unfinished line before it.
+    offset: u64,
+    carry: Vec<u8>,
+    ended: bool,
+    waiting: VecDeque<(u64, Receiver<Chunk>)>,
+    current: Vec<u8>,
+    taken: usize,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new(file: &'a fs::File, offset: u64, pool: &'a Pool, hashes: &'a Hashes) -> Self {
+        hashes.made.borrow_mut().clear();
+        Self {
+            file,
+            pool,
+            hashes,
+            offset,
+            carry: Vec::new(),
+            ended: false,
+            waiting: VecDeque::new(),
+            current: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    /// Reads one chunk, which ends with a line where it can, and hands it out to be hashed.
+    fn request(&mut self) -> io::Result<()> {
+        let mut bytes = std::mem::take(&mut self.carry);
+        let (start, begun) = (self.offset - bytes.len() as u64, bytes.len());
+        bytes.resize(begun + CHUNK_BYTES, 0);
+        let mut filled = begun;
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+            match self.file.read_at(room, start + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.offset = start + filled as u64;
+        self.ended = filled < bytes.len();
+        bytes.truncate(filled);
+        if !self.ended
+            && let Some(newline) = memrchr(b'\n', &bytes)
+        {
+            self.carry = bytes.split_off(newline + 1);
+        }
+        let (answer, chunk) = mpsc::sync_channel(1);
+        self.pool.jobs.send(Job { bytes, answer }).map_err(io::Error::other)?;
+        self.waiting.push_back((start, chunk));
+        Ok(())
+    }
+
+    fn next_chunk(&mut self) -> io::Result<bool> {
+        while !self.ended && self.waiting.len() < CHUNKS_MAX {
+            self.request()?;
+        }
+        let Some((start, chunk)) = self.waiting.pop_front() else { return Ok(false) };
+        let Chunk { bytes, lines } = chunk.recv().map_err(io::Error::other)?;
+        let placed = lines.into_iter().map(|(at, len, hash)| (start + at as u64, len, hash));
+        self.hashes.made.borrow_mut().extend(placed);
+        self.current = bytes;
+        self.taken = 0;
+        Ok(true)
+    }
+}
+
+impl io::Read for Ahead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.current.len() {
+            if !self.next_chunk()? {
+                return Ok(0);
+            }
+        }
+        let ready = self.current.get(self.taken..).unwrap_or_default();
+        let read = ready.len().min(buffer.len());
+        if let Some((to, from)) = buffer.get_mut(..read).zip(ready.get(..read)) {
+            to.copy_from_slice(from);
+        }
+        self.taken += read;
+        Ok(read)
+    }
+}
