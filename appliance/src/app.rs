@@ -1,11 +1,12 @@
 //! The composition root: makes the parts of one server from a configuration and a deployment's material, and is the
 //! service that its listeners call. Two of them fit in one process.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use audit::{Clock, Ed25519Signer, Indexer, LocalFiles, Log, SystemClock};
+use audit::{Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, SystemClock};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
@@ -69,7 +70,7 @@ impl App {
     /// What could not be opened, with its path; nothing is left running.
     pub async fn start(resolved: &Resolved, material: Material) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = Arc::new(open_log(&material, &clock)?);
+        let log = Arc::new(open_log(resolved, &material, &clock)?);
         let store = open_store(resolved, &material)?;
         let keys = Arc::new(
             kms::Local::open(&material.paths.config_dir, &material.kms_root_key)
@@ -265,8 +266,20 @@ impl Service for App {
     }
 }
 
-fn open_log(material: &Material, clock: &Arc<dyn Clock>) -> anyhow::Result<Log> {
-    let files = Arc::new(LocalFiles::new(&material.paths.audit_dir));
+fn open_log(
+    resolved: &Resolved,
+    material: &Material,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Log> {
+    let files: Arc<dyn Files> = if resolved.audit_mirrors.is_empty() {
+        Arc::new(LocalFiles::new(&material.paths.audit_dir))
+    } else {
+        let copies = std::iter::once(&material.paths.audit_dir).chain(&resolved.audit_mirrors);
+        let named = |dir: &PathBuf| -> (String, Arc<dyn Files>) {
+            (dir.display().to_string(), Arc::new(LocalFiles::new(dir)))
+        };
+        Arc::new(Mirrored::new(copies.map(named).collect()).context("starting the log's copies")?)
+    };
     let signer = Arc::new(Ed25519Signer::from_seed(&material.origin, &material.audit_seed));
     let options = audit::Options {
         origin: material.origin.clone(),

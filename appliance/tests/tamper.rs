@@ -15,6 +15,12 @@ const BLOCK_BYTES: usize = 4096;
 const VALID: i64 = 0;
 const TAIL_UNPROVEN: i64 = 3;
 const TRUNCATED: i64 = 13;
+const MISSING: i64 = 11;
+const MODIFIED: i32 = 10;
+const BAD_SIGNATURE: i32 = 15;
+/// A key that signed nothing here.
+const STRANGER: &str =
+    "audit.example.com/node1+50a5011a+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4\n";
 
 #[test]
 fn a_flipped_byte_is_named_whatever_the_file() -> anyhow::Result<()> {
@@ -93,6 +99,113 @@ fn a_log_that_was_cut_is_not_continued() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn one_record_is_proven_to_somebody_without_the_log() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    let bundle = scratch.path().join("bundle");
+    let bundle = bundle.to_str().context("not UTF-8")?;
+    let prove = ["prove", "3", "--out", bundle];
+    ensure!(log.audit(&prove)?.0 == 0, "no proof: {:?}", log.audit(&prove)?);
+    // The log is gone; the key came from elsewhere.
+    std::fs::rename(&log.directory, scratch.path().join("gone"))?;
+    let verify = ["audit", "verify", "--proof", bundle, "--vkey", &log.vkey];
+    let verified = |path: &str| -> anyhow::Result<(i32, String)> {
+        let mut arguments = verify;
+        arguments[3] = path;
+        run(Command::new(&log.launch.binary).args(arguments))
+    };
+    let (code, said) = verified(bundle)?;
+    ensure!(code == 0 && said.starts_with("VALID: record 3 of "), "{code}: {said}");
+    let (code, said) = verified(&format!("{bundle}/record.tlog-proof"))?;
+    ensure!(code == 0, "the file by itself: {code}: {said}");
+    let python = |key: &str| {
+        run(Command::new("python3").arg("-B").arg(format!("{bundle}/check.py")).arg(key))
+    };
+    let (code, said) = python(&log.vkey)?;
+    ensure!(code == 0 && said.starts_with("VALID: record 3 "), "{code}: {said}");
+
+    // Somebody else's key, and a record that was not proven.
+    let stranger = scratch.path().join("stranger.vkey");
+    std::fs::write(&stranger, STRANGER)?;
+    let stranger = stranger.to_str().context("not UTF-8")?;
+    let (code, said) = run(Command::new(&log.launch.binary)
+        .args(["audit", "verify", "--proof", bundle, "--vkey", stranger]))?;
+    ensure!(code == BAD_SIGNATURE, "{code}: {said}");
+    ensure!(python(stranger)?.0 == 1, "the script believes any key");
+    let record = Path::new(bundle).join("record.json");
+    let text = std::fs::read_to_string(&record)?;
+    std::fs::write(&record, text.replace("\"seq\":3", "\"seq\":4"))?;
+    let (code, said) = verified(bundle)?;
+    ensure!(code == MODIFIED, "{code}: {said}");
+    ensure!(python(&log.vkey)?.0 == 1, "the script believes any record");
+    Ok(())
+}
+
+#[test]
+fn programs_of_others_read_the_exported_log() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    let [export, bundle] = ["export", "bundle"].map(|name| scratch.path().join(name));
+    let text = |path: &Path| path.display().to_string();
+    let (code, said) = log.audit(&["export", &text(&export)])?;
+    ensure!(code == 0, "{code}: {said}");
+    let (code, said) = log.audit(&["prove", "5", "--out", &text(&bundle)])?;
+    ensure!(code == 0, "{code}: {said}");
+    let readers = || -> anyhow::Result<(i32, String)> {
+        let script = data::checkout().join("fixtures/clients/tlog_readers.py");
+        let mut python = clients::command("python", scratch.path())?;
+        run(python.arg("-B").arg(script).args([&export, &bundle]).arg(&log.vkey))
+    };
+    let (code, said) = readers()?;
+    ensure!(code == 0, "{code}: {said}");
+    flip(&data::files_below(&export.join("tile/entries"))?[0], 100)?;
+    ensure!(readers()?.0 != 0, "a changed entry was believed");
+    Ok(())
+}
+
+#[test]
+fn what_was_seen_is_remembered_from_one_verification_to_the_next() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    let seen = scratch.path().join("seen").display().to_string();
+    let remember = ["--remember", seen.as_str()];
+    ensure!(log.verify(&remember)?.code == TAIL_UNPROVEN, "nothing was seen before");
+    ensure!(log.verify(&remember)?.code == VALID, "the first time was not remembered");
+    let older = Log { directory: log.older.clone(), ..log.clone() };
+    ensure!(older.verify(&remember)?.code == TRUNCATED, "an older copy was believed");
+    ensure!(log.verify(&remember)?.code == VALID, "a bad verdict changed what is remembered");
+    Ok(())
+}
+
+#[test]
+fn a_policy_that_was_taken_away_is_named() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let log = Log::record(scratch.path())?;
+    let blobs: Vec<_> = log.files()?.into_iter().filter(|name| name.starts_with("blob")).collect();
+    ensure!(!blobs.is_empty(), "no decision named a policy set");
+    for name in blobs {
+        let path = log.directory.join(&name);
+        let away = scratch.path().join("away");
+        std::fs::rename(&path, &away)?;
+        let verdict = log.verify(&["--since", &log.kept])?;
+        ensure!(verdict.code == MISSING && verdict.files == [text_of(&name)], "{verdict:?}");
+        std::fs::rename(&away, &path)?;
+    }
+    ensure!(log.verify(&["--since", &log.kept])?.code == VALID, "putting back did not restore it");
+    Ok(())
+}
+
+fn text_of(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Exit code and output of a program.
+fn run(command: &mut Command) -> anyhow::Result<(i32, String)> {
+    let output = command.output()?;
+    Ok((output.status.code().context("killed")?, clients::text(&output)))
+}
+
 /// A log of some traffic over two runs, its server stopped.
 #[derive(Clone, Debug)]
 struct Log {
@@ -149,6 +262,13 @@ impl Log {
             }
         }
         Ok(files)
+    }
+
+    /// Runs a verb on this log.
+    fn audit(&self, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+        let mut command = Command::new(&self.launch.binary);
+        command.arg("audit").args(arguments).args(["--vkey", &self.vkey, "--audit-dir"]);
+        run(command.arg(&self.directory))
     }
 
     fn verify(&self, more: &[&str]) -> anyhow::Result<Verdict> {

@@ -1,6 +1,6 @@
 //! The file system as the log needs it, with the order of system calls in one place.
 //!
-//! The log owns this trait; tests put a faulty file system behind it, and a mirrored one can follow.
+//! The log owns this trait; tests put a faulty file system behind it, and [`Mirrored`] several drives.
 
 use std::{
     fmt, fs,
@@ -8,6 +8,19 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
+
+pub use mirror::{COPIES_MAX, Mirrored};
+
+mod mirror;
+
+/// Something that happened to one of several copies, for the log to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyEvent {
+    /// Name of the copy.
+    pub copy: String,
+    /// In words.
+    pub what: String,
+}
 
 /// A directory tree that one log owns. Paths are relative, with `/`.
 ///
@@ -31,6 +44,18 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
     /// Names in a directory, in no order, directories with a trailing `/`; a missing directory is empty.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
+    /// Called once, with the lock held and before anything is read: brings the copies of a tree that has several to one
+    /// state.
+    ///
+    /// # Errors
+    /// They cannot be; the tree must not be written to.
+    fn reconcile(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// What happened to copies since the last call, oldest first.
+    fn take_events(&self) -> Vec<CopyEvent> {
+        Vec::new()
+    }
 }
 
 /// One open file of [`Files`].

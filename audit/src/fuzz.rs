@@ -19,6 +19,7 @@ use crate::{
     },
     stamp,
     tip::Tip,
+    tree,
 };
 
 /// Name and function; the name is also that of the seeds' directory.
@@ -114,7 +115,8 @@ fn segment(bytes: &[u8]) {
         // What is read advances by whole blocks, so this ends.
         while let Ok(Ok(frame)) = reader.next() {
             let records = Leaves::new(frame.leaves).count() as u64;
-            match check::batch(&frame, &tip, known) {
+            let hash = |_, leaf: &[u8]| tree::leaf_hash(leaf);
+            match check::batch(&frame, &tip, known, &hash) {
                 Ok(next) => {
                     assert!(known == Known::Nothing || next.size() == tip.size() + records);
                     tip = next;

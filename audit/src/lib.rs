@@ -7,6 +7,7 @@
 //! - [`tree`], [`chain`], [`note`], [`checkpoint`]: the arithmetic of trust, pure.
 //! - [`segment`]: batches of records in files. [`durable`]: the file system as the log needs it.
 //! - [`log`]: one writer thread, group commit, heads signed behind it.
+//! - [`verify`]: everything again, from the bytes alone. [`tiles`]: the same log as other people's tools read it.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,12 +47,13 @@ pub mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod stamp;
+pub mod tiles;
 pub mod tip;
 pub mod tree;
 pub mod verify;
 
 pub use checkpoint::Head;
-pub use durable::{Files, LocalFiles};
+pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use log::{
     BlobError, Clock, Committed, Log, LogError, OpenError, Options, Pending, Recovery, Sha256Hex,

@@ -65,6 +65,9 @@ pub struct Options {
     pub node: String,
     /// A segment that reached this size is followed by a new one. 64 MiB hash in well under a second at restart.
     pub segment_bytes_max: u64,
+    /// A segment that was begun, or opened again, this long ago is followed by a new one, so that what is finished can be
+    /// copied away while it is young. A new UTC day begins a new segment in any case.
+    pub segment_age_max: Duration,
     /// Zeros written ahead of the records; they halve the time of each sync. 0 turns it off.
     pub preallocate_bytes: u64,
     /// Encoded bytes that may wait for the writer before callers get [`LogError::Full`].
@@ -81,6 +84,7 @@ impl Default for Options {
             origin: String::new(),
             node: "n1".to_owned(),
             segment_bytes_max: 64 << 20,
+            segment_age_max: Duration::from_secs(3600),
             preallocate_bytes: 4 << 20,
             queue_bytes_max: 64 << 20,
             heartbeat: Duration::from_secs(60),

@@ -60,6 +60,66 @@ pub struct SimFiles {
 struct Tree {
     files: BTreeMap<String, Node>,
     faults: Vec<Fault>,
+    /// Every change so far, if it is recorded.
+    trace: Option<Vec<Change>>,
+}
+
+/// One change that reached the disk.
+#[derive(Clone, Debug)]
+enum Change {
+    Create(String),
+    Replace(String, Vec<u8>),
+    Write(String, usize, Vec<u8>),
+    Sync(String),
+    Truncate(String, usize),
+}
+
+/// What a power loss leaves of writes that no sync followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsynced {
+    /// All of them.
+    Kept,
+    /// None of them.
+    Lost,
+}
+
+impl Tree {
+    fn note(&mut self, change: impl FnOnce() -> Change) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(change());
+        }
+    }
+
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Create(path) => drop(self.files.entry(path.clone()).or_default()),
+            Change::Replace(path, bytes) => {
+                let node = Node { bytes: bytes.clone(), synced: bytes.clone() };
+                self.files.insert(path.clone(), node);
+            }
+            Change::Write(path, at, bytes) => {
+                self.files.entry(path.clone()).or_default().write(*at, bytes);
+            }
+            Change::Sync(path) => {
+                let node = self.files.entry(path.clone()).or_default();
+                node.synced.clone_from(&node.bytes);
+            }
+            Change::Truncate(path, len) => {
+                let node = self.files.entry(path.clone()).or_default();
+                node.bytes.resize(*len, 0);
+                node.synced.clone_from(&node.bytes);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        if self.bytes.len() < at + bytes.len() {
+            self.bytes.resize(at + bytes.len(), 0);
+        }
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -72,6 +132,44 @@ struct Node {
 impl SimFiles {
     fn tree(&self) -> MutexGuard<'_, Tree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file system that remembers every change, so that [`SimFiles::crash`] can stop after any of them.
+    pub fn recording() -> Self {
+        let files = Self::default();
+        files.tree().trace = Some(Vec::new());
+        files
+    }
+
+    /// Changes recorded so far.
+    pub fn changes(&self) -> usize {
+        self.tree().trace.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Bytes that a recorded change writes over what was there; 0 for changes that are all or nothing.
+    pub fn change_bytes(&self, change: usize) -> usize {
+        match self.tree().trace.as_ref().and_then(|trace| trace.get(change)) {
+            Some(Change::Write(_, _, bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// The disk after the first `changes` changes and the first `bytes` bytes of the next one.
+    pub fn crash(&self, changes: usize, bytes: usize, unsynced: Unsynced) -> Self {
+        let mut tree = Tree::default();
+        let trace = self.tree().trace.clone().unwrap_or_default();
+        trace.iter().take(changes).for_each(|change| tree.apply(change));
+        if let Some(Change::Write(path, at, written)) = trace.get(changes) {
+            let part = &written[..bytes.min(written.len())];
+            tree.apply(&Change::Write(path.clone(), *at, part.to_vec()));
+        }
+        for node in tree.files.values_mut() {
+            match unsynced {
+                Unsynced::Kept => node.synced.clone_from(&node.bytes),
+                Unsynced::Lost => node.bytes.clone_from(&node.synced),
+            }
+        }
+        Self { tree: Arc::new(Mutex::new(tree)), locked: Arc::default() }
     }
 
     /// Arms a fault.
@@ -177,6 +275,7 @@ impl Files for SimFiles {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         self.tree().files.insert(path.to_owned(), Node::default());
+        self.tree().note(|| Change::Create(path.to_owned()));
         self.open(path)
     }
 
@@ -196,7 +295,9 @@ impl Files for SimFiles {
         let fault = self.hit(Op::Replace, path);
         if fault.is_none_or(|fault| fault.kept > 0) {
             let node = Node { bytes: bytes.to_vec(), synced: bytes.to_vec() };
-            self.tree().files.insert(path.to_owned(), node);
+            let mut tree = self.tree();
+            tree.files.insert(path.to_owned(), node);
+            tree.note(|| Change::Replace(path.to_owned(), bytes.to_vec()));
         }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
     }
@@ -234,13 +335,10 @@ impl File for SimFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let fault = self.files.hit(Op::Write, &self.path);
         let kept = fault.map_or(bytes.len(), |fault| fault.kept.min(bytes.len()));
-        self.with(|node| {
-            let at = offset as usize;
-            if node.bytes.len() < at + kept {
-                node.bytes.resize(at + kept, 0);
-            }
-            node.bytes[at..at + kept].copy_from_slice(&bytes[..kept]);
-        });
+        let at = offset as usize;
+        self.with(|node| node.write(at, &bytes[..kept]));
+        let mut tree = self.files.tree();
+        tree.note(|| Change::Write(self.path.clone(), at, bytes[..kept].to_vec()));
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
     }
 
@@ -250,6 +348,9 @@ impl File for SimFile {
             Some(fault) if fault.kept == 0 => node.bytes.clone_from(&node.synced),
             _ => node.synced.clone_from(&node.bytes),
         });
+        if fault.is_none() {
+            self.files.tree().note(|| Change::Sync(self.path.clone()));
+        }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
     }
 
@@ -260,6 +361,7 @@ impl File for SimFile {
                 node.bytes.resize(len as usize, 0);
                 node.synced.clone_from(&node.bytes);
             });
+            self.files.tree().note(|| Change::Truncate(self.path.clone(), len as usize));
         }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
     }

@@ -1,7 +1,10 @@
 //! `appliance audit`: everything about the log that needs no running server.
 
+mod export;
 mod histogram;
 mod place;
+mod progress;
+mod prove;
 mod rebuild_index;
 mod rows;
 mod search;
@@ -28,6 +31,10 @@ pub(super) enum Audit {
     Show(show::Show),
     /// Check every byte of the log against its signed heads.
     Verify(verify::Verify),
+    /// Write a record and the proof that it is in the log, for somebody else to check.
+    Prove(prove::Prove),
+    /// Write the whole log as C2SP tiles, which other people's tools read.
+    Export(export::Export),
     /// Make the index again from the records.
     RebuildIndex(rebuild_index::RebuildIndex),
 }
@@ -39,6 +46,8 @@ impl Audit {
             Self::Tail(verb) => verb.run(),
             Self::Show(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
+            Self::Prove(verb) => verb.run(),
+            Self::Export(verb) => verb.run(),
             Self::RebuildIndex(verb) => verb.run(),
         }
     }

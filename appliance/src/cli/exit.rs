@@ -24,6 +24,8 @@ pub enum Exit {
     NotFound,
     /// What is there does not allow it: a policy in use, a group with members.
     Conflict,
+    /// Bytes are not what was signed.
+    Integrity,
     Unavailable,
     /// The states of `audit verify`, which are more than these.
     Verification(u8),
@@ -40,6 +42,7 @@ impl From<Exit> for ExitCode {
             Exit::Denied => 5,
             Exit::NotFound => 6,
             Exit::Conflict => 7,
+            Exit::Integrity => 8,
             Exit::Unavailable => 9,
             Exit::Verification(code) => code,
         })

@@ -86,6 +86,13 @@ pub const KEYS: &[Key] = &[
         kind: Kind::List,
         doc: "receivers of the audit log: [[siem]] blocks, and MINIO_AUDIT_WEBHOOK_*",
     },
+    Key {
+        name: "audit.mirrors",
+        environment: &["APPLIANCE_AUDIT__MIRRORS"],
+        default: "",
+        kind: Kind::List,
+        doc: "one or two more directories, on other drives, that hold the whole audit log as well",
+    },
     key(
         "telemetry.otlp_endpoint",
         &["APPLIANCE_TELEMETRY__OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use audit::durable::COPIES_MAX;
 use zeroize::Zeroizing;
 
 use super::raw::{Origin, Written};
@@ -38,6 +39,7 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
         audit_reads: parsed(written, "audit.reads", |text| {
             choice(text, &[("sync", AuditReads::Sync), ("async", AuditReads::Async)])
         })?,
+        audit_mirrors: mirrors_of(written)?,
         otlp_endpoint: parsed(written, "telemetry.otlp_endpoint", endpoint_of)?,
         log_format: parsed(written, "telemetry.log_format", |text| {
             choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
@@ -84,6 +86,23 @@ fn drives_of(written: &Written, data_dir: &Path) -> Result<Vec<PathBuf>, ConfigE
         origin: origin.clone(),
         problem,
     })
+}
+
+fn mirrors_of(written: &Written) -> Result<Vec<PathBuf>, ConfigError> {
+    let (texts, origin) = written.list("audit.mirrors");
+    let mirrors: Vec<PathBuf> = texts.iter().map(PathBuf::from).collect();
+    let mut sorted = mirrors.clone();
+    sorted.sort();
+    sorted.dedup();
+    let most = COPIES_MAX - 1;
+    let problem = if mirrors.len() > most {
+        format!("more than {most} directories")
+    } else if sorted.len() < mirrors.len() {
+        "a directory is named twice".to_owned()
+    } else {
+        return Ok(mirrors);
+    };
+    Err(ConfigError::Value { name: "audit.mirrors", origin: origin.clone(), problem })
 }
 
 fn root_of(written: &Written) -> Result<Option<RootCredentials>, ConfigError> {

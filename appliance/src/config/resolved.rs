@@ -26,6 +26,8 @@ pub struct Resolved {
     pub guardrails_dir: PathBuf,
     pub transport: Transport,
     pub audit_reads: AuditReads,
+    /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
+    pub audit_mirrors: Vec<PathBuf>,
     /// Base address of an OTLP/HTTP receiver; no spans are exported without one.
     pub otlp_endpoint: Option<String>,
     pub log_format: LogFormat,
@@ -49,6 +51,7 @@ impl Resolved {
             guardrails_dir: data_dir.join("config/guardrails"),
             transport: Transport::Tls,
             audit_reads: AuditReads::Sync,
+            audit_mirrors: Vec::new(),
             otlp_endpoint: None,
             log_format: LogFormat::Text,
             metrics: MetricsAccess::Off,

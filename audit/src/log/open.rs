@@ -84,6 +84,9 @@ pub enum OpenError {
         /// Size of the head.
         size: u64,
     },
+    /// The copies of a log on several drives cannot be brought together.
+    #[error("{0}")]
+    Copies(String),
     /// A segment is damaged where no crash can have damaged it.
     #[error("{0}; run `audit verify`")]
     Damaged(String),
@@ -112,6 +115,7 @@ impl Log {
             io::ErrorKind::WouldBlock => OpenError::Locked,
             _ => OpenError::Io { path: "LOCK".to_owned(), source },
         })?;
+        files.reconcile().map_err(|error| OpenError::Copies(error.to_string()))?;
         let created = !check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref())?;
         let (known, torn_list) = newest_head(files.as_ref(), &vkey)?;
         let recovered = recover(files.as_ref(), known.as_ref())?;
@@ -289,7 +293,7 @@ fn active_segment(
         files.replace(&format!("quarantine/{digest}"), torn)?;
         quarantined = Some((digest, torn.len() as u64));
     }
-    let writer = segment::Writer::reopen(files.clone(), name.clone(), *end, ahead)?;
+    let writer = segment::Writer::reopen(files.clone(), name.clone(), *end, clock.now_us(), ahead)?;
     Ok((writer, quarantined))
 }
 
@@ -310,7 +314,8 @@ fn record_start(
         ("previous_size", size),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    writer.commit_own("audit:start", &params)
+    writer.commit_own("audit:start", &params)?;
+    writer.record_copies()
 }
 
 fn spawn(

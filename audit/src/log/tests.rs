@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Class, Ed25519Signer, EventId, Signer, State, VerifyOptions,
     segment::BLOCK_BYTES,
-    sim::{Fault, Op, SECTOR_BYTES, SimFiles},
+    sim::{Fault, Op, SECTOR_BYTES, SimFiles, Unsynced},
     verify::verify,
 };
 
@@ -306,4 +306,62 @@ fn a_clock_that_steps_back_is_recorded_and_time_goes_on() {
     let text = String::from_utf8(files.read(&segment_path(&files)).unwrap()).unwrap();
     assert_eq!(text.matches("audit:clock").count(), 1, "{text}");
     assert_eq!(report(&files).state, State::TailUnproven, "{}", report(&files));
+}
+
+/// The life of a log with rotations, cut off after every change and inside every write, at every sector.
+#[test]
+fn power_may_fail_at_any_moment() {
+    let files = SimFiles::recording();
+    let options =
+        Options { segment_bytes_max: 16 << 10, sign_interval: Duration::ZERO, ..options() };
+    let open = |files: &SimFiles| {
+        let clock = Arc::new(TestClock::default());
+        Log::open(Arc::new(files.clone()), signer(7), clock, options.clone())
+    };
+    let (log, _) = open(&files).unwrap();
+    // After this many changes, so many records were acknowledged.
+    let mut acknowledged = vec![(files.changes(), log.durable_size())];
+    for i in 0..8 {
+        let records: Vec<Record> = (i * 10..i * 10 + 9).map(record).collect();
+        let committed = log.append_all(&records).unwrap().wait().unwrap();
+        acknowledged.push((files.changes(), committed.end));
+    }
+    log.close().unwrap();
+    assert!(files.paths().iter().filter(|path| path.ends_with(".jsonl")).count() >= 3);
+    let mut cases = 0;
+    for change in 0..files.changes() {
+        let promised =
+            acknowledged.iter().rfind(|(after, _)| *after <= change).map_or(0, |(_, size)| *size);
+        let bytes = files.change_bytes(change);
+        for cut in (0..=bytes).step_by(SECTOR_BYTES) {
+            for unsynced in [Unsynced::Kept, Unsynced::Lost] {
+                let crashed = files.crash(change, cut, unsynced);
+                let place = format!("change {change} byte {cut} {unsynced:?}");
+                let (log, recovery) = open(&crashed).unwrap_or_else(|e| panic!("{place}: {e}"));
+                assert!(recovery.size >= promised, "{place}: {recovery:?} of {promised}");
+                log.close().unwrap();
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases > 300, "{cases}");
+}
+
+#[test]
+fn a_segment_that_is_old_enough_is_followed_by_a_new_one() {
+    let files = SimFiles::default();
+    let clock = Arc::new(TestClock::default());
+    let options = Options { segment_age_max: Duration::from_secs(60), ..options() };
+    let (log, _) = Log::open(Arc::new(files.clone()), signer(7), clock.clone(), options).unwrap();
+    for i in 0..5 {
+        append(&log, i).unwrap();
+    }
+    let segments = || files.paths().iter().filter(|path| path.ends_with(".jsonl")).count();
+    assert_eq!(segments(), 1);
+    clock.0.fetch_add(60_000_000, std::sync::atomic::Ordering::Relaxed);
+    append(&log, 6).unwrap();
+    append(&log, 7).unwrap();
+    assert_eq!(segments(), 2);
+    log.close().unwrap();
+    assert_eq!(report(&files).state, State::TailUnproven);
 }

@@ -52,7 +52,7 @@ impl Writer {
                 }
                 Next::Stopped => return,
             };
-            if let Err(error) = done {
+            if let Err(error) = done.and_then(|()| self.record_copies()) {
                 self.shared.poison(&error);
                 return;
             }
@@ -68,6 +68,15 @@ impl Writer {
         let record = own::record(action, &self.tip, self.clock.now_us(), params);
         let encoded = encode::encode(&record, &self.options.node).map_err(|e| e.to_string())?;
         self.write(&[&encoded]).map_err(|error| format!("writing `{action}`: {error}"))
+    }
+
+    /// Records what happened to copies of the log; such a record may lead to another one, if it loses a copy itself.
+    pub(super) fn record_copies(&mut self) -> Result<(), String> {
+        let files = Arc::clone(&self.shared.files);
+        for event in files.take_events() {
+            self.commit_own("audit:copy", &[("copy", event.copy), ("what", event.what)])?;
+        }
+        Ok(())
     }
 
     fn until_heartbeat(&self) -> Duration {
@@ -103,8 +112,9 @@ impl Writer {
     fn write(&mut self, records: &[&Encoded]) -> io::Result<()> {
         let now_us = self.clock.now_us();
         let full = self.segment.len() >= self.options.segment_bytes_max;
-        if full || (self.segment.len() > 0 && !self.segment.is_of_day(now_us.max(self.tip.time_us)))
-        {
+        let old = self.segment.age(now_us) >= self.options.segment_age_max
+            || !self.segment.is_of_day(now_us.max(self.tip.time_us));
+        if full || self.segment.len() > 0 && old {
             self.segment.rotate(&self.tip, now_us)?;
         }
         let mut after = self.tip.clone();

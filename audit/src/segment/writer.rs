@@ -1,6 +1,6 @@
 //! Appends batches to the active segment.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use crate::{
     durable::{File, Files},
@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     /// time of each sync; plain fallocate gains nothing, because unwritten extents need the commit too.
     zeroed: u64,
     ahead_bytes: u64,
+    /// When it was begun or opened again.
+    since_us: u64,
 }
 
 impl Writer {
@@ -65,7 +67,7 @@ impl Writer {
         let name = Name::new(tip.size(), &stamp::day_path(now_us.max(tip.time_us)));
         files.replace(&name.start_path(), &start::encode(tip))?;
         let file = files.create(&name.path)?;
-        Ok(Self { files, file, name, offset: 0, zeroed: 0, ahead_bytes })
+        Ok(Self { files, file, name, offset: 0, zeroed: 0, ahead_bytes, since_us: now_us })
     }
 
     /// Opens a segment whose valid batches end at `offset`, and cuts off whatever follows.
@@ -73,18 +75,24 @@ impl Writer {
         files: Arc<dyn Files>,
         name: Name,
         offset: u64,
+        now_us: u64,
         ahead_bytes: u64,
     ) -> io::Result<Self> {
         let mut file = files.open(&name.path)?;
         if file.size()? != offset {
             file.truncate(offset)?;
         }
-        Ok(Self { files, file, name, offset, zeroed: offset, ahead_bytes })
+        Ok(Self { files, file, name, offset, zeroed: offset, ahead_bytes, since_us: now_us })
     }
 
     /// Bytes of batches so far.
     pub(crate) fn len(&self) -> u64 {
         self.offset
+    }
+
+    /// Time since it was begun or opened again; none where the clock stepped back.
+    pub(crate) fn age(&self, now_us: u64) -> Duration {
+        Duration::from_micros(now_us.saturating_sub(self.since_us))
     }
 
     /// Whether it belongs to the day of `now_us`.

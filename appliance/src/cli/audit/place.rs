@@ -1,7 +1,7 @@
 //! Which log is meant: a directory by itself, or the log of a deployment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,6 +9,9 @@ use clap::Args;
 use crate::cli::Exit;
 use crate::cli::exit::failure;
 use crate::cli::settings::Settings;
+
+/// Longest number that is a place and not an event; events have 26 characters.
+const SEQ_DIGITS_MAX: usize = 20;
 
 /// Options that say which log is meant.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +38,14 @@ impl Place {
         }
     }
 
+    /// The other copies of the log that the configuration names; a directory by itself has none.
+    pub(super) fn mirrors(&self) -> anyhow::Result<Vec<PathBuf>> {
+        match &self.audit_dir {
+            Some(_) => Ok(Vec::new()),
+            None => Ok(self.settings.load(BTreeMap::new())?.resolved.audit_mirrors),
+        }
+    }
+
     /// The verifier key: text, a file of it, or the deployment's own.
     pub(super) fn vkey(&self, given: Option<&str>) -> anyhow::Result<String> {
         let path = match given {
@@ -54,4 +65,22 @@ impl Place {
             .with_context(|| format!("reading the verifier key `{}`", path.display()))?;
         Ok(text.trim().to_owned())
     }
+}
+
+/// The record that an event id or a place in the log names.
+pub(super) fn record(dir: &Path, which: &str) -> anyhow::Result<Vec<u8>> {
+    let by_seq = which.len() <= SEQ_DIGITS_MAX;
+    let found = match which.parse::<u64>() {
+        Ok(seq) if by_seq => audit::read_record(dir, seq),
+        _ => audit::find_event(dir, which),
+    };
+    found
+        .with_context(|| format!("searching `{}`", dir.display()))?
+        .ok_or_else(|| failure(Exit::NotFound, format!("there is no record `{which}`")))
+}
+
+/// Where a record says it stands.
+pub(super) fn seq(leaf: &[u8]) -> anyhow::Result<u64> {
+    let value: serde_json::Value = serde_json::from_slice(leaf).context("reading the record")?;
+    value.get("seq").and_then(serde_json::Value::as_u64).context("the record has no `seq`")
 }

@@ -5,12 +5,8 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use clap::Args;
 
-use super::place::Place;
+use super::place::{self, Place};
 use crate::cli::Exit;
-use crate::cli::exit::failure;
-
-/// Longest number that is a place and not an event; events have 26 characters.
-const SEQ_DIGITS_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -31,15 +27,7 @@ pub(in crate::cli) struct Show {
 impl Show {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
         let dir = self.place.dir()?;
-        let by_seq = self.which.len() <= SEQ_DIGITS_MAX;
-        let found = match self.which.parse::<u64>() {
-            Ok(seq) if by_seq => audit::read_record(&dir, seq),
-            _ => audit::find_event(&dir, &self.which),
-        };
-        let leaf =
-            found.with_context(|| format!("searching `{}`", dir.display()))?.ok_or_else(|| {
-                failure(Exit::NotFound, format!("there is no record `{}`", self.which))
-            })?;
+        let leaf = place::record(&dir, &self.which)?;
         let mut out = io::stdout().lock();
         if self.json {
             out.write_all(&leaf)?;

@@ -1,18 +1,20 @@
 //! `appliance audit verify`: the verdict on a log, for people and for programs.
 
+mod mirrors;
+mod proof;
+
 use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use audit::note::Vkey;
-use audit::{Head, Report, VerifyOptions, checkpoint};
+use audit::{Head, Report, State, VerifyOptions, checkpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::place::Place;
+use super::progress;
 use crate::cli::Exit;
 use crate::cli::exit::failure;
 
@@ -20,7 +22,9 @@ use crate::cli::exit::failure;
 #[command(after_help = "Examples:\n  \
     appliance audit verify\n  \
     appliance audit verify --since yesterday.checkpoint\n  \
-    appliance audit verify --audit-dir /mnt/copy/audit --vkey audit.vkey --json\n\n\
+    appliance audit verify --remember /mnt/elsewhere/seen\n  \
+    appliance audit verify --audit-dir /mnt/copy/audit --vkey audit.vkey --json\n  \
+    appliance audit verify --proof evidence --vkey audit.vkey\n\n\
     Exit codes: 0 valid, 3 valid but nothing outside confirms the end (use --since), 10 modified, 11 missing, \
     12 reordered, 13 truncated, 14 forked, 15 bad signature, 16 unsealed, 17 index mismatch, 2 usage or reading.")]
 pub(in crate::cli) struct Verify {
@@ -32,6 +36,16 @@ pub(in crate::cli) struct Verify {
     /// A checkpoint that you kept: proves that nothing before it was cut off or rewritten.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
+    /// The same, kept up to date: compares with the checkpoint in FILE where there is one, and when nothing is wrong puts
+    /// the newest one there. Keep it where the log's own machine cannot write.
+    #[arg(long, value_name = "FILE", conflicts_with = "since")]
+    remember: Option<PathBuf>,
+    /// Another copy of the same log, which must not say anything else; those of the configuration are taken by themselves.
+    #[arg(long, value_name = "DIR")]
+    mirror: Vec<PathBuf>,
+    /// Check one record instead of the log: a bundle that `prove` made, or a .tlog-proof file.
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["since", "remember", "strict", "mirror"])]
+    proof: Option<PathBuf>,
     /// Also check what the records say: canonical form, references, silence.
     #[arg(long)]
     strict: bool,
@@ -43,7 +57,12 @@ pub(in crate::cli) struct Verify {
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         // Nothing but a verdict may use a verdict's code, so every failure before it is 2.
-        let report = self.report().map_err(|error| failure(Exit::Usage, format!("{error:#}")))?;
+        let usage = |error: anyhow::Error| failure(Exit::Usage, format!("{error:#}"));
+        if let Some(path) = &self.proof {
+            let vkey = self.place.vkey(self.vkey.as_deref()).map_err(usage)?;
+            return proof::check(path, &vkey, self.json).map_err(usage);
+        }
+        let report = self.report().map_err(usage)?;
         let mut out = io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", json(&report))?,
@@ -56,20 +75,36 @@ impl Verify {
         let dir = self.place.dir()?;
         let vkey = self.place.vkey(self.vkey.as_deref())?;
         let last_seen = self.last_seen(&vkey)?;
-        let bar = progress_bar();
-        let progress = |done: u64, total: u64| {
-            bar.set_length(total);
-            bar.set_position(done);
+        // ORDER: the head to remember is read before the walk, so the walk covers it.
+        let newest = self.remember.as_ref().map(|_| std::fs::read(dir.join("checkpoint")));
+        let bar = progress::bar("{bytes}/{total_bytes} {wide_bar} {eta}");
+        let progress = progress::onto(&bar);
+        let options = VerifyOptions {
+            vkey: vkey.clone(),
+            last_seen,
+            strict: self.strict,
+            progress: &progress,
         };
-        let options = VerifyOptions { vkey, last_seen, strict: self.strict, progress: &progress };
-        let report = audit::verify(&dir, &options)
+        let mut report = audit::verify(&dir, &options)
             .with_context(|| format!("verifying `{}`", dir.display()))?;
+        for mirror in self.place.mirrors()?.iter().chain(&self.mirror) {
+            mirrors::compare(mirror, &vkey, &mut report)
+                .with_context(|| format!("verifying `{}`", mirror.display()))?;
+        }
         bar.finish_and_clear();
+        if let Some((path, newest)) = self.remember.as_ref().zip(newest)
+            && matches!(report.state, State::Valid | State::TailUnproven)
+        {
+            let newest = newest.context("reading the newest checkpoint")?;
+            remember(path, &newest)
+                .with_context(|| format!("keeping the checkpoint in `{}`", path.display()))?;
+        }
         Ok(report)
     }
 
     fn last_seen(&self, vkey: &str) -> anyhow::Result<Option<Head>> {
-        let Some(path) = &self.since else { return Ok(None) };
+        let remembered = self.remember.as_ref().filter(|path| path.is_file());
+        let Some(path) = self.since.as_ref().or(remembered) else { return Ok(None) };
         let bytes = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
         let vkey = Vkey::parse(vkey).context("reading the verifier key")?;
         let head = checkpoint::open(&bytes, &vkey)
@@ -78,14 +113,12 @@ impl Verify {
     }
 }
 
-/// On stderr, and only where a person watches; it appears when a second has passed.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {eta}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_secs(1));
-    bar
+/// Puts a checkpoint in place of the one before, whole or not at all.
+fn remember(path: &Path, checkpoint: &[u8]) -> io::Result<()> {
+    let mut temporary = path.to_owned().into_os_string();
+    temporary.push(".tmp");
+    std::fs::write(&temporary, checkpoint)?;
+    std::fs::rename(&temporary, path)
 }
 
 fn json(report: &Report) -> serde_json::Value {

@@ -1,0 +1,71 @@
+//! `appliance audit verify --proof`: one record, offline, by the file that carries its proof.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use audit::checkpoint::CheckpointError;
+use audit::note::Vkey;
+use audit::proof::{ProofError, ProofFile};
+use audit::{Head, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::cli::Exit;
+
+/// Names inside a bundle that `prove` wrote.
+const PROOF_FILE: &str = "record.tlog-proof";
+const RECORD_FILE: &str = "record.json";
+
+/// Checks a proof file or a bundle under a key and prints the verdict.
+pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit> {
+    let vkey = Vkey::parse(vkey).context("reading the verifier key")?;
+    let bundle = path.is_dir();
+    let file = if bundle { path.join(PROOF_FILE) } else { path.to_owned() };
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("reading `{}`", file.display()))?;
+    let proof = ProofFile::parse(&text).with_context(|| format!("`{}`", file.display()))?;
+    // In a bundle people look at the record beside the proof, so that one is what has to be proven.
+    let record = match bundle {
+        true => Some(fs::read(path.join(RECORD_FILE)).context("reading the bundle's record")?),
+        false => proof.extra.clone(),
+    };
+    let verdict = proof.verify(record.as_deref(), &vkey);
+    let state = match &verdict {
+        Ok(_) => State::Valid,
+        Err(ProofError::Checkpoint(CheckpointError::Note(_) | CheckpointError::Text)) => {
+            State::BadSignature
+        }
+        Err(ProofError::NotIncluded | ProofError::Malformed) => State::Modified,
+    };
+    let said = match &verdict {
+        Ok(head) => format!("record {} of {} in the log {}", proof.index, head.size, vkey.name()),
+        Err(error) => error.to_string(),
+    };
+    let mut out = io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", object(state, &said, &proof, verdict.ok(), &vkey))?,
+        false => writeln!(out, "{state}: {said}")?,
+    }
+    Ok(Exit::Verification(state.exit_code()))
+}
+
+fn object(
+    state: State,
+    said: &str,
+    proof: &ProofFile,
+    head: Option<Head>,
+    vkey: &Vkey,
+) -> serde_json::Value {
+    serde_json::json!({
+        "schema": "appliance/audit-verify-proof",
+        "schema_version": 1,
+        "state": state.as_str(),
+        "exit_code": state.exit_code(),
+        "what": said,
+        "origin": vkey.name(),
+        "seq": proof.index,
+        "head": head.map(|head| serde_json::json!({ "size": head.size, "root": STANDARD.encode(head.root) })),
+    })
+}

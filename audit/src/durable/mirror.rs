@@ -1,0 +1,215 @@
+//! One log on several drives: every change goes to all copies in parallel and counts once most of them have it.
+//!
+//! A copy that failed, or fell too far behind, is lost: nobody knows what is on it, so nothing is written to it until the
+//! log is opened again. Opening compares the copies first: one that is empty or behind is rebuilt from the longest, one
+//! that tells another story stops the start and is never written to. What happened to a copy is a record of the log.
+//!
+//! Because an acknowledged batch is on most copies, any majority of them holds every acknowledged record.
+#![deny(clippy::indexing_slicing)]
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{CopyEvent, File, Files};
+
+use worker::{Copy, Op, Request};
+
+mod reconcile;
+mod worker;
+
+/// How long the end of the log waits for copies that are behind; one that is later is rebuilt at the next start.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Copies of one log, at most.
+pub const COPIES_MAX: usize = 3;
+
+/// Several directory trees that are one.
+///
+/// Ownership: each copy's open files belong to its own thread; what the threads share is the list of events.
+pub struct Mirrored {
+    copies: Vec<Copy>,
+    events: Arc<Mutex<Vec<CopyEvent>>>,
+    next_file: AtomicU64,
+}
+
+impl fmt::Debug for Mirrored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.copies.iter().map(Copy::name)).finish()
+    }
+}
+
+impl Mirrored {
+    /// The trees with their names, which appear in records; readers of the log's directory see the first one.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] unless there are 1 to [`COPIES_MAX`], and when a thread cannot be started.
+    pub fn new(trees: Vec<(String, Arc<dyn Files>)>) -> io::Result<Arc<Self>> {
+        if trees.is_empty() || trees.len() > COPIES_MAX {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let start = |(name, files)| Copy::start(name, files, Arc::clone(&events));
+        let copies = trees.into_iter().map(start).collect::<io::Result<Vec<_>>>()?;
+        Ok(Arc::new(Self { copies, events, next_file: AtomicU64::new(0) }))
+    }
+
+    /// Copies that must have a change before it counts.
+    fn majority(&self) -> usize {
+        self.copies.len() / 2 + 1
+    }
+
+    /// The first copy that is not lost.
+    fn any(&self) -> io::Result<&Copy> {
+        self.copies.iter().find(|copy| !copy.is_lost()).ok_or_else(too_few)
+    }
+
+    /// Has every copy carry out `op`; returns when most have, and the first one too unless it is lost.
+    fn all(&self, op: Op) -> io::Result<u64> {
+        let answers = self.send(op);
+        let (mut done, mut value, mut failure) = (0, 0, None);
+        let mut first_pending = self.copies.first().is_some_and(|copy| !copy.is_lost());
+        // The channel closes when every copy has answered or is gone.
+        while let Ok((copy, result)) = answers.recv() {
+            first_pending &= copy != 0;
+            match result {
+                Ok(found) => {
+                    done += 1;
+                    value = found;
+                }
+                Err(error) => failure = Some(error),
+            }
+            if done >= self.majority() && !first_pending {
+                return Ok(value);
+            }
+        }
+        if done >= self.majority() { Ok(value) } else { Err(failure.unwrap_or_else(too_few)) }
+    }
+
+    /// Hands `op` to every copy that is not lost.
+    fn send(&self, op: Op) -> Receiver<(usize, io::Result<u64>)> {
+        let op = Arc::new(op);
+        let (answer, answers) = mpsc::channel();
+        for (i, copy) in self.copies.iter().enumerate() {
+            let request = Request { op: Arc::clone(&op), copy: i, answer: answer.clone() };
+            copy.send(request);
+        }
+        answers
+    }
+
+    /// Waits until every copy has done what it was asked.
+    fn settle(&self) {
+        let answers = self.send(Op::Settle);
+        let deadline = Instant::now() + SETTLE_MAX;
+        while answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+    }
+
+    fn file(self: &Arc<Self>, op: impl FnOnce(u64) -> Op) -> io::Result<Box<dyn File>> {
+        let id = self.next_file.fetch_add(1, Ordering::Relaxed);
+        self.all(op(id))?;
+        Ok(Box::new(MirroredFile { tree: Arc::clone(self), id }))
+    }
+}
+
+fn too_few() -> io::Error {
+    io::Error::other("too few copies of the audit log are left")
+}
+
+/// All locks, given back when the copies are done.
+struct Guard {
+    tree: Arc<Mirrored>,
+    #[expect(dead_code, reason = "held for their drop")]
+    guards: Vec<Box<dyn Send + Sync>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.tree.settle();
+    }
+}
+
+/// The tree as [`Files`]; a handle, because its files keep it alive.
+impl Files for Arc<Mirrored> {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        let mut guards = Vec::new();
+        for copy in &self.copies {
+            match copy.files().lock() {
+                Ok(guard) => guards.push(guard),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) => copy.lose(&error.to_string()),
+            }
+        }
+        if guards.len() < self.majority() {
+            return Err(too_few());
+        }
+        Ok(Box::new(Guard { tree: Self::clone(self), guards }))
+    }
+
+    fn reconcile(&self) -> io::Result<()> {
+        reconcile::run(&self.copies, self.majority())
+    }
+
+    fn create(&self, path: &str) -> io::Result<Box<dyn File>> {
+        self.file(|id| Op::Create(id, path.to_owned()))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn File>> {
+        self.file(|id| Op::Open(id, path.to_owned()))
+    }
+
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        self.any()?.files().read(path)
+    }
+
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.all(Op::Replace(path.to_owned(), bytes.into())).map(drop)
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        self.any()?.files().list(path)
+    }
+
+    fn take_events(&self) -> Vec<CopyEvent> {
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One file that is open on every copy.
+#[derive(Debug)]
+struct MirroredFile {
+    tree: Arc<Mirrored>,
+    id: u64,
+}
+
+impl File for MirroredFile {
+    fn size(&self) -> io::Result<u64> {
+        self.tree.all(Op::Size(self.id))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.tree.all(Op::Write(self.id, offset, bytes.into())).map(drop)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.tree.all(Op::Sync(self.id)).map(drop)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.tree.all(Op::Truncate(self.id, len)).map(drop)
+    }
+}
+
+impl Drop for MirroredFile {
+    fn drop(&mut self) {
+        drop(self.tree.all(Op::Close(self.id)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

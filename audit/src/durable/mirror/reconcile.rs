@@ -1,0 +1,143 @@
+//! Comparing the copies before the log is read, and rebuilding the ones that are behind.
+#![deny(clippy::indexing_slicing)]
+
+use std::io;
+
+use crate::{
+    checkpoint::Head,
+    durable::{Files, read_optional},
+    log::{Sha256Hex, heads, identity},
+    segment::{self, Recovered},
+};
+
+use super::worker::Copy;
+
+/// Makes all copies that are not lost equal to the longest one.
+///
+/// # Errors
+/// Too few copies hold the log, a copy is damaged where no crash can have damaged it, or two copies tell different
+/// stories. Nothing was written then.
+pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
+    let mut holding = Vec::new();
+    let mut empty = Vec::new();
+    for copy in copies.iter().filter(|copy| !copy.is_lost()) {
+        match survey(copy.files()) {
+            Ok(Some(end)) => holding.push((copy, end)),
+            Ok(None) => empty.push(copy),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(named(copy, &error.to_string()));
+            }
+            Err(error) => copy.lose(&error.to_string()),
+        }
+    }
+    let Some(best) = holding.iter().max_by_key(|(_, end)| end.tip.size()) else {
+        return Ok(());
+    };
+    if holding.len() < majority {
+        let what = format!(
+            "only {} of {} copies hold the audit log, so records that were acknowledged may be missing; \
+             bring the others back, or make the list of copies shorter",
+            holding.len(),
+            copies.len(),
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    // ORDER: every reason to refuse comes before the first write.
+    for (copy, end) in &holding {
+        let same = end.tip.size() == 0 || has_root(best.0.files(), &end.tip.head())?;
+        if !same {
+            let what = format!(
+                "its {} records are not the ones that `{}` has; run `audit verify` on both",
+                end.tip.size(),
+                best.0.name()
+            );
+            return Err(named(copy, &what));
+        }
+    }
+    let others = holding.iter().map(|(copy, _)| *copy).chain(empty);
+    for copy in others.filter(|copy| !std::ptr::eq(*copy, best.0)) {
+        match rebuild(best.0.files(), copy.files()) {
+            Ok(0) => {}
+            Ok(files) => {
+                let (size, from) = (best.1.tip.size(), best.0.name());
+                copy.report(format!("rebuilt: {files} files, {size} records, from {from}"));
+            }
+            Err(error) => copy.lose(&format!("rebuilding it: {error}")),
+        }
+    }
+    let left = copies.iter().filter(|copy| !copy.is_lost()).count();
+    if left < majority { Err(super::too_few()) } else { Ok(()) }
+}
+
+fn named(copy: &Copy, what: &str) -> io::Error {
+    let what = format!("the copy `{}` of the audit log: {what}", copy.name());
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The end of a copy's records; none if it was never written to.
+fn survey(files: &dyn Files) -> io::Result<Option<Recovered>> {
+    let fresh = read_optional(files, identity::PATH)?.is_none()
+        && read_optional(files, "checkpoint")?.is_none()
+        && segment::names(&|path| files.list(path))?.is_empty();
+    if fresh {
+        return Ok(None);
+    }
+    segment::recover(files, None).map(Some).map_err(|error| match error {
+        segment::recover::RecoverError::Io(error) => error,
+        other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+    })
+}
+
+/// Whether a copy that is at least as long has this root at this size.
+fn has_root(files: &dyn Files, head: &Head) -> io::Result<bool> {
+    let recovered = segment::recover(files, Some(head))
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    if recovered.tip.size() == head.size {
+        return Ok(recovered.tip.head() == *head);
+    }
+    // The walk begins at the newest segment only where that begins with this very root, and does not pass it then.
+    Ok(recovered.root_at_known.is_none_or(|root| root == head.root))
+}
+
+/// Copies every file that differs; returns how many did.
+fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
+    let mut changed = 0;
+    for path in paths(from)? {
+        let bytes = from.read(&path)?;
+        let old = read_optional(to, &path)?;
+        if old.as_ref() == Some(&bytes) {
+            continue;
+        }
+        if let Some(old) = old.filter(|old| !is_beginning(old, &bytes)) {
+            // A torn write, or more of one; evidence all the same.
+            to.replace(&format!("quarantine/{}", Sha256Hex::of(&old)), &old)?;
+        }
+        to.replace(&path, &bytes)?;
+        changed += 1;
+    }
+    Ok(changed)
+}
+
+/// Whether `old`, without zeros written ahead, is what `new` begins with.
+fn is_beginning(old: &[u8], new: &[u8]) -> bool {
+    let end = old.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    old.get(..end).is_some_and(|old| new.starts_with(old))
+}
+
+/// Every file of the log. The order is that of writing: what a file names is there before it.
+fn paths(files: &dyn Files) -> io::Result<Vec<String>> {
+    let list = |path: &str| files.list(path);
+    let mut all = vec![identity::PATH.to_owned()];
+    for directory in ["blob", "quarantine"] {
+        let names = files.list(directory)?.into_iter().filter(|name| !name.ends_with(".tmp"));
+        all.extend(names.map(|name| format!("{directory}/{name}")));
+    }
+    for name in segment::names(&list)? {
+        all.extend([name.start_path(), name.path]);
+    }
+    all.extend(heads::paths(&list)?);
+    if read_optional(files, "checkpoint")?.is_some() {
+        all.push("checkpoint".to_owned());
+    }
+    Ok(all)
+}

@@ -1,0 +1,187 @@
+//! One copy, and the thread that writes to it.
+#![deny(clippy::indexing_slicing)]
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::durable::{CopyEvent, File, Files};
+
+/// Requests that may wait for one copy; a batch has at most 4 MiB, so this bounds what a slow copy holds in memory.
+const BACKLOG_MAX: usize = 64;
+/// How long the log waits for a copy with that many, before it goes on without it.
+const LAG_MAX: Duration = Duration::from_secs(5);
+
+/// One change, or a question.
+#[derive(Debug)]
+pub(super) enum Op {
+    Create(u64, String),
+    Open(u64, String),
+    Replace(String, Box<[u8]>),
+    Size(u64),
+    Write(u64, u64, Box<[u8]>),
+    Sync(u64),
+    Truncate(u64, u64),
+    Close(u64),
+    /// Nothing; answered when everything before it is done.
+    Settle,
+}
+
+/// An [`Op`] on its way to one copy.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) op: Arc<Op>,
+    pub(super) copy: usize,
+    pub(super) answer: Sender<(usize, io::Result<u64>)>,
+}
+
+/// One copy. Its thread ends when it is dropped.
+pub(super) struct Copy {
+    state: Arc<State>,
+    requests: Sender<Request>,
+}
+
+struct State {
+    name: String,
+    files: Arc<dyn Files>,
+    lost: AtomicBool,
+    /// Requests that are not carried out yet.
+    backlog: Mutex<usize>,
+    shrunk: Condvar,
+    events: Arc<Mutex<Vec<CopyEvent>>>,
+}
+
+impl State {
+    fn report(&self, what: String) {
+        let event = CopyEvent { copy: self.name.clone(), what };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    fn lose(&self, reason: &str) {
+        if !self.lost.swap(true, Ordering::AcqRel) {
+            tracing::error!(copy = self.name, reason, "a copy of the audit log is lost");
+            self.report(format!("lost: {reason}"));
+        }
+    }
+}
+
+impl Copy {
+    pub(super) fn start(
+        name: String,
+        files: Arc<dyn Files>,
+        events: Arc<Mutex<Vec<CopyEvent>>>,
+    ) -> io::Result<Self> {
+        let state = Arc::new(State {
+            name,
+            files,
+            lost: AtomicBool::new(false),
+            backlog: Mutex::new(0),
+            shrunk: Condvar::new(),
+            events,
+        });
+        let (requests, received) = mpsc::channel();
+        let shared = Arc::clone(&state);
+        thread::Builder::new()
+            .name("audit-copy".to_owned())
+            .spawn(move || serve(&shared, &received))?;
+        Ok(Self { state, requests })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    pub(super) fn files(&self) -> &dyn Files {
+        self.state.files.as_ref()
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.state.lost.load(Ordering::Acquire)
+    }
+
+    /// Nothing is written to it any more; said once.
+    pub(super) fn lose(&self, reason: &str) {
+        self.state.lose(reason);
+    }
+
+    /// Something else that the log has to record.
+    pub(super) fn report(&self, what: String) {
+        self.state.report(what);
+    }
+
+    /// Hands a request over, unless the copy is lost or has been too slow for too long.
+    pub(super) fn send(&self, request: Request) {
+        if self.is_lost() {
+            return;
+        }
+        let backlog = self.state.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |backlog: &mut usize| *backlog >= BACKLOG_MAX;
+        let waited = self.state.shrunk.wait_timeout_while(backlog, LAG_MAX, full);
+        let (mut backlog, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return self.lose("it fell behind");
+        }
+        *backlog += 1;
+        drop(backlog);
+        if self.requests.send(request).is_err() {
+            self.lose("its thread ended");
+        }
+    }
+}
+
+fn serve(state: &State, requests: &Receiver<Request>) {
+    let mut open = HashMap::new();
+    while let Ok(Request { op, copy, answer }) = requests.recv() {
+        let done = || {
+            *state.backlog.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            state.shrunk.notify_one();
+        };
+        if state.lost.load(Ordering::Acquire) {
+            done();
+            continue;
+        }
+        let result = carry_out(state.files.as_ref(), &mut open, &op);
+        match &result {
+            // The caller asks whether the file is there, and may create it.
+            Err(error)
+                if matches!(*op, Op::Open(..)) && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => state.lose(&error.to_string()),
+            Ok(_) => {}
+        }
+        done();
+        // The caller may have had enough answers already.
+        drop(answer.send((copy, result)));
+    }
+}
+
+fn carry_out(
+    files: &dyn Files,
+    open: &mut HashMap<u64, Box<dyn File>>,
+    op: &Op,
+) -> io::Result<u64> {
+    match op {
+        Op::Size(id) => return file(open, *id)?.size(),
+        Op::Write(id, offset, bytes) => file(open, *id)?.write_at(*offset, bytes)?,
+        Op::Sync(id) => file(open, *id)?.sync()?,
+        Op::Truncate(id, len) => file(open, *id)?.truncate(*len)?,
+        Op::Replace(path, bytes) => files.replace(path, bytes)?,
+        Op::Create(id, path) => drop(open.insert(*id, files.create(path)?)),
+        Op::Open(id, path) => drop(open.insert(*id, files.open(path)?)),
+        Op::Close(id) => drop(open.remove(id)),
+        Op::Settle => {}
+    }
+    Ok(0)
+}
+
+/// An open file; one that this copy could not open is an error, which loses the copy.
+fn file(open: &mut HashMap<u64, Box<dyn File>>, id: u64) -> io::Result<&mut Box<dyn File>> {
+    open.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
