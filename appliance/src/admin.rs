@@ -32,6 +32,7 @@ pub use self::error::AdminError;
 use self::operation::Answer;
 pub use self::operation::{Call, Operation, Row};
 pub use self::serve::serve;
+pub(crate) use self::serve::{error_response, finish};
 use crate::authz::Gate;
 use crate::iam::Iam;
 use crate::s3::auth::{PayloadKind, Scheme, Signed};

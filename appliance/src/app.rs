@@ -30,7 +30,7 @@ use crate::scope::Scope;
 use crate::server::{Body, Connection, Service};
 use crate::siem::{self, Deliveries};
 use crate::telemetry::Metrics;
-use crate::{admin, health, kms, s3};
+use crate::{admin, auditor, health, kms, s3};
 
 /// One running server.
 ///
@@ -44,6 +44,7 @@ pub struct App {
     iam: Arc<Iam>,
     admin: admin::Context,
     siem: Arc<Deliveries>,
+    auditor: auditor::Context,
     verifier: Verifier,
     operations: Table,
     metrics: Arc<Metrics>,
@@ -92,9 +93,11 @@ impl App {
         attach_bucket_policies(&store, &gate).await?;
         let metrics = Arc::new(Metrics::new());
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
+        let auditor = auditor::Context::new(Arc::clone(&log), material.paths.audit_dir.clone());
         Ok(Arc::new(Self {
             clock,
             log,
+            auditor,
             indexer: Mutex::new(Some(indexer)),
             admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam), Arc::clone(&siem)),
             siem,
@@ -148,6 +151,11 @@ impl App {
     #[must_use]
     pub const fn admin(&self) -> &admin::Context {
         &self.admin
+    }
+
+    #[must_use]
+    pub const fn auditor(&self) -> &auditor::Context {
+        &self.auditor
     }
 
     #[must_use]
@@ -240,6 +248,9 @@ impl App {
         };
         if admin::is_admin_path(request.uri().path()) {
             return admin::serve(Arc::clone(&self), connection, request).await;
+        }
+        if auditor::is_auditor_path(request.uri().path()) {
+            return auditor::serve(Arc::clone(&self), connection, request).await;
         }
         audited::serve(Arc::clone(&self), connection, request).await
     }

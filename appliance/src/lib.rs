@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod auditor;
 pub mod authz;
 pub mod bootstrap;
 pub mod cli;

@@ -20,8 +20,10 @@ use crate::{
     search::{SearchError, Tail},
 };
 
+pub use check::{Checked, Mismatch, check};
 pub(crate) use read::{Candidates, Found, Wanted};
 
+mod check;
 mod partition;
 mod read;
 mod schema;

@@ -1,20 +1,30 @@
 //! The policies that are always there.
 //!
 //! Names and statements are MinIO's, so that `mc admin policy attach myminio readwrite --user alice` means here what
-//! it means there. A custom policy may take a canned name; then it replaces it.
+//! it means there. `auditor` is ours: it sees the log and nothing else. A custom policy may take a canned name; then it
+//! replaces it.
 
 use std::sync::Arc;
 
 use crate::{Attached, DocumentKind, Policy};
 
 /// Name and text of every canned policy, sorted by name.
-pub const CANNED: [(&str, &str); 5] = [
+pub const CANNED: [(&str, &str); 6] = [
+    ("auditor", AUDITOR),
     ("consoleAdmin", CONSOLE_ADMIN),
     ("diagnostics", DIAGNOSTICS),
     ("readonly", READONLY),
     ("readwrite", READWRITE),
     ("writeonly", WRITEONLY),
 ];
+
+const AUDITOR: &str = r#"{
+  "Version": "2012-10-17",
+  "Statement": [
+    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditSearch", "admin:AuditTail"] }
+  ]
+}
+"#;
 
 const CONSOLE_ADMIN: &str = r#"{
   "Version": "2012-10-17",
@@ -104,6 +114,7 @@ mod tests {
             ("s3:GetBucketLocation", &bucket, "consoleAdmin readonly readwrite"),
             ("s3:ListAllMyBuckets", &Resource::Any, "consoleAdmin readwrite"),
             ("admin:ServerInfo", &Resource::Any, "consoleAdmin diagnostics"),
+            ("admin:AuditSearch", &Resource::Any, "auditor consoleAdmin"),
             ("admin:CreateUser", &Resource::Any, "consoleAdmin"),
             ("kms:CreateKey", &Resource::Any, "consoleAdmin"),
         ];

@@ -31,38 +31,38 @@ impl AdminError {
         Self { code: code.into(), status, message: message.into(), decision: None }
     }
 
-    pub(super) fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(code, StatusCode::BAD_REQUEST, message)
     }
 
     /// `mc` compares this text, full stop included.
-    pub(super) fn access_denied() -> Self {
+    pub(crate) fn access_denied() -> Self {
         Self::new("AccessDenied", StatusCode::FORBIDDEN, "Access Denied.")
     }
 
-    pub(super) fn not_implemented() -> Self {
+    pub(crate) fn not_implemented() -> Self {
         let message = "This call of the admin API is not implemented.";
         Self::new("NotImplemented", StatusCode::NOT_IMPLEMENTED, message)
     }
 
-    pub(super) fn method_not_allowed() -> Self {
+    pub(crate) fn method_not_allowed() -> Self {
         let message = "The specified method is not allowed against this resource.";
         Self::new("MethodNotAllowed", StatusCode::METHOD_NOT_ALLOWED, message)
     }
 
-    pub(super) fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         let message = "We encountered an internal error, please try again.";
         Self::new("InternalError", StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    pub(super) fn bad_json() -> Self {
+    pub(crate) fn bad_json() -> Self {
         Self::bad_request(
             "XMinioAdminConfigBadJSON",
             "The body is not the JSON of this call, or was not sealed under the signer's secret key.",
         )
     }
 
-    pub(super) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
         Self::bad_request("XMinioAdminInvalidArgument", message)
     }
 
@@ -76,7 +76,7 @@ impl AdminError {
     }
 
     /// `mc` reports it as success.
-    pub(super) fn already_applied() -> Self {
+    pub(crate) fn already_applied() -> Self {
         Self::bad_request(
             "XMinioAdminPolicyChangeAlreadyApplied",
             "The specified policy change is already in effect.",
@@ -84,12 +84,12 @@ impl AdminError {
     }
 
     /// What the outcome record says.
-    pub(super) fn info(&self) -> ErrorInfo {
+    pub(crate) fn info(&self) -> ErrorInfo {
         ErrorInfo { code: self.code.to_string(), msg: self.message.to_string() }
     }
 
     /// The body.
-    pub(super) fn to_json(&self, resource: &str, request_id: &str, host_id: &str) -> Vec<u8> {
+    pub(crate) fn to_json(&self, resource: &str, request_id: &str, host_id: &str) -> Vec<u8> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
         struct Body<'a> {

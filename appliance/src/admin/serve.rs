@@ -82,7 +82,12 @@ async fn refuse<T>(scope: &Scope, error: AdminError) -> Result<T, AdminError> {
     Err(error)
 }
 
-fn error_response(app: &App, scope: &Scope, path: &str, error: &AdminError) -> Response<Body> {
+pub(crate) fn error_response(
+    app: &App,
+    scope: &Scope,
+    path: &str,
+    error: &AdminError,
+) -> Response<Body> {
     let body = error.to_json(path, &scope.request_id, app.host_id());
     let mut response = answer::bytes(error.status, body.into());
     let headers = response.headers_mut();
@@ -93,7 +98,7 @@ fn error_response(app: &App, scope: &Scope, path: &str, error: &AdminError) -> R
     response
 }
 
-fn finish(app: &App, scope: &Scope, headers: &mut HeaderMap) {
+pub(crate) fn finish(app: &App, scope: &Scope, headers: &mut HeaderMap) {
     headers.insert(names::SERVER, HeaderValue::from_static("appliance"));
     insert(headers, "x-amz-request-id", &scope.request_id);
     insert(headers, "x-amz-id-2", app.host_id());

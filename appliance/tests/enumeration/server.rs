@@ -103,6 +103,12 @@ impl Server {
         user
     }
 
+    pub(crate) async fn attach(&self, policy: &str, user: &User) {
+        let entity = appliance::iam::Entity::User(user.access_key.clone());
+        self.app.iam().attach(&[policy.to_owned()], &entity, 0).await.unwrap();
+        self.app.gate().forget_identities();
+    }
+
     /// Signs and sends.
     pub(crate) async fn send(
         &self,
@@ -113,6 +119,26 @@ impl Server {
         headers: &[(String, String)],
         body: &'static [u8],
     ) -> Answer {
+        let response = self.open(user, method, path, query, headers, body).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status.as_u16(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            headers: parts.headers,
+        }
+    }
+
+    /// The same; the body is still to be read.
+    pub(crate) async fn open(
+        &self,
+        user: &User,
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: &[(String, String)],
+        body: &'static [u8],
+    ) -> http::Response<hyper::body::Incoming> {
         let separator = if query.is_empty() { "" } else { "?" };
         let uri = format!("{}{path}{separator}{query}", self.endpoint);
         let mut headers = headers.to_vec();
@@ -143,14 +169,7 @@ impl Server {
         }
         let mut request = builder.body(Full::new(Bytes::from_static(body))).unwrap();
         instructions.apply_to_request_http1x(&mut request);
-        let response = self.client.request(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: parts.status.as_u16(),
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            headers: parts.headers,
-        }
+        self.client.request(request).await.unwrap()
     }
 
     /// The records that a query finds, newest first.

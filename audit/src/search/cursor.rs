@@ -66,7 +66,15 @@ impl Tail {
     /// # Errors
     /// [`SearchError::Io`].
     pub fn poll(&mut self) -> Result<Vec<Row>, SearchError> {
-        let brought = self.poll_located(u64::MAX)?;
+        self.poll_durable(u64::MAX)
+    }
+
+    /// The same, but only records that are durable when `size` of them are.
+    ///
+    /// # Errors
+    /// [`SearchError::Io`].
+    pub fn poll_durable(&mut self, size: u64) -> Result<Vec<Row>, SearchError> {
+        let brought = self.poll_located(size)?;
         Ok(brought.map_or(Vec::new(), |b| b.rows.into_iter().map(|located| located.row).collect()))
     }
 

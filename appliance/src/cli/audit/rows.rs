@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use audit::{Cell, Coverage, Query, Row, Table};
 
+use crate::auditor::ndjson;
 use crate::cli::exit::failure;
 use crate::cli::{Exit, table};
 
@@ -55,15 +56,11 @@ pub(super) fn write(
     form: Form,
 ) -> anyhow::Result<()> {
     match (form, query.fields()) {
-        (Form::Json, None) => {
+        (Form::Json, _) => {
             for row in rows {
-                out.write_all(&row.leaf)?;
-                writeln!(out)?;
-            }
-        }
-        (Form::Json, Some(fields)) => {
-            for row in rows {
-                writeln!(out, "{}", projected(fields, query.project(&row.leaf)))?;
+                let mut line = Vec::new();
+                ndjson::record(&mut line, query, row);
+                out.write_all(&line)?;
             }
         }
         (Form::Table | Form::More, Some(fields)) => {
@@ -82,19 +79,6 @@ pub(super) fn write(
         }
     }
     Ok(())
-}
-
-/// One JSON object; a field with one value is a string, with several an array.
-fn projected(fields: &[String], values: Vec<Vec<String>>) -> serde_json::Value {
-    let members = fields.iter().cloned().zip(values).map(|(field, mut values)| {
-        let value = match values.len() {
-            0 => serde_json::Value::Null,
-            1 => values.remove(0).into(),
-            _ => values.into(),
-        };
-        (field, value)
-    });
-    serde_json::Value::Object(members.collect())
 }
 
 /// The usual cells: bucket and key become one resource, and a record that decided nothing shows how the call ended.
@@ -130,27 +114,15 @@ fn joined(values: &[String]) -> String {
 pub(super) fn write_table(out: &mut impl Write, figures: &Table, form: Form) -> io::Result<()> {
     if form == Form::Json {
         for row in &figures.rows {
-            let members = figures.columns.iter().cloned().zip(row.iter().map(json));
-            writeln!(out, "{}", serde_json::Value::Object(members.collect()))?;
+            let mut line = Vec::new();
+            ndjson::figures(&mut line, figures, row);
+            out.write_all(&line)?;
         }
         return Ok(());
     }
     let heading: Vec<&str> = figures.columns.iter().map(String::as_str).collect();
     let cells = |row: &Vec<Cell>| row.iter().map(readable).collect();
     table::write(out, &heading, &figures.rows.iter().map(cells).collect::<Vec<_>>())
-}
-
-fn json(cell: &Cell) -> serde_json::Value {
-    match cell {
-        Cell::Absent => serde_json::Value::Null,
-        Cell::Integer(number) => match i64::try_from(*number) {
-            Ok(number) => number.into(),
-            // Beyond what every reader of JSON keeps exactly.
-            Err(_) => number.to_string().into(),
-        },
-        Cell::Real(number) => (*number).into(),
-        Cell::Text(text) => text.as_str().into(),
-    }
 }
 
 /// The start of an interval needs no microseconds.

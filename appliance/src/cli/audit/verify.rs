@@ -7,8 +7,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use audit::index::Mismatch;
 use audit::note::Vkey;
-use audit::{Head, Report, State, VerifyOptions, checkpoint};
+use audit::{Finding, Head, Report, State, VerifyOptions, checkpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -49,10 +50,16 @@ pub(in crate::cli) struct Verify {
     /// Also check what the records say: canonical form, references, silence.
     #[arg(long)]
     strict: bool,
+    /// Also compare the index with the records: every place, and the values of a thousand records.
+    #[arg(long)]
+    index: bool,
     /// One JSON object.
     #[arg(long)]
     json: bool,
 }
+
+/// Records whose values are looked up in the index.
+const INDEX_SAMPLES: u64 = 1000;
 
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
@@ -99,6 +106,9 @@ impl Verify {
             remember(path, &newest)
                 .with_context(|| format!("keeping the checkpoint in `{}`", path.display()))?;
         }
+        if self.index {
+            compare_index(&dir, &mut report);
+        }
         Ok(report)
     }
 
@@ -119,6 +129,28 @@ fn remember(path: &Path, checkpoint: &[u8]) -> io::Result<()> {
     temporary.push(".tmp");
     std::fs::write(&temporary, checkpoint)?;
     std::fs::rename(&temporary, path)
+}
+
+/// An index that hides something is a verdict of its own; what is wrong with the records weighs more.
+fn compare_index(dir: &Path, report: &mut Report) {
+    let mismatches = match audit::index::check(dir, INDEX_SAMPLES) {
+        Ok(checked) => {
+            let (indexed, looked_up) = (checked.indexed, checked.looked_up);
+            report.remarks.push(format!("the index has {indexed} records, {looked_up} looked up"));
+            checked.mismatches
+        }
+        Err(error) => vec![Mismatch { seq: 0, what: error.to_string() }],
+    };
+    if !mismatches.is_empty() && matches!(report.state, State::Valid | State::TailUnproven) {
+        report.state = State::IndexMismatch;
+    }
+    report.findings.extend(mismatches.into_iter().map(|Mismatch { seq, what }| Finding {
+        state: State::IndexMismatch,
+        file: "idx".to_owned(),
+        offset: None,
+        seq: Some(seq),
+        what,
+    }));
 }
 
 fn json(report: &Report) -> serde_json::Value {

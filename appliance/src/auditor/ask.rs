@@ -1,0 +1,164 @@
+//! Questions with an end: a query, a record, the records of a request.
+
+use std::time::Duration;
+
+use audit::{Answer, Method, Query, QueryError, SearchError, SearchOptions};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::serve::Found;
+use super::{Context, ndjson};
+use crate::admin::AdminError;
+
+/// Longest search.
+const WITHIN: Duration = Duration::from_secs(30);
+/// Longest answer.
+const ANSWER_BYTES_MAX: usize = 10 << 20;
+/// Rows of an answer when the question does not say.
+const ROWS: usize = 100;
+/// Longest id of an event or a request.
+const ID_CHARS_MAX: usize = 64;
+
+/// The body of `POST query`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    /// The query.
+    pub(super) q: String,
+    /// Rows at most; a smaller limit in the query wins.
+    limit: Option<usize>,
+    /// Only records before this one.
+    after: Option<u64>,
+    #[serde(default)]
+    method: Way,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    #[default]
+    Auto,
+    Index,
+    Scan,
+}
+
+impl Question {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, AdminError> {
+        serde_json::from_slice(body).map_err(|error| {
+            let example = r#"{"q":"decision=deny","limit":100}"#;
+            AdminError::bad_request("InvalidQuery", format!("Write {example}: {error}."))
+        })
+    }
+
+    /// Everything that a request caused.
+    pub(super) fn of_request(id: &str) -> Result<Self, AdminError> {
+        let q = format!("request=\"{}\"", checked(id)?);
+        Ok(Self { q, limit: Some(usize::MAX), ..Self::default() })
+    }
+
+    fn options(&self) -> SearchOptions {
+        let method = match self.method {
+            Way::Auto => Method::Auto,
+            Way::Index => Method::Index,
+            Way::Scan => Method::Scan,
+        };
+        let limit = self.limit.unwrap_or(ROWS);
+        SearchOptions { limit, after: self.after, method, within: Some(WITHIN) }
+    }
+}
+
+/// An id as ids are made; anything else would search for nothing, at length.
+fn checked(id: &str) -> Result<&str, AdminError> {
+    let is_id = id.len() <= ID_CHARS_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match is_id {
+        true => Ok(id),
+        false => Err(AdminError::bad_request("InvalidId", "An id has letters and digits.")),
+    }
+}
+
+/// Answers a query: records or figures as lines of JSON, and what the answer covers as the last line.
+pub(super) async fn search(
+    context: &Context,
+    question: Question,
+    now_us: u64,
+) -> Result<Found, AdminError> {
+    let query = Query::parse(&question.q, now_us).map_err(|error| misunderstood(&error))?;
+    let (dir, options) = (context.dir.clone(), question.options());
+    at_leisure(context, move || {
+        let answer = audit::search(&dir, &query, options).map_err(unanswered)?;
+        written(&query, &answer)
+    })
+    .await
+}
+
+fn written(query: &Query, answer: &Answer) -> Result<Found, AdminError> {
+    let mut body = Vec::new();
+    let fits = |body: &Vec<u8>| match body.len() > ANSWER_BYTES_MAX {
+        true => Err(too_large("the answer is longer than 10 MB; use a limit, or fewer fields")),
+        false => Ok(()),
+    };
+    for row in &answer.rows {
+        ndjson::record(&mut body, query, row);
+        fits(&body)?;
+    }
+    let table = answer.table.as_ref();
+    for (table, row) in
+        table.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)))
+    {
+        ndjson::figures(&mut body, table, row);
+        fits(&body)?;
+    }
+    ndjson::coverage(&mut body, &answer.coverage);
+    let coverage = answer.coverage;
+    Ok(Found { body, content_type: "application/x-ndjson", coverage: Some(coverage) })
+}
+
+/// The record of an event.
+pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminError> {
+    let (dir, event) = (context.dir.clone(), checked(id)?.to_owned());
+    at_leisure(context, move || {
+        let found = audit::find_event(&dir, &event).map_err(unanswered)?;
+        let mut body = found.ok_or_else(|| AdminError {
+            code: "NoSuchEvent".into(),
+            status: StatusCode::NOT_FOUND,
+            message: "There is no such event in the log.".into(),
+            decision: None,
+        })?;
+        body.push(b'\n');
+        Ok(Found { body, content_type: "application/json", coverage: None })
+    })
+    .await
+}
+
+/// Runs a search on a thread that may block, when there is room for one more.
+async fn at_leisure<T: Send + 'static>(
+    context: &Context,
+    search: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, AdminError> {
+    let Ok(_place) = context.searches.acquire().await else { return Err(AdminError::internal()) };
+    tokio::task::spawn_blocking(search).await.map_err(|error| {
+        tracing::error!(%error, "a search of the log ended abnormally");
+        AdminError::internal()
+    })?
+}
+
+/// What is wrong with a query, and where.
+pub(super) fn misunderstood(error: &QueryError) -> AdminError {
+    AdminError::bad_request("InvalidQuery", error.to_string())
+}
+
+fn unanswered(error: SearchError) -> AdminError {
+    match error {
+        SearchError::TooMuch(_) | SearchError::TooManyToSort | SearchError::TooLong(_) => {
+            too_large(&error.to_string())
+        }
+        error => {
+            tracing::error!(%error, "the log could not be searched");
+            AdminError::internal()
+        }
+    }
+}
+
+fn too_large(message: &str) -> AdminError {
+    AdminError::bad_request("QueryTooLarge", message.to_owned())
+}

@@ -1,0 +1,133 @@
+//! The auditor's calls: deniable and recorded like every other access, and enough for an auditor who has no other right.
+
+use std::time::Duration;
+
+use appliance::auditor::{Operation, PREFIX};
+use http::Method;
+use http_body_util::BodyExt;
+use policy_lab::action::CATALOGUE;
+
+use crate::server::{Answer, Server, User};
+
+/// How long a record may take to come to a reader who follows.
+const COMES_WITHIN: Duration = Duration::from_secs(60);
+
+async fn ask(server: &Server, user: &User, operation: Operation, id: &str) -> Answer {
+    let path = format!("{PREFIX}{}{id}", operation.path());
+    let body: &[u8] = match operation {
+        Operation::Search => br#"{"q":"principal.name=nobody denied | fields seq, action"}"#,
+        _ => b"",
+    };
+    server.send(user, operation.method(), &path, "", &[], body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_is_decided_recorded_and_deniable() {
+    let server = Server::start().await;
+    let nobody = server.add_user("nobody").await;
+    for operation in Operation::ALL {
+        assert!(CATALOGUE.iter().any(|known| known.name == operation.action()), "{operation:?}");
+        let id = if operation.path().ends_with('/') { "01J0" } else { "" };
+        let answer = ask(&server, &nobody, operation, id).await;
+        assert_eq!(answer.status, 403, "{operation:?}: {}", answer.text);
+        let request = answer.header("x-amz-request-id");
+        let denial = format!(
+            "request={request} class=query phase=decision denied action={}",
+            operation.action()
+        );
+        assert_eq!(server.search(&denial).len(), 1, "{operation:?}");
+        let outcome = format!("request={request} class=query phase=outcome result.code=403");
+        assert_eq!(server.search(&outcome).len(), 1, "{operation:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auditor_sees_the_log_and_nothing_else() {
+    let server = Server::start().await;
+    let auditor = server.add_user("auditor-1").await;
+    server.attach("auditor", &auditor).await;
+    let nobody = server.add_user("nobody").await;
+    server.root().put_bucket("records").await;
+
+    // Nothing else.
+    for (method, path) in [
+        (Method::GET, "/"),
+        (Method::GET, "/records"),
+        (Method::PUT, "/records/key"),
+        (Method::GET, "/minio/admin/v3/list-users"),
+    ] {
+        let answer = server.send(&auditor, method, path, "", &[], b"").await;
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text);
+    }
+
+    // A query, its answer and what it is complete for; and the query is itself in the log.
+    let refused = server.send(&nobody, Method::GET, "/records", "", &[], b"").await;
+    let found = ask(&server, &auditor, Operation::Search, "").await;
+    assert_eq!(found.status, 200, "{}", found.text);
+    let lines: Vec<serde_json::Value> =
+        found.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{}", found.text);
+    assert_eq!(lines[0]["action"], "s3:ListBucket");
+    assert_eq!(lines[1]["coverage"]["matches"], 1);
+    let itself = server.search("class=query phase=outcome query.text has nobody");
+    assert_eq!(itself.len(), 1, "{itself:?}");
+    assert_eq!(itself[0]["principal"]["name"], "auditor-1");
+
+    // Everything of one request, and one of its events.
+    let request = refused.header("x-amz-request-id");
+    let whole = ask(&server, &auditor, Operation::Request, &request).await;
+    let first: serde_json::Value =
+        serde_json::from_str(whole.text.lines().next().unwrap()).unwrap();
+    let event = first["event"].as_str().unwrap();
+    let one = ask(&server, &auditor, Operation::Event, event).await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&one.text).unwrap(), first);
+    assert_eq!(ask(&server, &auditor, Operation::Event, "01J0").await.status, 404);
+
+    // What is wrong with a question is said.
+    let path = format!("{PREFIX}query");
+    for (body, says) in [
+        (&br#"{"q":"desicion=deny"}"#[..], "did you mean `decision`?"),
+        (br#"{"q":"","order":"x"}"#, "unknown field"),
+        (br#"{"q":"replay policy=v3"}"#, "policy-lab simulate"),
+    ] {
+        let answer = server.send(&auditor, Method::POST, &path, "", &[], body).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.text.contains(says), "{}", answer.text);
+    }
+    let unknown = server.send(&auditor, Method::GET, "/_/audit/v1/all", "", &[], b"").await;
+    assert_eq!(unknown.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_follows_gets_records_as_they_come() {
+    let server = Server::start().await;
+    let auditor = server.add_user("auditor-1").await;
+    server.attach("auditor", &auditor).await;
+    let path = format!("{PREFIX}tail");
+    let query = "after=0&q=action%3Ds3%3ACreateBucket";
+    let response = server.open(&auditor, Method::GET, &path, query, &[], b"").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    server.root().put_bucket("watched").await;
+    let mut body = response.into_body();
+    let mut seen = String::new();
+    let comes = async {
+        while !seen.contains("\"bucket\":\"watched\"") {
+            let frame = body.frame().await.unwrap().unwrap();
+            seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(COMES_WITHIN, comes).await.unwrap();
+    let event = seen.split("\n\n").find(|event| event.contains("watched")).unwrap();
+    assert!(
+        event.starts_with("id: ") && event.contains("\nevent: record\ndata: {\"action\""),
+        "{event}"
+    );
+    // A table cannot follow.
+    let refused = server.send(&auditor, Method::GET, &path, "q=%7C+count", &[], b"").await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    drop(body);
+    server.stop().await;
+}
