@@ -11,10 +11,10 @@ use fixedbitset::FixedBitSet;
 use super::Limit;
 
 /// States of one walk at most; real policies need a few hundred.
-const STATES_MAX: usize = 40_000;
+const STATES_MAX: usize = 20_000;
 
 /// Places in all states of one walk at most: bounds time and memory for patterns with many wildcards.
-const PLACES_MAX: usize = 20_000_000;
+const PLACES_MAX: usize = 4_000_000;
 
 /// What one character must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +99,47 @@ impl Automaton {
 
     /// Whether the pattern fits a text.
     pub(super) fn fits(&self, text: &str) -> bool {
+        let is_glob = |step: &Step| !step.many || step.class == Class::Any;
+        if !self.never && self.steps.iter().all(is_glob) {
+            return self.fits_glob(text);
+        }
         let mut places = self.start();
         for char in text.chars() {
             places = self.advance(&places, char);
         }
         self.accepts(&places)
+    }
+
+    /// The usual case without a set of places: when a step fails, the last star takes one character more.
+    fn fits_glob(&self, text: &str) -> bool {
+        let mut place = 0;
+        let mut rest = text.chars();
+        let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
+        loop {
+            match self.steps.get(place) {
+                Some(step) if step.many => {
+                    place += 1;
+                    retry = Some((place, rest.clone()));
+                    continue;
+                }
+                Some(step) => {
+                    let mut ahead = rest.clone();
+                    if ahead.next().is_some_and(|char| step.class.has(char)) {
+                        place += 1;
+                        rest = ahead;
+                        continue;
+                    }
+                }
+                None if rest.as_str().is_empty() => return true,
+                None => {}
+            }
+            let Some((back, untaken)) = &mut retry else { return false };
+            if untaken.next().is_none() {
+                return false;
+            }
+            place = *back;
+            rest = untaken.clone();
+        }
     }
 
     fn start(&self) -> Vec<u32> {
@@ -332,6 +368,35 @@ mod tests {
         assert_eq!(found.texts.first().map(String::as_str), Some(""));
     }
 
+    /// Every pair of short patterns over a small alphabet: one lies within the other exactly if no short text says
+    /// otherwise.
+    #[test]
+    fn inclusion_exhaustively() {
+        let over = |letters: &str, length_max: usize| {
+            let mut all = vec![String::new()];
+            let mut last = all.clone();
+            for _ in 0..length_max {
+                last = last
+                    .iter()
+                    .flat_map(|text| letters.chars().map(move |char| format!("{text}{char}")))
+                    .collect();
+                all.extend(last.iter().cloned());
+            }
+            all
+        };
+        let texts = over("abc", 6);
+        let patterns: Vec<_> = over("ab*?", 3).iter().map(|pattern| glob(pattern)).collect();
+        let fitting: Vec<Vec<bool>> =
+            patterns.iter().map(|p| texts.iter().map(|text| p.fits(text)).collect()).collect();
+        for (a, fits_a) in patterns.iter().zip(&fitting) {
+            for (b, fits_b) in patterns.iter().zip(&fitting) {
+                let found = kinds(&[a.clone(), b.clone()]).expect("few");
+                let within = fits_a.iter().zip(fits_b).all(|(a, b)| !a || *b);
+                assert_eq!(found.fits[0].is_subset(&found.fits[1]), within, "{a:?} {b:?}");
+            }
+        }
+    }
+
     #[test]
     fn hostile_patterns_end() {
         let stars: Vec<_> = (0..24).map(|n| glob(&format!("*{}*", char::from(b'a' + n)))).collect();
@@ -354,6 +419,13 @@ mod tests {
                 prop_assert_eq!(fits(text), of_kind(kind));
             }
             prop_assert!((0..found.texts.len()).any(|kind| of_kind(kind) == fits(&text)));
+            for automaton in &automata {
+                let mut places = automaton.start();
+                for char in text.chars() {
+                    places = automaton.advance(&places, char);
+                }
+                prop_assert_eq!(automaton.accepts(&places), automaton.fits(&text));
+            }
         }
     }
 }

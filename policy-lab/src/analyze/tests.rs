@@ -11,7 +11,8 @@ use super::{
 };
 use crate::replay::request_line as read_line;
 use crate::{
-    Action, Attached, Context, DocumentKind, Policy, PolicySet, Principal, Request, Resource,
+    Action, Attached, Context, DocumentKind, Policy, PolicySet, Principal, PrincipalKind, Request,
+    Resource,
 };
 
 fn attached(statements: &Value, kind: DocumentKind) -> Attached {
@@ -416,7 +417,7 @@ fn cases(quick: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn agrees_with_brute_force(
@@ -429,7 +430,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(cases(80))]
 
     #[test]
     fn agrees_with_brute_force_about_variables(
@@ -438,6 +439,168 @@ proptest! {
     ) {
         let requests = REQUESTS.with(Arc::clone);
         agrees(&json!(a), &json!(b), &requests)?;
+    }
+}
+
+/// Every pair of resources that short patterns make, from the policy's text to the verdict.
+#[test]
+fn resources_exhaustively() {
+    let mut patterns: Vec<String> = vec!["arn:aws:s3:::*".into(), "arn:aws:s3:::b*".into()];
+    let signs = ["", "a", "b", "*", "?"];
+    for first in signs {
+        for second in signs {
+            patterns.push(format!("arn:aws:s3:::b/x{first}{second}"));
+        }
+    }
+    patterns.sort();
+    patterns.dedup();
+    let keys = ["", "a", "b", "c"];
+    let keys = keys
+        .iter()
+        .flat_map(|a| keys.iter().flat_map(move |b| keys.map(|c| format!("x{a}{b}{c}"))));
+    let requests: Vec<_> = keys
+        .map(|key| (Resource::Object { bucket: "b".into(), key }, "s3:GetObject"))
+        .chain([
+            (Resource::Object { bucket: "b".into(), key: "y".into() }, "s3:GetObject"),
+            (Resource::Object { bucket: "bb".into(), key: "y".into() }, "s3:GetObject"),
+            (Resource::Object { bucket: "c".into(), key: "y".into() }, "s3:GetObject"),
+            (Resource::Bucket("b".into()), "s3:ListBucket"),
+            (Resource::Bucket("c".into()), "s3:ListBucket"),
+            (Resource::Any, "s3:ListAllMyBuckets"),
+        ])
+        .map(|(resource, action)| Request {
+            action: Action::parse(action).expect("action"),
+            resource,
+            principal: Principal::user("000000000000", "someone"),
+            context: Context::new(),
+        })
+        .collect();
+    let policies: Vec<_> =
+        patterns.iter().map(|pattern| identity(&allow("s3:*", pattern))).collect();
+    for (a, pattern) in policies.iter().zip(&patterns) {
+        for (b, other) in policies.iter().zip(&patterns) {
+            let within =
+                requests.iter().all(|r| !a.decide(r).is_allowed() || b.decide(r).is_allowed());
+            let verdict = no_more_permissive(a, b, World::S3);
+            assert_eq!(verdict == Verdict::Proved, within, "{pattern} {other} {}", word(&verdict));
+            assert!(!matches!(verdict, Verdict::Unknown(_)));
+        }
+    }
+}
+
+/// All layers of a caller, and callers of every kind.
+fn layered() -> impl Strategy<Value = Access> {
+    let user = "arn:aws:iam::000000000000:user/alice";
+    let principal = prop::sample::select(vec![
+        json!("*"),
+        json!({ "AWS": "000000000000" }),
+        json!({ "AWS": user }),
+        json!({ "AWS": "arn:aws:iam::000000000000:role/team" }),
+        json!({ "AWS": ["arn:aws:sts::000000000000:assumed-role/team/s", user] }),
+        json!({ "AWS": [user, "000000000000", "arn:aws:iam::000000000000:role/team",
+            "arn:aws:sts::000000000000:assumed-role/team/s"] }),
+        json!({ "Service": "logging.s3.amazonaws.com" }),
+    ]);
+    let plain = || prop::collection::vec(statement(false), 1..3);
+    let of_bucket =
+        (statement(false), principal, any::<bool>()).prop_map(|(mut statement, principal, not)| {
+            let not = not && statement["Effect"] == json!("Deny");
+            statement[if not { "NotPrincipal" } else { "Principal" }] = principal;
+            statement
+        });
+    let document = |kind| move |statements: Vec<Value>| attached(&json!(statements), kind);
+    (
+        prop::option::weighted(0.7, plain().prop_map(document(DocumentKind::Identity))),
+        prop::option::weighted(
+            0.8,
+            prop::collection::vec(of_bucket, 1..4).prop_map(document(DocumentKind::Bucket)),
+        ),
+        prop::option::weighted(0.25, plain().prop_map(document(DocumentKind::Boundary))),
+        prop::option::weighted(0.25, plain().prop_map(document(DocumentKind::Session))),
+        any::<bool>(),
+    )
+        .prop_map(|(identity, bucket, boundary, session, named)| Access {
+            policies: PolicySet {
+                identity: identity.into_iter().collect(),
+                bucket,
+                boundary,
+                session,
+                guardrails: None,
+            },
+            bucket: named.then(|| "a".to_owned()),
+        })
+}
+
+fn callers() -> Vec<Principal> {
+    let user = |name: &str| Principal::user("000000000000", name);
+    let session = |arn: &str| Principal {
+        kind: PrincipalKind::Session,
+        arn: format!("arn:aws:sts::000000000000:assumed-role/{arn}"),
+        ..user("s")
+    };
+    vec![
+        Principal::anonymous("000000000000"),
+        user("alice"),
+        user("bob"),
+        Principal::user("111122223333", "alice"),
+        Principal {
+            kind: PrincipalKind::ServiceAccount,
+            parent: Some("alice".into()),
+            ..user("svc")
+        },
+        session("team/s"),
+        session("team/other"),
+        session("elsewhere/s"),
+        Principal { parent: Some("alice".into()), ..session("team/s") },
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    #[test]
+    fn layers_agree_with_brute_force(a in layered(), b in layered(), any_world in any::<bool>()) {
+        let world = if any_world { World::Any } else { World::S3 };
+        let verdict = no_more_permissive(&a, &b, world);
+        let exposed = not_public(&a, world);
+        prop_assert!(!matches!(verdict, Verdict::Unknown(_)) && !matches!(exposed, Verdict::Unknown(_)));
+        for request in REQUESTS.with(Arc::clone).iter().step_by(7) {
+            for principal in callers() {
+                let request = Request { principal, ..request.clone() };
+                let is_anonymous = request.principal.kind == PrincipalKind::Anonymous;
+                if is_anonymous && world == World::S3 && request.context.get("aws:username").is_some() {
+                    continue;
+                }
+                let allowed = a.decide(&request).is_allowed();
+                if allowed && !b.decide(&request).is_allowed() {
+                    prop_assert!(verdict != Verdict::Proved, "{}", request_line(&request));
+                }
+                if allowed && is_anonymous {
+                    prop_assert!(exposed != Verdict::Proved, "{}", request_line(&request));
+                }
+            }
+        }
+    }
+
+    /// Taking out a statement that is said to be of no use changes no decision, taking out another one does.
+    #[test]
+    fn statements_are_of_the_use_that_is_said(
+        policy in prop::collection::vec(statement(false), 1..4),
+    ) {
+        let access = identity(&json!(policy));
+        for (index, finding) in statements(&access, World::S3).iter().enumerate() {
+            let mut less = policy.clone();
+            less.remove(index);
+            let less = identity(&json!(less));
+            let changes = |r: &Request| access.decide(r).is_allowed() != less.decide(r).is_allowed();
+            match &finding.role {
+                Role::Needed(found) => prop_assert!(changes(&found.request)),
+                Role::Redundant | Role::Dead => {
+                    prop_assert!(!REQUESTS.with(Arc::clone).iter().any(changes));
+                }
+                Role::Unknown(limit) => prop_assert!(false, "{}", limit),
+            }
+        }
     }
 }
 
