@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Replay requests against proposed policies: who gains, who loses
     Simulate(simulate::Arguments),
-    /// Compare two policies or worlds by the requests that were recorded
+    /// Compare two policies or worlds by the requests that were recorded, and policies by all there can be
     Diff(diff::Arguments),
     /// Say what is wrong with policies and guardrails, and where
     Check(check::Arguments),

@@ -59,6 +59,13 @@ pub(super) struct Review {
     prefix_depth: usize,
 }
 
+impl Review {
+    /// Nothing but the table goes to stdout.
+    pub(super) fn is_table(&self) -> bool {
+        self.out.is_some() || self.format == Format::Table && !self.json
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
