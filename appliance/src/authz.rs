@@ -310,3 +310,6 @@ fn auth_of(decision: &Decision, digest: &str, context: Context, started: Instant
         us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests;
