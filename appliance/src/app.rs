@@ -93,7 +93,9 @@ impl App {
         attach_bucket_policies(&store, &gate).await?;
         let metrics = Arc::new(Metrics::new());
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
-        let auditor = auditor::Context::new(Arc::clone(&log), material.paths.audit_dir.clone());
+        let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
+        let audit_dir = material.paths.audit_dir.clone();
+        let auditor = auditor::Context::new(Arc::clone(&log), audit_dir, Arc::new(signer));
         Ok(Arc::new(Self {
             clock,
             log,

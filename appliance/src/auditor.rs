@@ -13,7 +13,7 @@ mod serve;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use audit::Log;
+use audit::{Log, Signer};
 use tokio::sync::Semaphore;
 
 pub use self::operation::Operation;
@@ -32,15 +32,17 @@ pub struct Context {
     log: Arc<Log>,
     /// The log's directory.
     dir: PathBuf,
+    /// The log's key, for answers that shall hold elsewhere.
+    signer: Arc<dyn Signer>,
     searches: Arc<Semaphore>,
     followers: Arc<Semaphore>,
 }
 
 impl Context {
     #[must_use]
-    pub fn new(log: Arc<Log>, dir: PathBuf) -> Self {
+    pub fn new(log: Arc<Log>, dir: PathBuf, signer: Arc<dyn Signer>) -> Self {
         let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
-        Self { log, dir, searches, followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)) }
+        Self { log, dir, signer, searches, followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)) }
     }
 }
 

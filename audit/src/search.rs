@@ -11,12 +11,14 @@ use std::{
 
 use crate::{durable, index::IndexError, query::Query, segment};
 
+pub use claim::{Claim, claim};
 pub(crate) use cursor::{Brought, Located};
 pub use cursor::{Records, Tail, records, tail};
 pub use histogram::{Bar, Histogram, histogram};
 pub use locate::{find_event, read_record};
 pub use table::{Cell, TABLE_BYTES_MAX, TABLE_ROWS_MAX, Table};
 
+mod claim;
 mod cursor;
 mod file;
 mod histogram;

@@ -1,8 +1,12 @@
 //! Questions with an end: a query, a record, the records of a request.
 
+use std::path::Path;
 use std::time::Duration;
 
-use audit::{Answer, Method, Query, QueryError, SearchError, SearchOptions};
+use audit::note::Vkey;
+use audit::{
+    Answer, Head, Method, Query, QueryError, SearchError, SearchOptions, Signer, checkpoint,
+};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -31,6 +35,9 @@ pub(super) struct Question {
     after: Option<u64>,
     #[serde(default)]
     method: Way,
+    /// The answer shall hold elsewhere: it ends with a note that the log's key signs, over what a signed head covers.
+    #[serde(default)]
+    signed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -83,12 +90,36 @@ pub(super) async fn search(
     now_us: u64,
 ) -> Result<Found, AdminError> {
     let query = Query::parse(&question.q, now_us).map_err(|error| misunderstood(&error))?;
-    let (dir, options) = (context.dir.clone(), question.options());
+    let (dir, mut options) = (context.dir.clone(), question.options());
+    let signer = question.signed.then(|| context.signer.clone());
     at_leisure(context, move || {
+        let Some(signer) = signer else {
+            let answer = audit::search(&dir, &query, options).map_err(unanswered)?;
+            return written(&query, &answer);
+        };
+        // What no head covers yet could be lost in a crash, and a signature over it would be a lie.
+        let head = newest_head(&dir, &*signer)?;
+        options.after = Some(options.after.unwrap_or(head.size).min(head.size));
         let answer = audit::search(&dir, &query, options).map_err(unanswered)?;
-        written(&query, &answer)
+        let claim = audit::search::claim(&dir, &query, &answer.coverage, head, options.within);
+        let note = claim.map_err(unanswered)?.sign(&question.q, &*signer).map_err(unsigned)?;
+        let mut found = written(&query, &answer)?;
+        ndjson::note(&mut found.body, &note);
+        Ok(found)
     })
     .await
+}
+
+/// The newest signed head, as the log's directory has it.
+fn newest_head(dir: &Path, signer: &dyn Signer) -> Result<Head, AdminError> {
+    let bytes = std::fs::read(dir.join("checkpoint")).map_err(unsigned)?;
+    let vkey = Vkey::parse(&signer.vkey()).map_err(unsigned)?;
+    checkpoint::open(&bytes, &vkey).map_err(unsigned)
+}
+
+fn unsigned(error: impl std::fmt::Display) -> AdminError {
+    tracing::error!(%error, "an answer could not be signed");
+    AdminError::internal()
 }
 
 fn written(query: &Query, answer: &Answer) -> Result<Found, AdminError> {

@@ -39,6 +39,12 @@ pub(crate) fn coverage(out: &mut Vec<u8>, coverage: &Coverage) {
     out.push(b'\n');
 }
 
+/// The signed note over an answer.
+pub(crate) fn note(out: &mut Vec<u8>, note: &str) {
+    out.extend_from_slice(json!({ "note": note }).to_string().as_bytes());
+    out.push(b'\n');
+}
+
 /// One JSON object; a field with one value is a string, with several an array.
 fn projected(fields: &[String], values: Vec<Vec<String>>) -> Value {
     let members = fields.iter().cloned().zip(values).map(|(field, mut values)| {

@@ -482,8 +482,9 @@ pub(super) fn parse_filter(
         return Ok(None);
     }
     let query = Query::parse(text, now_us).map_err(|error| problem(error.to_string()))?;
-    if query.fields().is_some() || query.sort().is_some() || query.limit().is_some() {
-        return Err(problem("`fields`, `sort` and `limit` do not belong into a filter".into()));
+    let shaped = query.fields().is_some() || query.sort().is_some() || query.limit().is_some();
+    if shaped || !query.is_filter() {
+        return Err(problem("a filter has no stages".into()));
     }
     Ok(Some(query))
 }

@@ -74,6 +74,15 @@ async fn an_auditor_sees_the_log_and_nothing_else() {
     assert_eq!(itself.len(), 1, "{itself:?}");
     assert_eq!(itself[0]["principal"]["name"], "auditor-1");
 
+    // The same, signed by the log's key over what a head covers.
+    let body = br#"{"q":"class=audit","signed":true}"#;
+    let signed =
+        server.send(&auditor, Method::POST, &format!("{PREFIX}query"), "", &[], body).await;
+    let last: serde_json::Value =
+        serde_json::from_str(signed.text.lines().last().unwrap()).unwrap();
+    let note = last["note"].as_str().unwrap();
+    assert!(note.starts_with("audit-query/v1\n") && note.contains("\n\n\u{2014} "), "{note}");
+
     // Everything of one request, and one of its events.
     let request = refused.header("x-amz-request-id");
     let whole = ask(&server, &auditor, Operation::Request, &request).await;

@@ -3,4 +3,5 @@
 
 mod acceptance;
 mod agree;
+mod claims;
 mod scene;
