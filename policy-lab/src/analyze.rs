@@ -56,7 +56,7 @@ pub enum Limit {
     Work,
     #[error("a date before the year 1 is compared")]
     Dates,
-    #[error("no value of the policy variables was found that decides it")]
+    #[error("no value of a variable, or of a key compared in two ways, was found that decides it")]
     Variables,
     #[error("Rego guardrails are tested, not proved")]
     Guardrails,
