@@ -10,8 +10,8 @@ use policy_lab::replay::{
     Change, Complete, Recorded, RecordedDecision, World, audit_line, simulate,
 };
 use policy_lab::{
-    Action, Attached, Context, DocumentKind, Guardrails, Policy, PolicySet, Principal, Request,
-    Resource, canned, evaluate,
+    Action, Attached, Compiled, Context, DocumentKind, Guardrails, Policy, PolicySet, Principal,
+    Request, Resource, canned, evaluate, rule,
 };
 
 const STATEMENTS_PER_POLICY: usize = 4;
@@ -65,11 +65,19 @@ fn set(statements: usize) -> PolicySet {
 fn decisions(criterion: &mut Criterion) {
     let request = request();
     let mut group = criterion.benchmark_group("decision");
-    for statements in [4, 100, 400, 1000] {
+    for statements in [4, 100, 400, 1000, 10_000] {
         let set = set(statements);
         assert!(evaluate(&set, &request).is_allowed());
-        group.bench_function(format!("{statements} statements"), |bencher| {
+        group.bench_function(format!("{statements} statements, walked"), |bencher| {
             bencher.iter(|| evaluate(black_box(&set), black_box(&request)));
+        });
+        let compiled = Compiled::new(set);
+        assert!(evaluate(&compiled, &request).is_allowed());
+        group.bench_function(format!("{statements} statements, compiled"), |bencher| {
+            bencher.iter(|| evaluate(black_box(&compiled), black_box(&request)));
+        });
+        group.bench_function(format!("{statements} statements, compiled, no names"), |bencher| {
+            bencher.iter(|| rule(black_box(&compiled), black_box(&request)));
         });
     }
     group.finish();

@@ -43,8 +43,8 @@ pub struct Action(Name);
 enum Name {
     /// Position in [`CATALOGUE`].
     Known(u16),
-    /// Well-formed but not ours: an older or newer log may hold one.
-    Other(Arc<str>),
+    /// Well-formed but not ours: an older or newer log may hold one. As written, and in lower case.
+    Other(Arc<str>, Arc<str>),
 }
 
 /// The text is not `service:Name`.
@@ -68,7 +68,7 @@ impl Action {
         };
         match text.split_once(':') {
             Some((service, name)) if is_word(service) && is_word(name) && text.len() <= 128 => {
-                Ok(Self(Name::Other(Arc::from(text))))
+                Ok(Self(Name::Other(Arc::from(text), Arc::from(text.to_ascii_lowercase()))))
             }
             _ => Err(ActionError(text.chars().take(128).collect())),
         }
@@ -80,7 +80,7 @@ impl Action {
             Name::Known(position) => {
                 CATALOGUE.get(usize::from(*position)).map_or("", |info| info.name)
             }
-            Name::Other(name) => name,
+            Name::Other(name, _) => name,
         }
     }
 
@@ -96,10 +96,19 @@ impl Action {
         self.as_str().split_once(':').map_or("", |(service, _)| service)
     }
 
-    fn position(&self) -> Option<u16> {
+    /// The row of the catalogue.
+    pub(crate) fn position(&self) -> Option<u16> {
         match self.0 {
             Name::Known(position) => Some(position),
-            Name::Other(_) => None,
+            Name::Other(..) => None,
+        }
+    }
+
+    /// The name in lower case, of an action that has no row.
+    fn folded(&self) -> &str {
+        match &self.0 {
+            Name::Known(_) => "",
+            Name::Other(_, folded) => folded,
         }
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod coverage;
 mod diff;
 mod events;
+mod explain;
 mod generate;
 mod import;
 mod input;
@@ -36,6 +37,8 @@ enum Verb {
     Simulate(simulate::Arguments),
     /// Compare two policies or worlds by the requests that were recorded, and policies by all there can be
     Diff(diff::Arguments),
+    /// Say why one request is allowed or denied, and what would change that
+    Explain(explain::Arguments),
     /// Say what is wrong with policies and guardrails, and where
     Check(check::Arguments),
     /// Answer questions about policies for every possible request, with a request that refutes
@@ -84,6 +87,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let result = match arguments.verb {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Prove(arguments) => prove::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),

@@ -79,6 +79,31 @@ impl Clause {
         }
     }
 
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn operator(&self) -> Operator {
+        self.operator
+    }
+
+    /// `Null`: asks for presence, not for values.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.test, Test::Null(_))
+    }
+
+    /// Every variable in the policy's values has a value.
+    pub(crate) fn resolves(&self, context: &Context) -> bool {
+        self.test.resolves(context)
+    }
+
+    /// Values of the key that might change the outcome, one at a time; `None` takes the key away. Whether one does is
+    /// for [`Self::holds`] to say.
+    pub(crate) fn alternatives(&self, context: &Context) -> Vec<Option<String>> {
+        let examples = self.test.examples(context).into_iter().map(Some);
+        std::iter::once(None).chain(examples).collect()
+    }
+
     /// One value of the request against all values of the policy.
     fn fits(&self, value: &str, context: &Context) -> bool {
         self.test.matches_any(value, context) != self.operator.negated

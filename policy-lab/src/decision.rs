@@ -83,6 +83,25 @@ impl Layer {
     }
 }
 
+/// Where a statement stands in a policy set; ordered as the statements are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatementPlace {
+    pub layer: Layer,
+    /// Position of the policy in its layer, from zero.
+    pub policy: u32,
+    /// Position in the document, from zero.
+    pub index: u32,
+}
+
+/// The answer without names, small enough to be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    pub effect: Effect,
+    pub reason: Reason,
+    /// The first statement that denies, or that allows.
+    pub by: Option<StatementPlace>,
+}
+
 /// A statement that decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementRef {

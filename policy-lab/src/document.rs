@@ -10,17 +10,21 @@ pub(crate) mod json;
 mod principals;
 mod read;
 mod resources;
+mod span;
 mod statement;
 #[cfg(feature = "analyze")]
 mod value;
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 pub use self::error::DocumentError;
 pub(crate) use self::principals::Named;
-pub(crate) use self::statement::{Statement, Subject, Verb};
+pub(crate) use self::resources::path;
+pub(crate) use self::span::Span;
+pub(crate) use self::statement::{Statement, Verb};
 
 /// Where a document is meant to be attached; that decides which elements it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +55,7 @@ pub struct Policy {
     source: Box<str>,
     digest: [u8; 32],
     kind: DocumentKind,
-    pub(crate) statements: Box<[Statement]>,
+    pub(crate) statements: Box<[Arc<Statement>]>,
     resources: Box<[Box<str>]>,
 }
 
@@ -69,7 +73,7 @@ impl Policy {
             source: text.into(),
             digest: Sha256::digest(text.as_bytes()).into(),
             kind,
-            statements: parsed.statements.into(),
+            statements: parsed.statements.into_iter().map(Arc::new).collect(),
             resources: parsed.resources.into(),
         })
     }

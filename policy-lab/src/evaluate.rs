@@ -5,26 +5,76 @@
 //! are any, whatever the bucket policy says. Bucket policies hold for everyone, as on AWS; an anonymous caller has
 //! nothing else, and only `"Principal": "*"` means it.
 //!
+//! How the statements that apply are found is not known here: a [`PolicySet`] walks over all of them, a
+//! [`crate::Compiled`] set asks its index, and both answer the same.
+//!
 //! Source: IAM user guide, "Policy evaluation logic". Where AWS lets a direct grant in a bucket policy pass a boundary
 //! or session policy, we do not: the safer reading.
 
-use crate::decision::{Decision, Denial, Effect, Layer, Reason, StatementRef};
-use crate::document::{Named, Statement, Subject, Verb};
-use crate::{Attached, PolicySet, PrincipalKind, Request};
+use crate::decision::{Decision, Denial, Effect, Layer, Reason, Ruling, StatementPlace};
+use crate::document::{Named, Statement, Verb};
+use crate::{Policies, PolicySet, PrincipalKind, Request};
 
 /// Decides a request. Pure, bounded by the size of the policies, and never panics; any doubt is a deny.
 #[must_use]
-pub fn evaluate(set: &PolicySet, request: &Request) -> Decision {
-    let policies = decide(set, request);
-    let Some(guardrails) = &set.guardrails else { return policies };
-    match guardrails.denials(request, &policies) {
-        Ok(denials) if denials.is_empty() => policies,
-        Ok(denials) => denied_by_guardrails(policies, Reason::Guardrail, denials),
+pub fn evaluate<'a>(policies: impl Into<Policies<'a>>, request: &Request) -> Decision {
+    let policies = policies.into();
+    guarded(policies.set, request, named(policies.set, request, rule(policies, request)))
+}
+
+/// What the guardrails leave of a decision.
+fn guarded(set: &PolicySet, request: &Request, decision: Decision) -> Decision {
+    let Some(guardrails) = &set.guardrails else { return decision };
+    match guardrails.denials(request, &decision) {
+        Ok(denials) if denials.is_empty() => decision,
+        Ok(denials) => denied_by_guardrails(decision, Reason::Guardrail, denials),
         Err(error) => {
             let denial = Denial { id: Reason::EngineError.as_str().to_owned(), msg: error };
-            denied_by_guardrails(policies, Reason::EngineError, vec![denial])
+            denied_by_guardrails(decision, Reason::EngineError, vec![denial])
         }
     }
+}
+
+/// The decision of the policies, guardrails aside. Allocates nothing.
+#[must_use]
+pub fn rule<'a>(policies: impl Into<Policies<'a>>, request: &Request) -> Ruling {
+    let policies = policies.into();
+    if is_above_policies(policies.set, request) {
+        return ABOVE_POLICIES;
+    }
+    conclude(request, search(policies, request))
+}
+
+/// The decision when these statements are known to take effect: what the explanation ends with.
+pub(crate) fn evaluate_traced(
+    set: &PolicySet,
+    request: &Request,
+    in_effect: impl Iterator<Item = (StatementPlace, Verb)>,
+) -> Decision {
+    let ruling = if is_above_policies(set, request) {
+        ABOVE_POLICIES
+    } else {
+        let mut found = Found::nothing(set);
+        for (place, verb) in in_effect {
+            if found.is_open(place, verb) {
+                found.add(place, verb);
+            }
+        }
+        conclude(request, found)
+    };
+    guarded(set, request, named(set, request, ruling))
+}
+
+/// A ruling with the names of the statements.
+fn named(set: &PolicySet, request: &Request, ruling: Ruling) -> Decision {
+    let Ruling { effect, reason, by } = ruling;
+    let by = match effect {
+        Effect::ExplicitDeny => denying(set, request).filter_map(|at| set.reference(at)).collect(),
+        Effect::Allow | Effect::ImplicitDeny => {
+            by.and_then(|place| set.reference(place)).into_iter().collect()
+        }
+    };
+    Decision { effect, reason, by, denials: Vec::new() }
 }
 
 /// What allowed is of no interest any more; what denied is.
@@ -33,106 +83,125 @@ fn denied_by_guardrails(policies: Decision, reason: Reason, denials: Vec<Denial>
     Decision { effect: Effect::ExplicitDeny, reason, by, denials }
 }
 
-/// The decision of the policies, guardrails aside.
-fn decide(set: &PolicySet, request: &Request) -> Decision {
-    let is_root = request.principal.kind == PrincipalKind::Root;
-    if is_root && set.session.is_none() && set.boundary.is_none() {
-        return decision(Effect::Allow, Reason::AdminBypass, Vec::new());
-    }
-    let subject = Subject::new(request);
-    let found = search(set, &subject);
-    if !found.denying.is_empty() {
-        return decision(Effect::ExplicitDeny, Reason::ExplicitDeny, found.denying);
-    }
-    let is_anonymous = request.principal.kind == PrincipalKind::Anonymous;
-    let core = match (found.identity, found.bucket) {
-        _ if is_root => (Reason::AdminBypass, None),
-        (Some(statement), _) if !is_anonymous => (Reason::IdentityAllow, Some(statement)),
-        (_, Some(statement)) => (Reason::ResourceAllow, Some(statement)),
-        _ => return decision(Effect::ImplicitDeny, Reason::ImplicitDeny, Vec::new()),
-    };
-    if !found.boundary {
-        return decision(Effect::ImplicitDeny, Reason::Boundary, Vec::new());
-    }
-    if !found.session {
-        return decision(Effect::ImplicitDeny, Reason::SessionLimit, Vec::new());
-    }
-    let (reason, statement) = core;
-    decision(Effect::Allow, reason, statement.into_iter().collect())
+const ABOVE_POLICIES: Ruling =
+    Ruling { effect: Effect::Allow, reason: Reason::AdminBypass, by: None };
+
+/// Root, unless something was passed to limit it.
+fn is_above_policies(set: &PolicySet, request: &Request) -> bool {
+    request.principal.kind == PrincipalKind::Root && set.session.is_none() && set.boundary.is_none()
 }
 
-fn decision(effect: Effect, reason: Reason, by: Vec<StatementRef>) -> Decision {
-    Decision { effect, reason, by, denials: Vec::new() }
-}
-
-/// What each layer says.
+/// What the layers say: the first statement of each that applies.
+#[derive(Clone, Copy, Debug, Default)]
 struct Found {
-    /// Of all layers.
-    denying: Vec<StatementRef>,
-    identity: Option<StatementRef>,
-    bucket: Option<StatementRef>,
+    /// Of any layer.
+    denying: Option<StatementPlace>,
+    identity: Option<StatementPlace>,
+    bucket: Option<StatementPlace>,
     /// Allows, or is not there.
     boundary: bool,
     session: bool,
 }
 
-fn search(set: &PolicySet, subject: &Subject<'_>) -> Found {
-    let mut denying = Vec::new();
-    let everyone = |_: &Statement| true;
-    let identity = set
-        .identity
-        .iter()
-        .map(|policy| walk(Layer::Identity, policy, subject, &everyone, &mut denying))
-        // `fold`, not `find`: the walk over later policies still collects their denies.
-        .fold(None, |first, allowing| first.or(allowing));
-    let bounded = set.boundary.is_some();
-    let speaks_of_caller = |statement: &Statement| match statement.verb() {
-        Verb::Allow => statement.names(subject) > Named::Account,
-        // AWS denies a caller with a boundary by any `NotPrincipal`.
-        Verb::Deny => {
-            statement.names(subject) != Named::No || bounded && statement.excepts_principals()
-        }
-    };
-    let bucket = set
-        .bucket
-        .as_ref()
-        .and_then(|policy| walk(Layer::Bucket, policy, subject, &speaks_of_caller, &mut denying));
-    let mut permits = |layer, policy: &Option<Attached>| match policy {
-        Some(policy) => walk(layer, policy, subject, &everyone, &mut denying).is_some(),
-        None => true,
-    };
-    let boundary = permits(Layer::Boundary, &set.boundary);
-    let session = permits(Layer::Session, &set.session);
-    Found { denying, identity, bucket, boundary, session }
-}
+impl Found {
+    /// Nothing yet; what is not attached does not limit.
+    fn nothing(set: &PolicySet) -> Self {
+        Self { boundary: set.boundary.is_none(), session: set.session.is_none(), ..Self::default() }
+    }
 
-/// The first statement of a policy that allows; every one that denies is collected.
-fn walk(
-    layer: Layer,
-    attached: &Attached,
-    subject: &Subject<'_>,
-    speaks_of_caller: &dyn Fn(&Statement) -> bool,
-    denying: &mut Vec<StatementRef>,
-) -> Option<StatementRef> {
-    let mut allowing = None;
-    for statement in &attached.policy.statements {
-        let verb = statement.verb();
-        if verb == Verb::Allow && allowing.is_some() {
-            continue;
-        }
-        if !statement.applies(subject) || !speaks_of_caller(statement) {
-            continue;
-        }
-        let reference = StatementRef {
-            layer,
-            policy: attached.name.clone(),
-            sid: statement.sid(),
-            index: statement.index(),
-        };
-        match verb {
-            Verb::Allow => allowing = Some(reference),
-            Verb::Deny => denying.push(reference),
+    /// Whether a statement at this place could still change what was found.
+    fn is_open(&self, place: StatementPlace, verb: Verb) -> bool {
+        let before = |found: Option<StatementPlace>| found.is_none_or(|found| place < found);
+        match (verb, place.layer) {
+            (Verb::Deny, _) => before(self.denying),
+            (Verb::Allow, Layer::Identity) => before(self.identity),
+            (Verb::Allow, Layer::Bucket) => before(self.bucket),
+            (Verb::Allow, Layer::Boundary) => !self.boundary,
+            (Verb::Allow, Layer::Session) => !self.session,
         }
     }
-    allowing
+
+    /// Takes up a statement that applies.
+    fn add(&mut self, place: StatementPlace, verb: Verb) {
+        match (verb, place.layer) {
+            (Verb::Deny, _) => self.denying = Some(place),
+            (Verb::Allow, Layer::Identity) => self.identity = Some(place),
+            (Verb::Allow, Layer::Bucket) => self.bucket = Some(place),
+            (Verb::Allow, Layer::Boundary) => self.boundary = true,
+            (Verb::Allow, Layer::Session) => self.session = true,
+        }
+    }
+}
+
+/// Which layer wins.
+fn conclude(request: &Request, found: Found) -> Ruling {
+    let kind = request.principal.kind;
+    let implicit = |reason| Ruling { effect: Effect::ImplicitDeny, reason, by: None };
+    if found.denying.is_some() {
+        let (effect, reason) = (Effect::ExplicitDeny, Reason::ExplicitDeny);
+        return Ruling { effect, reason, by: found.denying };
+    }
+    let (reason, by) = match (found.identity, found.bucket) {
+        _ if kind == PrincipalKind::Root => (Reason::AdminBypass, None),
+        (Some(place), _) if kind != PrincipalKind::Anonymous => {
+            (Reason::IdentityAllow, Some(place))
+        }
+        (_, Some(place)) => (Reason::ResourceAllow, Some(place)),
+        _ => return implicit(Reason::ImplicitDeny),
+    };
+    if !found.boundary {
+        return implicit(Reason::Boundary);
+    }
+    if !found.session {
+        return implicit(Reason::SessionLimit);
+    }
+    Ruling { effect: Effect::Allow, reason, by }
+}
+
+/// Whether a statement of this layer takes effect on the request.
+fn takes_effect(set: &PolicySet, layer: Layer, statement: &Statement, request: &Request) -> bool {
+    statement.applies(request)
+        && (layer != Layer::Bucket || speaks_of_caller(set, statement, request))
+}
+
+/// Whether a statement of a bucket policy means the caller.
+pub(crate) fn speaks_of_caller(set: &PolicySet, statement: &Statement, request: &Request) -> bool {
+    match statement.verb() {
+        // An account delegates to its own policies; it does not grant by itself.
+        Verb::Allow => statement.names(request) > Named::Account,
+        // AWS denies a caller with a boundary by any `NotPrincipal`.
+        Verb::Deny => {
+            statement.names(request) != Named::No
+                || set.boundary.is_some() && statement.excepts_principals()
+        }
+    }
+}
+
+/// Asks the statements that can concern the request: those of the index, or all.
+fn search(policies: Policies<'_>, request: &Request) -> Found {
+    let set = policies.set;
+    let mut found = Found::nothing(set);
+    let mut ask = |place: StatementPlace, statement: &Statement| {
+        let verb = statement.verb();
+        if found.is_open(place, verb) && takes_effect(set, place.layer, statement, request) {
+            found.add(place, verb);
+        }
+    };
+    match policies.index(request) {
+        Some((index, row)) => {
+            index
+                .candidates(row, &request.resource)
+                .for_each(|entry| ask(entry.place, &entry.statement));
+        }
+        None => set.statements().for_each(|(place, statement)| ask(place, statement)),
+    }
+    found
+}
+
+/// Every statement that denies.
+fn denying(set: &PolicySet, request: &Request) -> impl Iterator<Item = StatementPlace> {
+    set.statements()
+        .filter(|(_, statement)| statement.verb() == Verb::Deny)
+        .filter(|(place, statement)| takes_effect(set, place.layer, statement, request))
+        .map(|(place, _)| place)
 }

@@ -21,7 +21,8 @@
 //!
 //! In reading order: what is asked ([`request`], [`action`], [`resource`], [`principal`], [`context`]), what is written
 //! ([`document`], with [`pattern`] and [`condition`] below it, [`canned`]), what is in force ([`policy_set`], [`rego`]),
-//! the answer ([`mod@evaluate`], [`decision`]), and the review ([`mod@lint`], [`replay`], [`report`]).
+//! the answer ([`mod@evaluate`], [`decision`]) and its reasons ([`explain`]), and the review ([`mod@lint`], [`replay`],
+//! [`report`]).
 
 pub mod action;
 #[cfg(feature = "analyze")]
@@ -33,6 +34,7 @@ pub mod context;
 pub mod decision;
 pub mod document;
 pub mod evaluate;
+pub mod explain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod lint;
@@ -47,10 +49,12 @@ pub mod resource;
 
 pub use self::action::Action;
 pub use self::context::Context;
-pub use self::decision::{Decision, Denial, Effect, Layer, Reason, StatementRef};
+pub use self::decision::{
+    Decision, Denial, Effect, Layer, Reason, Ruling, StatementPlace, StatementRef,
+};
 pub use self::document::{DocumentError, DocumentKind, Policy};
-pub use self::evaluate::evaluate;
-pub use self::policy_set::{Attached, ManifestError, PolicySet};
+pub use self::evaluate::{evaluate, rule};
+pub use self::policy_set::{Attached, Compiled, ManifestError, Policies, PolicySet};
 pub use self::principal::{Principal, PrincipalKind};
 pub use self::rego::{Guardrails, RegoError};
 pub use self::request::Request;

@@ -7,10 +7,10 @@
 //! length of the text.
 
 mod template;
-
-use std::borrow::Cow;
+mod text;
 
 pub(crate) use self::template::{Pattern, Syntax};
+pub(crate) use self::text::Text;
 
 /// A pattern without variables, in the cheapest form that decides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +19,33 @@ pub(crate) enum Glob {
     Exact(Box<str>),
     Prefix(Box<str>),
     Suffix(Box<str>),
-    General(Box<[Part<'static>]>),
+    General(Box<[Part]>),
 }
 
-/// One piece of a pattern that is being matched.
+/// One part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part<'a> {
+pub(crate) enum Part {
     Star,
     One,
-    Text(Cow<'a, str>),
+    Text(Box<str>),
+}
+
+/// One part of a pattern that is being matched, variables replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    Star,
+    One,
+    Text(&'a str),
+}
+
+impl Part {
+    fn token(&self) -> Token<'_> {
+        match self {
+            Self::Star => Token::Star,
+            Self::One => Token::One,
+            Self::Text(text) => Token::Text(text),
+        }
+    }
 }
 
 impl Glob {
@@ -38,30 +56,43 @@ impl Glob {
         Self::of(parts)
     }
 
-    pub(crate) fn of(parts: Vec<Part<'static>>) -> Self {
+    pub(crate) fn of(parts: Vec<Part>) -> Self {
         match parts.as_slice() {
             [] => Self::Exact("".into()),
             [Part::Star] => Self::Any,
-            [Part::Text(text)] => Self::Exact((&**text).into()),
-            [Part::Text(text), Part::Star] => Self::Prefix((&**text).into()),
-            [Part::Star, Part::Text(text)] => Self::Suffix((&**text).into()),
+            [Part::Text(text)] => Self::Exact(text.clone()),
+            [Part::Text(text), Part::Star] => Self::Prefix(text.clone()),
+            [Part::Star, Part::Text(text)] => Self::Suffix(text.clone()),
             _ => Self::General(parts.into()),
         }
     }
 
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches<'a>(&self, text: impl Into<Text<'a>>) -> bool {
+        let text = text.into();
         match self {
             Self::Any => true,
-            Self::Exact(exact) => text == &**exact,
-            Self::Prefix(prefix) => text.as_bytes().starts_with(prefix.as_bytes()),
-            Self::Suffix(suffix) => text.as_bytes().ends_with(suffix.as_bytes()),
-            Self::General(parts) => matches_parts(parts, text),
+            Self::Exact(exact) => text.equals(exact),
+            Self::Prefix(prefix) => text.strip_prefix(prefix).is_some(),
+            Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::General(parts) => matches_tokens(|at| parts.get(at).map(Part::token), text),
+        }
+    }
+
+    /// The text in front of the first wildcard: every text that matches starts with it.
+    pub(crate) fn literal_prefix(&self) -> &str {
+        match self {
+            Self::Any | Self::Suffix(_) => "",
+            Self::Exact(text) | Self::Prefix(text) => text,
+            Self::General(parts) => match parts.first() {
+                Some(Part::Text(text)) => text,
+                _ => "",
+            },
         }
     }
 }
 
 /// Appends the parts of a text with wildcards; neighbours of one kind become one.
-pub(crate) fn push_wildcards(parts: &mut Vec<Part<'static>>, text: &str) {
+pub(crate) fn push_wildcards(parts: &mut Vec<Part>, text: &str) {
     for piece in text.split_inclusive(['*', '?']) {
         let (plain, wildcard) = match piece.strip_suffix('*') {
             Some(plain) => (plain, Some(Part::Star)),
@@ -80,30 +111,34 @@ pub(crate) fn push_wildcards(parts: &mut Vec<Part<'static>>, text: &str) {
 }
 
 /// Appends literal text.
-pub(crate) fn push_text(parts: &mut Vec<Part<'static>>, text: &str) {
+pub(crate) fn push_text(parts: &mut Vec<Part>, text: &str) {
     if text.is_empty() {
         return;
     }
     match parts.last_mut() {
-        Some(Part::Text(before)) => before.to_mut().push_str(text),
-        _ => parts.push(Part::Text(Cow::Owned(text.to_owned()))),
+        Some(Part::Text(before)) => *before = format!("{before}{text}").into(),
+        _ => parts.push(Part::Text(text.into())),
     }
 }
 
-/// Whether the parts cover the whole text.
-pub(crate) fn matches_parts(parts: &[Part<'_>], text: &str) -> bool {
+/// Whether the tokens, numbered from zero, cover the whole text.
+pub(crate) fn matches_tokens<'a>(
+    token: impl Fn(usize) -> Option<Token<'a>>,
+    text: Text<'_>,
+) -> bool {
     let mut at = 0;
     let mut rest = text;
-    // The parts after the last star, and the text that star has not taken yet.
-    let mut retry: Option<(usize, &str)> = None;
+    // The tokens after the last star, and the text that star has not taken yet.
+    let mut retry: Option<(usize, Text<'_>)> = None;
     loop {
-        let after = match parts.get(at) {
-            Some(Part::Star) => {
+        let after = match token(at) {
+            Some(Token::Star) if token(at + 1).is_none() => return true,
+            Some(Token::Star) => {
                 retry = Some((at + 1, rest));
                 Some(rest)
             }
-            Some(Part::One) => after_one(rest),
-            Some(Part::Text(text)) => rest.strip_prefix(&**text),
+            Some(Token::One) => rest.strip_char(),
+            Some(Token::Text(text)) => rest.strip_prefix(text),
             None if rest.is_empty() => return true,
             None => None,
         };
@@ -116,21 +151,13 @@ pub(crate) fn matches_parts(parts: &[Part<'_>], text: &str) -> bool {
             // The last star takes one character more. An earlier star never needs to: what it could still reach, the
             // later one can.
             (None, Some((back, untaken))) => {
-                let Some(less) = after_one(untaken) else { return false };
+                let Some(less) = untaken.strip_char() else { return false };
                 retry = Some((back, less));
                 at = back;
                 rest = less;
             }
         }
-        if at == parts.len() && matches!(parts.last(), Some(Part::Star)) {
-            return true;
-        }
     }
-}
-
-fn after_one(text: &str) -> Option<&str> {
-    let mut chars = text.chars();
-    chars.next().map(|_| chars.as_str())
 }
 
 #[cfg(test)]

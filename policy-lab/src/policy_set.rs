@@ -1,13 +1,20 @@
 //! Everything that is in force for one principal on one bucket.
 
+mod compiled;
+mod index;
 mod manifest;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::compiled::Compiled;
+use self::index::Index;
 pub use self::manifest::ManifestError;
-use crate::{Guardrails, Policy};
+use crate::decision::{Layer, StatementPlace, StatementRef};
+use crate::document::Statement;
+use crate::{Guardrails, Policy, Request};
 
 /// A policy under the name by which it is attached.
 #[derive(Clone, Debug)]
@@ -31,7 +38,86 @@ pub struct PolicySet {
     pub guardrails: Option<Arc<Guardrails>>,
 }
 
+/// What [`crate::evaluate()`] decides by: a [`PolicySet`] as it is, or a [`Compiled`] one.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a> {
+    pub(crate) set: &'a PolicySet,
+    index: Option<&'a Index>,
+}
+
+impl<'a> From<&'a PolicySet> for Policies<'a> {
+    fn from(set: &'a PolicySet) -> Self {
+        Self { set, index: None }
+    }
+}
+
+impl<'a> From<&'a Arc<PolicySet>> for Policies<'a> {
+    fn from(set: &'a Arc<PolicySet>) -> Self {
+        Self::from(&**set)
+    }
+}
+
+impl<'a> From<&'a Rc<PolicySet>> for Policies<'a> {
+    fn from(set: &'a Rc<PolicySet>) -> Self {
+        Self::from(&**set)
+    }
+}
+
+impl<'a> From<&'a Compiled> for Policies<'a> {
+    fn from(compiled: &'a Compiled) -> Self {
+        Self { set: compiled.set(), index: Some(compiled.index()) }
+    }
+}
+
+impl<'a> Policies<'a> {
+    /// The index, and the row of the action there, if the statements need not be walked.
+    pub(crate) fn index(&self, request: &Request) -> Option<(&'a Index, u16)> {
+        Some((self.index?, request.action.position()?))
+    }
+}
+
 impl PolicySet {
+    /// Every policy with its layer and its position there.
+    pub(crate) fn attachments(&self) -> impl Iterator<Item = (Layer, u32, &Attached)> {
+        (0..)
+            .zip(&self.identity)
+            .map(|(policy, attached)| (Layer::Identity, policy, attached))
+            .chain(self.bucket.iter().map(|attached| (Layer::Bucket, 0, attached)))
+            .chain(self.boundary.iter().map(|attached| (Layer::Boundary, 0, attached)))
+            .chain(self.session.iter().map(|attached| (Layer::Session, 0, attached)))
+    }
+
+    /// Every statement with its place, in order.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = (StatementPlace, &Arc<Statement>)> {
+        self.attachments().flat_map(|(layer, policy, attached)| {
+            (0..)
+                .zip(&attached.policy.statements)
+                .map(move |(index, statement)| (StatementPlace { layer, policy, index }, statement))
+        })
+    }
+
+    /// The policy at a place.
+    pub(crate) fn policy(&self, place: StatementPlace) -> Option<&Attached> {
+        match place.layer {
+            Layer::Identity => self.identity.get(usize::try_from(place.policy).ok()?),
+            Layer::Bucket => self.bucket.as_ref(),
+            Layer::Boundary => self.boundary.as_ref(),
+            Layer::Session => self.session.as_ref(),
+        }
+    }
+
+    /// The names of a statement.
+    pub(crate) fn reference(&self, place: StatementPlace) -> Option<StatementRef> {
+        let attached = self.policy(place)?;
+        let statement = attached.policy.statements.get(usize::try_from(place.index).ok()?)?;
+        Some(StatementRef {
+            layer: place.layer,
+            policy: Arc::clone(&attached.name),
+            sid: statement.sid(),
+            index: statement.index(),
+        })
+    }
+
     /// Names and hashes of all documents, as canonical JSON: sorted members, no spaces.
     #[must_use]
     pub fn manifest(&self) -> String {

@@ -490,3 +490,33 @@ fn who_what_and_how_much() {
     }
     insta::assert_snapshot!(transcript);
 }
+
+#[test]
+fn a_request_is_explained() {
+    let directory = tempfile::tempdir().expect("made");
+    let path = directory.path();
+    files(path);
+    write(path, "requests.jsonl", REQUESTS);
+    let explain = |arguments: &[&str]| {
+        let all = [&["explain", "--requests", "requests.jsonl"], arguments].concat();
+        run(path, &all, "")
+    };
+    let denied = explain(&["r1", "--draft", "readonly"]);
+    for line in [
+        "DENIED: s3:PutObject on arn:aws:s3:::team/in/1 by arn:aws:iam::000000000000:user/wendy",
+        "  nearest: readonly#0 would allow it, but",
+        "the statement lists [\"s3:GetBucketLocation\", \"s3:GetObject\"] [action-not-listed]",
+        "=> 1",
+    ] {
+        assert!(denied.contains(line), "{line} is missing in\n{denied}");
+    }
+    let allowed = explain(&["r2", "--draft", "readonly", "--json"]);
+    assert!(allowed.contains("\"reason\":\"identity-allow\"") && allowed.contains("=> 0"));
+    for (arguments, message) in [
+        (&["r9", "--draft", "readonly"][..], "requests.jsonl has no request `r9`"),
+        (&["--draft", "readonly"], "has several requests; name one by its id"),
+    ] {
+        let refused = explain(arguments);
+        assert!(refused.contains(message) && refused.contains("=> 2"), "{refused}");
+    }
+}

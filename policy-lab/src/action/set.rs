@@ -41,7 +41,11 @@ impl ActionSet {
         Ok(Self { bits, patterns: globs.into() })
     }
 
-    /// Everything but these, in every service: `NotAction`.
+    /// One bit per row of the catalogue.
+    pub(crate) fn bits(&self) -> &[u64] {
+        &self.bits
+    }
+
     pub(crate) fn contains(&self, action: &Action) -> bool {
         match action.position() {
             Some(position) => {
@@ -49,8 +53,8 @@ impl ActionSet {
                 word >> (position % 64) & 1 == 1
             }
             None => {
-                let name = action.as_str().to_ascii_lowercase();
-                self.patterns.iter().any(|pattern| pattern.matches(&name))
+                let name = action.folded();
+                self.patterns.iter().any(|pattern| pattern.matches(name))
             }
         }
     }
@@ -60,7 +64,7 @@ impl ActionSet {
 fn add(bits: &mut [u64; WORDS], glob: &Glob) -> bool {
     let mut found = false;
     for (position, info) in CATALOGUE.iter().enumerate() {
-        if !glob.matches(&info.name.to_ascii_lowercase()) {
+        if !glob.matches(info.name.to_ascii_lowercase().as_str()) {
             continue;
         }
         if let Some(word) = bits.get_mut(position / 64) {

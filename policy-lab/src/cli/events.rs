@@ -1,6 +1,6 @@
 //! Where recorded requests come from: an audit log, a file of requests, a log of another server.
 
-mod audit_log;
+pub(super) mod audit_log;
 mod requests;
 mod since;
 

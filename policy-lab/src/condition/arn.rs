@@ -37,6 +37,17 @@ impl ArnPattern {
         let values = [arn.partition, arn.service, arn.region, arn.account, arn.resource];
         fields.iter().zip(values).all(|(field, value)| field.matches(value, context))
     }
+
+    pub(super) fn resolves(&self, context: &Context) -> bool {
+        self.0.iter().flatten().all(|field| field.resolves(context))
+    }
+
+    /// A text that it covers.
+    pub(super) fn example(&self, context: &Context) -> Option<String> {
+        let fields = self.0.as_ref()?.iter().map(|field| field.example(context));
+        let fields = std::iter::once(Some("arn".to_owned())).chain(fields);
+        Some(fields.collect::<Option<Vec<_>>>()?.join(":"))
+    }
 }
 
 /// Splits at the first five colons that are not inside a variable.

@@ -32,6 +32,16 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
     offset.to_timestamp(DateTime::from_parts(date, time)).ok()
 }
 
+/// The instant, and one second before and after it.
+pub(super) fn neighbours(instant: &Timestamp) -> impl Iterator<Item = String> {
+    [0, -1, 1]
+        .into_iter()
+        .filter_map(|seconds| {
+            Timestamp::from_second(instant.as_second().checked_add(seconds)?).ok()
+        })
+        .map(|instant| instant.to_string())
+}
+
 fn civil_date(text: &str, whole: bool) -> Option<Date> {
     let mut fields = text.split('-');
     let year = number(fields.next()?, 4)?;
@@ -87,7 +97,9 @@ fn zone(text: &str) -> Option<Offset> {
 
 fn nanoseconds(text: &str) -> Option<i32> {
     let is_fraction = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    is_fraction.then(|| format!("{text:0<9}").parse().ok()).flatten()
+    let zeros = 9_u32.checked_sub(u32::try_from(text.len()).ok()?)?;
+    let digits: i32 = is_fraction.then(|| text.parse().ok()).flatten()?;
+    digits.checked_mul(10_i32.checked_pow(zeros)?)
 }
 
 fn small(text: &str) -> Option<i8> {

@@ -4,6 +4,7 @@
 /// Digits in all, and behind the point; beyond that a text is no number.
 const DIGITS_MAX: usize = 36;
 const FRACTION_MAX: usize = 18;
+const SCALE: i128 = 1_000_000_000_000_000_000;
 
 /// A decimal, scaled by 10^18. Integers with up to 18 digits before the point always fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,16 +17,22 @@ impl Decimal {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
         };
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let whole = whole.strip_prefix('0').map_or(whole, |rest| rest.trim_start_matches('0'));
-        let some_digit = unsigned.bytes().any(|byte| byte.is_ascii_digit());
-        let fits = whole.len() <= DIGITS_MAX - FRACTION_MAX && fraction.len() <= FRACTION_MAX;
-        if !some_digit || !fits || !is_digits(whole) || !is_digits(fraction) || text.ends_with('.')
-        {
+        let (whole, fraction) = match unsigned.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (unsigned, ""),
+        };
+        let significant = whole.trim_start_matches('0');
+        let fits = significant.len() <= DIGITS_MAX - FRACTION_MAX && fraction.len() <= FRACTION_MAX;
+        if !fits || (whole.is_empty() && fraction.is_empty()) {
             return None;
         }
-        let scaled: i128 = format!("0{whole}{fraction:0<FRACTION_MAX$}").parse().ok()?;
+        let zeros = std::iter::repeat_n(b'0', FRACTION_MAX - fraction.len());
+        let mut scaled: i128 = 0;
+        for byte in significant.bytes().chain(fraction.bytes()).chain(zeros) {
+            let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+            scaled = scaled.checked_mul(10)?.checked_add(digit.into())?;
+        }
         Some(Self(if negative { -scaled } else { scaled }))
     }
 
@@ -33,6 +40,12 @@ impl Decimal {
     #[cfg(feature = "analyze")]
     pub(super) fn scaled(self) -> i128 {
         self.0
+    }
+
+    /// The whole part, and one less and one more.
+    pub(super) fn neighbours(&self) -> [String; 3] {
+        let whole = self.0 / SCALE;
+        [whole, whole - 1, whole + 1].map(|number| number.to_string())
     }
 }
 

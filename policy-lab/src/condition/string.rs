@@ -6,13 +6,13 @@ use crate::pattern::Pattern;
 /// Simple case folding, one character at a time: `ß` and `SS` stay different, as AWS's ASCII comparison keeps them.
 pub(super) fn equals_ignore_case(pattern: &Pattern, value: &str, context: &Context) -> bool {
     let Some(wanted) = pattern.literal(context) else { return false };
-    if wanted.is_ascii() && value.is_ascii() {
-        return wanted.eq_ignore_ascii_case(value);
-    }
-    wanted.chars().map(fold).eq(value.chars().map(fold))
+    wanted.flat_map(str::chars).map(fold).eq(value.chars().map(fold))
 }
 
 fn fold(char: char) -> char {
+    if char.is_ascii() {
+        return char.to_ascii_lowercase();
+    }
     let upper = single(char, char.to_uppercase());
     single(upper, upper.to_lowercase())
 }

@@ -76,6 +76,50 @@ impl Test {
     }
 }
 
+impl Test {
+    pub(super) fn resolves(&self, context: &Context) -> bool {
+        match self {
+            Self::Text(patterns) | Self::TextIgnoreCase(patterns) => {
+                patterns.iter().all(|pattern| pattern.resolves(context))
+            }
+            Self::Arn(patterns) => patterns.iter().all(|pattern| pattern.resolves(context)),
+            _ => true,
+        }
+    }
+
+    /// Some values inside and outside of what the policy lists, without order.
+    pub(super) fn examples(&self, context: &Context) -> Vec<String> {
+        let other = "other".to_owned();
+        match self {
+            Self::Text(patterns) | Self::TextIgnoreCase(patterns) => {
+                patterns.iter().filter_map(|p| p.example(context)).chain([other]).collect()
+            }
+            Self::Arn(patterns) => patterns
+                .iter()
+                .filter_map(|pattern| pattern.example(context))
+                .chain(["arn:aws:s3:::other".to_owned()])
+                .collect(),
+            Self::Numeric(_, numbers) => {
+                numbers.iter().flat_map(numeric::Decimal::neighbours).collect()
+            }
+            Self::Date(_, dates) => dates.iter().flat_map(date::neighbours).collect(),
+            Self::Bool(_) => vec!["true".to_owned(), "false".to_owned()],
+            Self::Binary(wanted) => wanted
+                .iter()
+                .filter_map(|bytes| String::from_utf8(bytes.clone()).ok())
+                .chain([other])
+                .collect(),
+            // Addresses set aside for documentation: outside of every list that means somebody.
+            Self::Ip(networks) => networks
+                .iter()
+                .map(|net| net.addr().to_string())
+                .chain(["192.0.2.1".to_owned(), "2001:db8::1".to_owned()])
+                .collect(),
+            Self::Null(_) => vec![other],
+        }
+    }
+}
+
 fn typed<T>(
     values: &[String],
     parse: impl Fn(&str) -> Result<T, String>,

@@ -17,15 +17,17 @@ pub struct DocumentError {
 
 impl DocumentError {
     pub(super) fn locate(fault: Fault, text: &str) -> Self {
-        let before = text.get(..fault.at).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
-            message: fault.message,
-            hint: fault.hint,
-        }
+        let (line, column) = line_and_column(text, fault.at);
+        Self { line, column, message: fault.message, hint: fault.hint }
     }
+}
+
+/// Of a byte, from one; the column in characters.
+pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before.get(line_start..).map_or(0, |line| line.chars().count()) + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 fn remedy(hint: Option<&str>) -> String {

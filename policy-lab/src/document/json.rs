@@ -9,10 +9,11 @@ use std::collections::HashSet;
 /// Arrays and objects within one another.
 const DEPTH_MAX: usize = 16;
 
-/// A value and the byte at which it starts.
+/// A value, the byte at which it starts, and the one behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) at: usize,
+    pub(crate) end: usize,
     pub(crate) value: Value,
 }
 
@@ -108,7 +109,7 @@ impl<'a> Reader<'a> {
             Some('-' | '0'..='9') => Value::Number(self.number()?),
             _ => self.word()?,
         };
-        Ok(Node { at, value })
+        Ok(Node { at, end: self.at, value })
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Value, Fault>) -> Result<Value, Fault> {

@@ -123,9 +123,15 @@ fn is_session_of(arn: &str, account: &str, role: &str) -> bool {
 /// A service account or session acts as its parent, so what names the parent names it.
 fn is_parent(arn: &str, principal: &Principal) -> bool {
     let derived = matches!(principal.kind, PrincipalKind::ServiceAccount | PrincipalKind::Session);
-    principal.parent.as_deref().filter(|_| derived).is_some_and(|parent| {
-        arn == parent || *arn == format!("arn:aws:iam::{}:user/{parent}", principal.account)
-    })
+    let named = |parent: &str| {
+        let rest = arn.strip_prefix("arn:aws:iam::")?.strip_prefix(principal.account.as_str())?;
+        Some(rest.strip_prefix(":user/")? == parent)
+    };
+    principal
+        .parent
+        .as_deref()
+        .filter(|_| derived)
+        .is_some_and(|parent| arn == parent || named(parent).unwrap_or(false))
 }
 
 fn is_account(text: &str) -> bool {

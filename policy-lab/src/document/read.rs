@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::json::{self, Fault, Member, Node, Value};
 use super::principals::{Entry, Principals};
 use super::resources::Resources;
+use super::span::{ClauseSpan, Span, Spans};
 use super::statement::{Statement, Verb};
 use super::{DocumentKind, STATEMENTS_MAX};
 use crate::action::ActionSet;
@@ -125,6 +126,40 @@ impl<'a> Elements<'a> {
         }
         Ok(elements)
     }
+
+    /// Where everything stands. Conditions come in the order in which [`Reader::conditions`] reads them.
+    fn spans(&self, node: &Node) -> Spans {
+        let element = |member: Option<&Member>| member.map(Span::of_member).unwrap_or_default();
+        let mut clauses = Vec::new();
+        if let Some(Node { value: Value::Object(operators), .. }) = self.condition.map(|m| &m.node)
+        {
+            for operator in operators {
+                let Value::Object(keys) = &operator.node.value else { continue };
+                clauses.extend(keys.iter().map(|key| ClauseSpan {
+                    operator: Span::of_name(operator),
+                    key: Span::of_member(key),
+                }));
+            }
+        }
+        Spans {
+            statement: Span::new(node.at, node.at, node.end),
+            principal: element(self.principal),
+            action: element(self.action),
+            resource: element(self.resource),
+            clauses: clauses.into(),
+        }
+    }
+}
+
+impl Span {
+    fn of_member(member: &Member) -> Self {
+        Self::new(member.at, member.node.at, member.node.end)
+    }
+
+    /// The name alone, in its quotes.
+    fn of_name(member: &Member) -> Self {
+        Self::new(member.at, member.at, member.node.at)
+    }
 }
 
 impl Reader {
@@ -134,6 +169,7 @@ impl Reader {
         let verb = effect(elements.effect.ok_or_else(|| missing("Effect"))?)?;
         let action = elements.action.ok_or_else(|| missing("Action"))?;
         let principals = self.principals(elements.principal, verb)?;
+        let spans = elements.spans(node);
         let resources = match elements.resource {
             Some(member) => Some(self.resources(member)?),
             None if self.kind != DocumentKind::Bucket
@@ -156,6 +192,7 @@ impl Reader {
                 Some(member) => self.conditions(member)?.into(),
                 None => Box::default(),
             },
+            spans: Box::new(spans),
         })
     }
 

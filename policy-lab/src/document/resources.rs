@@ -1,32 +1,31 @@
 //! `Resource` and `NotResource`: which buckets and keys a statement speaks of.
 
-use std::cell::OnceCell;
-
 use crate::arn::Arn;
 use crate::condition::Truth;
 use crate::context::Context;
-use crate::pattern::{Glob, Pattern, Syntax};
+use crate::pattern::{Glob, Pattern, Syntax, Text};
 use crate::{DocumentKind, Resource};
 
-/// The resource of a request; `bucket/key` in one piece is made when a pattern first needs it.
-#[derive(Debug)]
-pub(crate) struct Touched<'a> {
-    resource: &'a Resource,
-    path: OnceCell<String>,
+/// `bucket`, or `bucket/key`, without joining them; empty where no bucket is touched.
+pub(crate) fn path(resource: &Resource) -> Text<'_> {
+    match resource {
+        Resource::Any => Text::from(""),
+        Resource::Bucket(bucket) => Text::from(bucket.as_str()),
+        Resource::Object { bucket, key } => Text::path(bucket, key),
+    }
 }
 
-impl<'a> Touched<'a> {
-    pub(crate) fn new(resource: &'a Resource) -> Self {
-        Self { resource, path: OnceCell::new() }
-    }
+/// A part of the world that a statement may speak of; everything outside its reaches it surely does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach<'a> {
+    /// `None`: of any bucket, or of none.
+    pub(crate) bucket: Option<&'a str>,
+    /// Literal text that the key starts with, or, where there is no bucket, that `bucket/key` does.
+    pub(crate) prefix: &'a str,
+}
 
-    fn path(&self) -> &str {
-        match self.resource {
-            Resource::Any => "",
-            Resource::Bucket(bucket) => bucket,
-            Resource::Object { bucket, key } => self.path.get_or_init(|| format!("{bucket}/{key}")),
-        }
-    }
+impl Reach<'_> {
+    pub(crate) const EVERYWHERE: Self = Self { bucket: None, prefix: "" };
 }
 
 /// One entry, compiled.
@@ -72,16 +71,29 @@ impl Resources {
         Ok(())
     }
 
+    /// Where the statement may apply.
+    pub(super) fn reaches(&self) -> Vec<Reach<'_>> {
+        if self.inverted {
+            return vec![Reach::EVERYWHERE];
+        }
+        self.entries.iter().filter_map(Entry::reach).collect()
+    }
+
+    /// Every variable has a value.
+    pub(super) fn resolve(&self, context: &Context) -> bool {
+        self.entries.iter().all(|entry| entry.resolves(context))
+    }
+
     /// Whether the statement speaks of this resource.
-    pub(super) fn cover(&self, touched: &Touched<'_>, context: &Context) -> Truth {
-        let covered = self.entries.iter().any(|entry| entry.covers(touched, context));
+    pub(super) fn cover(&self, resource: &Resource, context: &Context) -> Truth {
+        let covered = self.entries.iter().any(|entry| entry.covers(resource, context));
         if covered {
             return (!self.inverted).into();
         }
         let names_a_key = || self.entries.iter().any(|entry| matches!(entry, Entry::KmsKey));
         // An exception whose variable has no value excepts nobody knows what.
-        let open = || self.inverted && !self.entries.iter().all(|entry| entry.resolves(context));
-        if open() || *touched.resource == Resource::Any && names_a_key() {
+        let open = || self.inverted && !self.resolve(context);
+        if open() || *resource == Resource::Any && names_a_key() {
             return Truth::Unsure;
         }
         self.inverted.into()
@@ -89,15 +101,27 @@ impl Resources {
 }
 
 impl Entry {
-    fn covers(&self, touched: &Touched<'_>, context: &Context) -> bool {
-        match (self, touched.resource) {
+    fn reach(&self) -> Option<Reach<'_>> {
+        match self {
+            Self::All | Self::KmsKey => Some(Reach::EVERYWHERE),
+            Self::Bucket(bucket) => Some(Reach { bucket: Some(bucket), prefix: "" }),
+            Self::Keys { bucket, key } => {
+                Some(Reach { bucket: Some(bucket), prefix: key.literal_prefix() })
+            }
+            Self::Path(pattern) => Some(Reach { bucket: None, prefix: pattern.literal_prefix() }),
+            Self::Foreign => None,
+        }
+    }
+
+    fn covers(&self, resource: &Resource, context: &Context) -> bool {
+        match (self, resource) {
             (Self::All, _) => true,
             (Self::Bucket(ours), Resource::Bucket(bucket)) => **ours == **bucket,
             (Self::Keys { bucket: ours, key: pattern }, Resource::Object { bucket, key }) => {
-                **ours == **bucket && pattern.matches(key, context)
+                **ours == **bucket && pattern.matches(key.as_str(), context)
             }
             (Self::Path(pattern), Resource::Bucket(_) | Resource::Object { .. }) => {
-                pattern.matches(touched.path(), context)
+                pattern.matches(path(resource), context)
             }
             _ => false,
         }
@@ -151,11 +175,11 @@ fn compile(
     if !is_ours {
         return Ok(Entry::Foreign);
     }
-    path(arn.resource, variables).map_err(|message| (message, None))
+    entry(arn.resource, variables).map_err(|message| (message, None))
 }
 
 /// Splits bucket and key where the bucket part is plain text, so that most entries cost one comparison.
-fn path(text: &str, variables: bool) -> Result<Entry, String> {
+fn entry(text: &str, variables: bool) -> Result<Entry, String> {
     let syntax = Syntax { wildcards: true, variables };
     let has_variable = |text: &str| variables && text.contains("${");
     let is_plain = |text: &str| !text.contains(['*', '?']) && !has_variable(text);

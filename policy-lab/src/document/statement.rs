@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::principals::{Named, Principals};
-use super::resources::{Resources, Touched};
+use super::resources::{Reach, Resources};
+use super::span::Spans;
 use crate::Request;
 use crate::action::ActionSet;
 use crate::condition::{Clause, Truth};
@@ -28,19 +29,7 @@ pub(crate) struct Statement {
     /// `None`: the actions have no resource.
     pub(super) resources: Option<Resources>,
     pub(super) clauses: Box<[Clause]>,
-}
-
-/// A request, prepared for a walk over many statements.
-#[derive(Debug)]
-pub(crate) struct Subject<'a> {
-    pub(crate) request: &'a Request,
-    touched: Touched<'a>,
-}
-
-impl<'a> Subject<'a> {
-    pub(crate) fn new(request: &'a Request) -> Self {
-        Self { request, touched: Touched::new(&request.resource) }
-    }
+    pub(super) spans: Box<Spans>,
 }
 
 impl Statement {
@@ -56,10 +45,24 @@ impl Statement {
         self.index
     }
 
+    /// The rows of the catalogue that it speaks of, one bit each.
+    pub(crate) fn action_bits(&self) -> impl Iterator<Item = u64> {
+        let flip = if self.actions_inverted { u64::MAX } else { 0 };
+        self.actions.bits().iter().map(move |word| word ^ flip)
+    }
+
+    /// Where it may apply.
+    pub(crate) fn reaches(&self) -> Vec<Reach<'_>> {
+        match &self.resources {
+            Some(resources) => resources.reaches(),
+            None => vec![Reach::EVERYWHERE],
+        }
+    }
+
     /// How a bucket policy's statement names the caller.
-    pub(crate) fn names(&self, subject: &Subject<'_>) -> Named {
+    pub(crate) fn names(&self, request: &Request) -> Named {
         match &self.principals {
-            Some(principals) => principals.name(&subject.request.principal),
+            Some(principals) => principals.name(&request.principal),
             None => Named::No,
         }
     }
@@ -69,35 +72,46 @@ impl Statement {
         self.principals.as_ref().is_some_and(|principals| principals.inverted)
     }
 
-    /// Whether the statement takes effect, its principals aside: an allowing one when sure, a denying one unless
-    /// surely not.
-    pub(crate) fn applies(&self, subject: &Subject<'_>) -> bool {
-        let outcome = self.outcome(subject);
+    /// Whether the statement takes effect, its principals aside.
+    pub(crate) fn applies(&self, request: &Request) -> bool {
+        self.covers_action(request)
+            && self.suffices(self.covers_resource(request))
+            && self.clauses.iter().all(|clause| self.suffices(clause.holds(&request.context)))
+    }
+
+    /// Whether an element with this outcome lets the statement take effect: an allowing statement needs to be sure, a
+    /// denying one is only stopped when it surely does not mean the request.
+    pub(crate) fn suffices(&self, outcome: Truth) -> bool {
         match self.verb {
             Verb::Allow => outcome == Truth::Yes,
             Verb::Deny => outcome != Truth::No,
         }
     }
 
-    fn outcome(&self, subject: &Subject<'_>) -> Truth {
-        let Request { action, context, .. } = subject.request;
-        if self.actions.contains(action) == self.actions_inverted {
-            return Truth::No;
-        }
-        let mut outcome = match &self.resources {
-            Some(resources) => resources.cover(&subject.touched, context),
+    /// Where everything stands.
+    pub(crate) fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    pub(crate) fn clauses(&self) -> &[Clause] {
+        &self.clauses
+    }
+
+    /// The statement speaks of the action.
+    pub(crate) fn covers_action(&self, request: &Request) -> bool {
+        self.actions.contains(&request.action) != self.actions_inverted
+    }
+
+    /// Every variable in the resource element has a value.
+    pub(crate) fn resource_resolves(&self, request: &Request) -> bool {
+        self.resources.as_ref().is_none_or(|resources| resources.resolve(&request.context))
+    }
+
+    /// The statement speaks of the resource. A statement on calls that touch none has nothing to say.
+    pub(crate) fn covers_resource(&self, request: &Request) -> Truth {
+        match &self.resources {
+            Some(resources) => resources.cover(&request.resource, &request.context),
             None => Truth::Yes,
-        };
-        for clause in &self.clauses {
-            if outcome == Truth::No {
-                return Truth::No;
-            }
-            outcome = match (outcome, clause.holds(context)) {
-                (_, Truth::No) => Truth::No,
-                (Truth::Yes, sure) => sure,
-                _ => Truth::Unsure,
-            };
         }
-        outcome
     }
 }

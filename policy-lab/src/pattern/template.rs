@@ -1,8 +1,6 @@
 //! Patterns with policy variables, `${key}` and `${key, 'default'}`.
 
-use std::borrow::Cow;
-
-use super::{Glob, Part, matches_parts, push_text, push_wildcards};
+use super::{Glob, Part, Text, Token, matches_tokens, push_text, push_wildcards};
 use crate::context::{Context, Key};
 
 /// What is special in a text.
@@ -23,7 +21,7 @@ pub(crate) enum Pattern {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    Part(Part<'static>),
+    Part(Part),
     Variable { key: Key, default: Option<Box<str>> },
 }
 
@@ -60,11 +58,15 @@ impl Pattern {
     }
 
     /// Whether the pattern covers the text; a variable without value and default covers nothing.
-    pub(crate) fn matches(&self, text: &str, context: &Context) -> bool {
+    pub(crate) fn matches<'a>(&self, text: impl Into<Text<'a>>, context: &Context) -> bool {
         match self {
             Self::Fixed(glob) => glob.matches(text),
             Self::Template(pieces) => {
-                substitute(pieces, context).is_some_and(|parts| matches_parts(&parts, text))
+                self.resolves(context)
+                    && matches_tokens(
+                        |at| pieces.get(at).and_then(|piece| piece.token(context)),
+                        text.into(),
+                    )
             }
         }
     }
@@ -73,40 +75,71 @@ impl Pattern {
     pub(crate) fn resolves(&self, context: &Context) -> bool {
         match self {
             Self::Fixed(_) => true,
-            Self::Template(pieces) => substitute(pieces, context).is_some(),
+            Self::Template(pieces) => pieces.iter().all(|piece| piece.token(context).is_some()),
         }
     }
 
-    /// The text a pattern without wildcards stands for.
-    pub(crate) fn literal(&self, context: &Context) -> Option<Cow<'_, str>> {
+    /// The pieces of text that a pattern without wildcards stands for; `None` if it has wildcards or no value.
+    pub(crate) fn literal<'a>(
+        &'a self,
+        context: &'a Context,
+    ) -> Option<impl Iterator<Item = &'a str>> {
+        let (fixed, pieces): (Option<&str>, &[Piece]) = match self {
+            Self::Fixed(Glob::Exact(text)) => (Some(text), &[]),
+            Self::Fixed(_) => return None,
+            Self::Template(pieces) => (None, pieces),
+        };
+        let text = |piece: &'a Piece| match piece.token(context) {
+            Some(Token::Text(text)) => Some(text),
+            Some(Token::Star | Token::One) | None => None,
+        };
+        pieces
+            .iter()
+            .all(|piece| text(piece).is_some())
+            .then(|| fixed.into_iter().chain(pieces.iter().filter_map(text)))
+    }
+
+    /// A text that the pattern covers; `None` if a variable has no value.
+    pub(crate) fn example(&self, context: &Context) -> Option<String> {
+        let text = |token| match token {
+            Token::Star => "",
+            Token::One => "x",
+            Token::Text(text) => text,
+        };
         match self {
-            Self::Fixed(Glob::Exact(text)) => Some(Cow::Borrowed(text)),
-            Self::Fixed(_) => None,
-            Self::Template(pieces) => substitute(pieces, context)?
-                .into_iter()
-                .map(|part| match part {
-                    Part::Text(text) => Some(text.into_owned()),
-                    Part::Star | Part::One => None,
-                })
-                .collect::<Option<String>>()
-                .map(Cow::Owned),
+            Self::Fixed(glob) => Some(match glob {
+                Glob::Any => "x".to_owned(),
+                Glob::Exact(text) | Glob::Prefix(text) | Glob::Suffix(text) => text.to_string(),
+                Glob::General(parts) => parts.iter().map(|part| text(part.token())).collect(),
+            }),
+            Self::Template(pieces) => {
+                pieces.iter().map(|piece| piece.token(context).map(text)).collect()
+            }
+        }
+    }
+
+    /// The text in front of the first wildcard or variable: every text that matches starts with it.
+    pub(crate) fn literal_prefix(&self) -> &str {
+        match self {
+            Self::Fixed(glob) => glob.literal_prefix(),
+            Self::Template(pieces) => match pieces.first() {
+                Some(Piece::Part(Part::Text(text))) => text,
+                _ => "",
+            },
         }
     }
 }
 
-fn substitute<'a>(pieces: &'a [Piece], context: &'a Context) -> Option<Vec<Part<'a>>> {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Part(Part::Star) => Some(Part::Star),
-            Piece::Part(Part::One) => Some(Part::One),
-            Piece::Part(Part::Text(text)) => Some(Part::Text(Cow::Borrowed(text))),
-            Piece::Variable { key, default } => {
-                let value = context.variable(key).or(default.as_deref())?;
-                Some(Part::Text(Cow::Borrowed(value)))
+impl Piece {
+    /// `None` for a variable without a value.
+    fn token<'a>(&'a self, context: &'a Context) -> Option<Token<'a>> {
+        match self {
+            Self::Part(part) => Some(part.token()),
+            Self::Variable { key, default } => {
+                context.variable(key).or(default.as_deref()).map(Token::Text)
             }
-        })
-        .collect()
+        }
+    }
 }
 
 /// Splits behind the closing brace; a brace inside a quoted default does not close.

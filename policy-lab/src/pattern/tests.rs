@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Glob, Pattern, Syntax};
+use super::{Glob, Pattern, Syntax, Text};
 use crate::Context;
 
 const BOTH: Syntax = Syntax { wildcards: true, variables: true };
@@ -23,7 +23,7 @@ proptest! {
     fn agrees_with_the_recursion(pattern in "[ab/é*?]{0,9}", text in "[ab/é]{0,10}") {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
         prop_assert_eq!(
-            Glob::parse(&pattern).matches(&text),
+            Glob::parse(&pattern).matches(text.as_str()),
             model(&chars(&pattern), &chars(&text))
         );
     }
@@ -31,7 +31,7 @@ proptest! {
     #[test]
     fn any_text_is_a_pattern_or_an_error(text in ".{0,40}", subject in ".{0,20}") {
         if let Ok(pattern) = Pattern::parse(&text, BOTH) {
-            let _ = pattern.matches(&subject, &Context::new());
+            let _ = pattern.matches(subject.as_str(), &Context::new());
         }
     }
 
@@ -42,9 +42,9 @@ proptest! {
         context.set("aws:username", value.clone());
         let pattern = Pattern::parse("home/${aws:username}/*", BOTH).expect("valid");
         let (inside, outside) = (format!("home/{value}/x"), format!("home/{other}/x"));
-        prop_assert!(pattern.matches(&inside, &context));
+        prop_assert!(pattern.matches(inside.as_str(), &context));
         prop_assert_eq!(
-            pattern.matches(&outside, &context),
+            pattern.matches(outside.as_str(), &context),
             outside.starts_with(&format!("home/{value}/"))
         );
     }
@@ -53,7 +53,7 @@ proptest! {
 #[test]
 fn hostile_patterns_are_bounded() {
     let pattern = Glob::parse(&format!("{}b", "*a".repeat(500)));
-    assert!(!pattern.matches(&"a".repeat(1024)));
+    assert!(!pattern.matches("a".repeat(1024).as_str()));
     assert!(Glob::parse(&"*".repeat(60_000)).matches(""));
 }
 
@@ -77,5 +77,26 @@ fn variables_defaults_and_escapes() {
     for broken in ["${aws:username", "${}", "${user name}", "${aws:username, x}", "${aws:a, 'b'c'}"]
     {
         assert!(Pattern::parse(broken, BOTH).is_err(), "{broken}");
+    }
+}
+
+proptest! {
+    /// A path in pieces is what it is in one piece.
+    #[test]
+    fn pieces_are_one_text(
+        pattern in "[ab/é*?]{0,9}",
+        bucket in "[ab]{0,3}",
+        key in "[ab/é]{0,6}",
+        other in "[ab/é]{0,6}",
+    ) {
+        let joined = format!("{bucket}/{key}");
+        let path = Text::path(&bucket, &key);
+        let glob = Glob::parse(&pattern);
+        prop_assert_eq!(glob.matches(path), glob.matches(joined.as_str()));
+        prop_assert_eq!(path.sorts_from(&other), joined.as_str() >= other.as_str());
+        prop_assert_eq!(path.strip_prefix(&other).is_some(), joined.starts_with(&other));
+        if glob.matches(path) {
+            prop_assert!(joined.starts_with(glob.literal_prefix()));
+        }
     }
 }

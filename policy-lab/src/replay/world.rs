@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Export, Recorded};
+use crate::explain::{Explanation, explain};
 use crate::policy_set::{Attached, ManifestError, PolicySet};
 use crate::rego::{Guardrails, REVIEW_TIME_MAX, RegoError};
 use crate::{Decision, Principal, evaluate};
@@ -122,6 +123,14 @@ impl World {
             _ => None,
         });
         named.collect()
+    }
+
+    /// Why an event is decided as it is.
+    ///
+    /// # Errors
+    /// The policies in force for it cannot be found.
+    pub fn explain(&self, event: &Recorded) -> Result<Explanation, WorldError> {
+        Ok(explain(&*self.policies(event)?, &event.request))
     }
 
     pub(super) fn has_recorded_sets(&self) -> bool {

@@ -2,11 +2,13 @@
 //!
 //! `None` is "no sure answer". Shares no code with the library but its plain data types.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use policy_lab::explain::explain;
 use policy_lab::{
-    Action, Attached, Context, DocumentKind, Effect, Policy, PolicySet, Principal, Request,
-    Resource, evaluate,
+    Action, Attached, Compiled, Context, Decision, DocumentKind, Effect, Policy, PolicySet,
+    Principal, PrincipalKind, Request, Resource, evaluate,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -154,14 +156,15 @@ fn and(mut parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
         .unwrap_or(Some(false))
 }
 
-/// Allow, deny, or nothing, from one identity document.
-fn read(document: &Value, request: &Request) -> Effect {
+/// Allow, deny, or nothing, from one document.
+fn read(document: &Value, request: &Request, bounded: bool) -> Effect {
     let mut answer = Effect::ImplicitDeny;
     for statement in document["Statement"].as_array().expect("a list") {
         let holds = and([
             Some(action_holds(statement, request.action.as_str())),
             resource_holds(statement, request),
             conditions_hold(statement, &request.context),
+            Some(means(statement, request, bounded)),
         ]
         .into_iter());
         match statement["Effect"].as_str() {
@@ -171,6 +174,106 @@ fn read(document: &Value, request: &Request) -> Effect {
         }
     }
     answer
+}
+
+/// Whether a statement of a bucket policy means the caller. Of an identity policy every statement does.
+fn means(statement: &Value, request: &Request, bounded: bool) -> bool {
+    let lists = |value: &Value, text: &str| match value {
+        Value::String(all) => all == "*",
+        other => list(&other["AWS"]).iter().any(|entry| entry == "*" || entry == text),
+    };
+    let (arn, account) = (&request.principal.arn, &request.principal.account);
+    let denies = statement["Effect"] == "Deny";
+    match (&statement["Principal"], &statement["NotPrincipal"]) {
+        (Value::Null, Value::Null) => true,
+        (Value::Null, not) => bounded || !lists(not, arn),
+        (yes, _) => {
+            let by_account = denies && request.principal.kind != PrincipalKind::Anonymous;
+            lists(yes, arn) || by_account && lists(yes, account)
+        }
+    }
+}
+
+/// The layers of a whole set, in the order of the user guide.
+fn read_all(documents: &Documents, request: &Request) -> Effect {
+    let Documents { identity, bucket, boundary, session } = documents;
+    let kind = request.principal.kind;
+    if kind == PrincipalKind::Root && boundary.is_none() && session.is_none() {
+        return Effect::Allow;
+    }
+    let read = |document: &Value| read(document, request, boundary.is_some());
+    let all: Vec<Effect> =
+        identity.iter().chain(bucket).chain(boundary).chain(session).map(read).collect();
+    if all.contains(&Effect::ExplicitDeny) {
+        return Effect::ExplicitDeny;
+    }
+    let allows = |document: &Value| read(document) == Effect::Allow;
+    let granted = kind == PrincipalKind::Root
+        || kind != PrincipalKind::Anonymous && identity.iter().any(allows)
+        || bucket.iter().any(allows);
+    match granted && boundary.iter().all(allows) && session.iter().all(allows) {
+        true => Effect::Allow,
+        false => Effect::ImplicitDeny,
+    }
+}
+
+/// The JSON of a policy set.
+#[derive(Clone, Debug)]
+struct Documents {
+    identity: Vec<Value>,
+    bucket: Option<Value>,
+    boundary: Option<Value>,
+    session: Option<Value>,
+}
+
+impl Documents {
+    fn parse(&self) -> PolicySet {
+        let attached = |document: &Value, kind| {
+            let policy = Policy::parse(&document.to_string(), kind).expect("valid");
+            Attached { name: Arc::from("p"), policy: Arc::new(policy) }
+        };
+        let layer = |document: &Option<Value>, kind| {
+            document.as_ref().map(|document| attached(document, kind))
+        };
+        PolicySet {
+            identity: self.identity.iter().map(|d| attached(d, DocumentKind::Identity)).collect(),
+            bucket: layer(&self.bucket, DocumentKind::Bucket),
+            boundary: layer(&self.boundary, DocumentKind::Boundary),
+            session: layer(&self.session, DocumentKind::Session),
+            guardrails: None,
+        }
+    }
+}
+
+fn document(statements: Vec<Value>) -> Value {
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+fn documents(statements: Range<usize>) -> impl Strategy<Value = Documents> {
+    let policy = move || prop::collection::vec(statement(), statements.clone()).prop_map(document);
+    let principal = prop::sample::select(vec![
+        json!("*"),
+        json!({"AWS": "arn:aws:iam::000000000000:user/alice"}),
+        json!({"AWS": ["arn:aws:iam::000000000000:user/bob"]}),
+        json!({"AWS": "000000000000"}),
+    ]);
+    let spoken = (statement(), principal, any::<bool>()).prop_map(|(mut statement, who, not)| {
+        let not = not && statement["Effect"] == "Deny" && who != "*";
+        statement[if not { "NotPrincipal" } else { "Principal" }] = who;
+        statement
+    });
+    (
+        prop::collection::vec(policy(), 0..3),
+        prop::option::of(prop::collection::vec(spoken, 1..5).prop_map(document)),
+        prop::option::weighted(0.2, policy()),
+        prop::option::weighted(0.2, policy()),
+    )
+        .prop_map(|(identity, bucket, boundary, session)| Documents {
+            identity,
+            bucket,
+            boundary,
+            session,
+        })
 }
 
 fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
@@ -201,6 +304,12 @@ fn statement() -> impl Strategy<Value = Value> {
         "arn:aws:s3:::a/${aws:username}/*",
         "arn:aws:s3:::?/x*",
         "arn:aws:s3:::*/y",
+        "arn:aws:s3:::a/x",
+        "arn:aws:s3:::a/x*",
+        "arn:aws:s3:::a/xy*x",
+        "arn:aws:s3:::a/x/${aws:username}",
+        "arn:aws:s3:::ab/?",
+        "arn:aws:s3:::b*/x*",
         "arn:aws:s3:::${s3:prefix}/x",
     ]);
     let clause = (
@@ -272,10 +381,19 @@ fn request() -> impl Strategy<Value = Request> {
         "s3:ListBucket",
         "s3:PutObjectTagging",
     ]);
-    (action, resource, context).prop_map(|(action, resource, context)| Request {
+    let kind = prop::sample::select(vec![
+        PrincipalKind::User,
+        PrincipalKind::User,
+        PrincipalKind::Anonymous,
+        PrincipalKind::Root,
+    ]);
+    (action, resource, context, kind).prop_map(|(action, resource, context, kind)| Request {
         action: Action::parse(action).expect("action"),
         resource,
-        principal: Principal::user("000000000000", "alice"),
+        principal: match kind {
+            PrincipalKind::Anonymous => Principal::anonymous("000000000000"),
+            kind => Principal { kind, ..Principal::user("000000000000", "alice") },
+        },
         context: Context::from_pairs(
             context
                 .into_iter()
@@ -284,21 +402,55 @@ fn request() -> impl Strategy<Value = Request> {
     })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+/// Cases of one property; the slow lane asks for more.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("POLICY_LAB_TEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(usual))
+}
 
+/// The walk, the index and the trace.
+fn engines_agree(set: &PolicySet, compiled: &Compiled, request: &Request) -> Decision {
+    let walked = evaluate(set, request);
+    assert_eq!(evaluate(compiled, request), walked, "{request:?}");
+    let explanation = explain(set, request);
+    assert_eq!(explanation.decision, walked, "{request:?}");
+    if let Some(flip) = explanation.flip {
+        assert_ne!(flip.effect == Effect::Allow, walked.is_allowed(), "{request:?} {flip:?}");
+    }
+    walked
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// Every engine against the naive reading, layer by layer.
     #[test]
-    fn the_compiled_reading_is_the_naive_one(
-        statements in prop::collection::vec(statement(), 1..5),
+    fn the_compiled_readings_are_the_naive_one(
+        documents in documents(1..4),
         requests in prop::collection::vec(request(), 1..4),
     ) {
-        let document = json!({ "Version": "2012-10-17", "Statement": statements });
-        let policy = Policy::parse(&document.to_string(), DocumentKind::Identity).expect("valid");
-        let identity = vec![Attached { name: Arc::from("p"), policy: Arc::new(policy) }];
-        let set = PolicySet { identity, ..PolicySet::default() };
+        let set = documents.parse();
+        let compiled = Compiled::new(set.clone());
         for request in requests {
-            let decision = evaluate(&set, &request);
-            prop_assert_eq!(decision.effect, read(&document, &request), "{} {:?}", document, request);
+            let decision = engines_agree(&set, &compiled, &request);
+            prop_assert_eq!(decision.effect, read_all(&documents, &request), "{:?} {:?}", documents, request);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    /// Sets that are large enough for the index to search by prefix.
+    #[test]
+    fn the_index_finds_what_the_walk_finds(
+        documents in documents(10..30),
+        requests in prop::collection::vec(request(), 8),
+    ) {
+        let set = documents.parse();
+        let compiled = Compiled::new(set.clone());
+        for request in requests {
+            prop_assert_eq!(evaluate(&compiled, &request), evaluate(&set, &request), "{:?}", request);
         }
     }
 }

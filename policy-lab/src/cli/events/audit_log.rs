@@ -13,7 +13,7 @@ use crate::cli::{Failure, input};
 const COMPLAINTS_MAX: u64 = 5;
 
 /// Finds the documents that the log's records name among the log's own blobs.
-pub(super) fn blobs(directory: &Path) -> impl Fn([u8; 32]) -> Option<String> + 'static {
+pub(in crate::cli) fn blobs(directory: &Path) -> impl Fn([u8; 32]) -> Option<String> + 'static {
     let directory = directory.to_owned();
     move |digest| {
         let bytes = audit::read_blob(&directory, &hex::encode(digest)).ok()?;
