@@ -11,7 +11,6 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use policy_lab::Guardrails;
 use sha2::{Digest, Sha256};
 use storage::{Store, StoreConfig};
 use tokio::sync::Semaphore;
@@ -20,6 +19,7 @@ use tracing::Instrument;
 use crate::authz::Gate;
 use crate::bootstrap::Material;
 use crate::config::{AuditReads, MetricsAccess, Resolved};
+use crate::guardrails::{Looker, Rules};
 use crate::iam::Iam;
 use crate::s3::auth::{Policy as SignaturePolicy, Verifier};
 use crate::s3::body::Limits as BodyLimits;
@@ -30,7 +30,7 @@ use crate::scope::Scope;
 use crate::server::{Body, Connection, Service};
 use crate::siem::{self, Deliveries};
 use crate::telemetry::Metrics;
-use crate::{admin, auditor, health, kms, s3};
+use crate::{admin, auditor, guardrails, health, kms, s3};
 
 /// One running server.
 ///
@@ -47,6 +47,7 @@ pub struct App {
     auditor: auditor::Context,
     verifier: Verifier,
     operations: Table,
+    guardrails: Mutex<Option<guardrails::Watch>>,
     metrics: Arc<Metrics>,
     metrics_access: MetricsAccess,
     audit_reads: AuditReads,
@@ -80,22 +81,26 @@ impl App {
         let iam = Iam::load(store.clone(), material.root.clone(), &material.account)
             .await
             .context("loading users and policies")?;
-        let guardrails = load_guardrails(&resolved.guardrails_dir)?;
+        // One bad file stops the start: a guardrail that is not in force must not look as if it were.
+        let rules = Rules::load(&resolved.guardrails_dir)?;
         let indexer =
             Indexer::start(&material.paths.audit_dir, &log).context("opening the audit index")?;
-        let gate = Arc::new(Gate::new(
-            store.clone(),
-            keys,
-            Arc::clone(&iam),
-            guardrails,
-            Arc::clone(&log),
-        ));
+        let gate =
+            Arc::new(Gate::new(store.clone(), keys, Arc::clone(&iam), rules, Arc::clone(&log)));
         attach_bucket_policies(&store, &gate).await?;
         let metrics = Arc::new(Metrics::new());
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
         let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
         let audit_dir = material.paths.audit_dir.clone();
         let auditor = auditor::Context::new(Arc::clone(&log), audit_dir, Arc::new(signer));
+        let looker = Looker::new(
+            resolved.guardrails_dir.clone(),
+            Arc::clone(&gate),
+            Arc::clone(&log),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+        );
+        let guardrails = guardrails::Watch::start(looker, guardrails::Watch::INTERVAL);
         Ok(Arc::new(Self {
             clock,
             log,
@@ -107,6 +112,7 @@ impl App {
             iam,
             verifier: Verifier::new(SignaturePolicy::s3(vec![resolved.region.clone()])),
             operations: Table::default(),
+            guardrails: Mutex::new(Some(guardrails)),
             metrics,
             metrics_access: resolved.metrics,
             audit_reads: resolved.audit_reads,
@@ -126,6 +132,7 @@ impl App {
     /// The log could not write its last records.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.siem.stop();
+        drop(self.guardrails.lock().unwrap_or_else(PoisonError::into_inner).take());
         let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(indexer) = indexer {
             indexer.stop();
@@ -346,33 +353,6 @@ fn start_siem(
         metrics: Arc::clone(metrics),
     };
     Deliveries::start(&resolved.siem, house).context("starting SIEM delivery")
-}
-
-/// Reads every `.rego` file of the directory; a missing directory has none. One bad file stops the start: a guardrail
-/// that is not in force must not look as if it were.
-fn load_guardrails(dir: &std::path::Path) -> anyhow::Result<Option<Arc<Guardrails>>> {
-    let mut sources = Vec::new();
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", dir.display())),
-    };
-    for entry in entries {
-        let path = entry.with_context(|| format!("reading {}", dir.display()))?.path();
-        if path.extension().is_some_and(|extension| extension == "rego") {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("reading {}", path.display()))?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            sources.push((name, text));
-        }
-    }
-    if sources.is_empty() {
-        return Ok(None);
-    }
-    sources.sort();
-    let guardrails = Guardrails::load(sources)
-        .with_context(|| format!("loading the guardrails of {}", dir.display()))?;
-    Ok(Some(Arc::new(guardrails)))
 }
 
 /// Puts the stored bucket policies in force.

@@ -43,16 +43,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
 use audit::{Auth, Class, LogError, Matched, Phase, Record, Resource as Touched, Verdict};
 use policy_lab::{
-    Action, Attached, Context, Decision, Guardrails, Principal, Reason, Request, Resource, evaluate,
+    Action, Attached, Compiled, Context, Decision, Principal, Reason, Request, Resource, evaluate,
 };
 use storage::{KeyService, Store};
 use tracing::Instrument;
 
 pub use self::permit::{Capability, Permit};
 use self::sets::Sets;
+use crate::guardrails::Rules;
 use crate::iam::Iam;
 use crate::scope::Scope;
 
@@ -102,7 +102,6 @@ pub struct Gate {
     store: Store,
     keys: Arc<dyn KeyService>,
     iam: Arc<Iam>,
-    guardrails: ArcSwapOption<Guardrails>,
     sets: Sets,
 }
 
@@ -119,10 +118,15 @@ impl Gate {
         store: Store,
         keys: Arc<dyn KeyService>,
         iam: Arc<Iam>,
-        guardrails: Option<Arc<Guardrails>>,
+        rules: Rules,
         log: Arc<audit::Log>,
     ) -> Self {
-        Self { store, keys, iam, guardrails: ArcSwapOption::from(guardrails), sets: Sets::new(log) }
+        Self { store, keys, iam, sets: Sets::new(log, rules) }
+    }
+
+    /// Replaces the guardrails and what is on trial in what later decisions see.
+    pub fn set_rules(&self, rules: Rules) {
+        self.sets.set_rules(rules);
     }
 
     /// Replaces the policy of a bucket in what later decisions see; `None` removes it.
@@ -138,8 +142,8 @@ impl Gate {
 
     /// The guardrails in force.
     #[must_use]
-    pub fn guardrails(&self) -> Option<Arc<Guardrails>> {
-        self.guardrails.load_full()
+    pub fn guardrails(&self) -> Option<Arc<policy_lab::Guardrails>> {
+        self.sets.guardrails()
     }
 
     /// Forgets the sets made for principals; called when users, groups or policies changed.
@@ -204,8 +208,9 @@ impl Gate {
         let mut records = Vec::with_capacity(checks.len());
         let mut refusals = Vec::with_capacity(checks.len());
         for check in checks {
-            let (record, refusal) = self.decide_one(scope, principal, check).await?;
+            let (record, refusal, trial) = self.decide_one(scope, principal, check).await?;
             records.push(record);
+            records.extend(trial);
             refusals.push(refusal);
         }
         scope.append(&records)?;
@@ -217,14 +222,9 @@ impl Gate {
         scope: &Scope,
         principal: &Principal,
         check: &Check,
-    ) -> Result<(Record, Option<Refusal>), Refusal> {
+    ) -> Result<(Record, Option<Refusal>, Option<Record>), Refusal> {
         let started = Instant::now();
-        let set = self.sets.of(
-            &self.iam,
-            principal,
-            bucket_of(&check.resource),
-            self.guardrails.load_full(),
-        )?;
+        let set = self.sets.of(&self.iam, principal, bucket_of(&check.resource))?;
         let mut request = Request {
             action: check.action.clone(),
             resource: check.resource.clone(),
@@ -238,10 +238,13 @@ impl Gate {
         let mut record = scope.record(check.class, check.action.as_str());
         record.phase = Phase::Decision;
         record.resources = vec![touched(&check.resource)];
+        let trial =
+            set.shadow.as_ref().and_then(|shadow| tried(scope, shadow, &request, &decision));
+        let trial = trial.map(|trial| of_decision(trial, &record));
         record.auth = Some(auth_of(&decision, &set.digest, request.context, started));
         let refusal = (!decision.is_allowed())
             .then(|| Refusal::Denied { event: record.event.to_string(), reason: decision.reason });
-        Ok((record, refusal))
+        Ok((record, refusal, trial))
     }
 
     /// Fills `s3:ExistingObjectTag/*` for a policy that asks for it. An unreadable object has no tags.
@@ -258,6 +261,33 @@ impl Gate {
             }
         }
     }
+}
+
+/// What policies on trial would have answered, if it is something else: a record that names what would decide. Nothing
+/// else comes of it.
+fn tried(
+    scope: &Scope,
+    shadow: &Compiled,
+    request: &Request,
+    decision: &Decision,
+) -> Option<Record> {
+    let proposed = evaluate(shadow, request);
+    if proposed.is_allowed() == decision.is_allowed() {
+        return None;
+    }
+    let verb = if proposed.is_allowed() { "Allow" } else { "Deny" };
+    let mut trial = scope.record(Class::Admin, &format!("policy:Shadow{verb}"));
+    trial.resources = vec![touched(&request.resource)];
+    trial.params.insert("action".into(), request.action.to_string());
+    // Without a digest: this is no decision that could be replayed.
+    trial.auth = Some(auth_of(&proposed, "", Context::new(), Instant::now()));
+    Some(trial)
+}
+
+/// Names the decision that a trial stands beside.
+fn of_decision(mut trial: Record, decision: &Record) -> Record {
+    trial.params.insert("decision".into(), decision.event.to_string());
+    trial
 }
 
 fn bucket_of(resource: &Resource) -> Option<&str> {

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod guardrails;
 pub mod health;
 pub mod iam;
 pub mod kms;

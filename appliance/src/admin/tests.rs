@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use storage::Store;
 
 use super::*;
+use crate::guardrails::Rules;
 use crate::iam::Status;
 use crate::iam::tests::{iam_on, root, store_in};
 use crate::kms::Local;
@@ -26,7 +27,8 @@ impl House {
         let store = store_in(dir.path());
         let iam = iam_on(&store).await;
         let keys = Arc::new(Local::open(dir.path(), &[1; 32]).unwrap());
-        let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), None, Arc::clone(&log));
+        let gate =
+            Gate::new(store.clone(), keys, Arc::clone(&iam), Rules::default(), Arc::clone(&log));
         let context = Context::new(Arc::new(gate), iam, Arc::default());
         Self { dir, log, store, context }
     }

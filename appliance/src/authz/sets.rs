@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audit::{BlobError, Log};
-use policy_lab::{Attached, Guardrails, PolicySet, Principal};
+use policy_lab::{Attached, Compiled, Guardrails, PolicySet, Principal};
 
+use crate::guardrails::Rules;
 use crate::iam::Iam;
 
 /// Prepared sets kept at most; the map is emptied when it is full (a set is cheap to make again).
@@ -14,7 +15,9 @@ const PREPARED_MAX: usize = 4096;
 /// A policy set with what each decision needs of it besides evaluation.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) policies: PolicySet,
+    pub(super) policies: Compiled,
+    /// The same with what is on trial, if anything in it is.
+    pub(super) shadow: Option<Compiled>,
     /// Hex of the set's digest. Its manifest and documents are blobs of the log.
     pub(super) digest: String,
     /// A document asks for tags of the stored object.
@@ -34,13 +37,27 @@ pub(super) struct Sets {
 struct State {
     prepared: HashMap<(String, String), Arc<Prepared>>,
     buckets: HashMap<String, Attached>,
+    rules: Rules,
     /// Grows with each change, so that a set made from older facts is not kept.
     epoch: u64,
 }
 
 impl Sets {
-    pub(super) fn new(log: Arc<Log>) -> Self {
-        Self { log, state: Mutex::new(State::default()) }
+    pub(super) fn new(log: Arc<Log>, rules: Rules) -> Self {
+        Self { log, state: Mutex::new(State { rules, ..State::default() }) }
+    }
+
+    /// The guardrails in force.
+    pub(super) fn guardrails(&self) -> Option<Arc<Guardrails>> {
+        self.lock().rules.guardrails.clone()
+    }
+
+    /// Replaces guardrails and shadow policies.
+    pub(super) fn set_rules(&self, rules: Rules) {
+        let mut state = self.lock();
+        state.rules = rules;
+        state.prepared.clear();
+        state.epoch += 1;
     }
 
     pub(super) fn set_bucket_policy(&self, bucket: &str, policy: Option<Attached>) {
@@ -69,15 +86,15 @@ impl Sets {
         identities: &Iam,
         principal: &Principal,
         bucket: Option<&str>,
-        guardrails: Option<Arc<Guardrails>>,
     ) -> Result<Arc<Prepared>, BlobError> {
         let name = (principal.arn.clone(), bucket.unwrap_or_default().to_owned());
-        let (epoch, bucket_policy) = {
+        let (epoch, bucket_policy, rules) = {
             let state = self.lock();
             if let Some(prepared) = state.prepared.get(&name) {
                 return Ok(Arc::clone(prepared));
             }
-            (state.epoch, bucket.and_then(|bucket| state.buckets.get(bucket).cloned()))
+            let policy = bucket.and_then(|bucket| state.buckets.get(bucket).cloned());
+            (state.epoch, policy, state.rules.clone())
         };
         // ORDER: the epoch before the identities. A change in between makes the epochs differ, and the set is used once
         // and not kept; the other way round a revoked right could be kept under the new epoch.
@@ -87,9 +104,10 @@ impl Sets {
             bucket: bucket_policy,
             boundary: None,
             session: identities.session_policy(principal),
-            guardrails,
+            guardrails: rules.guardrails,
         };
-        let prepared = Arc::new(self.prepare(policies)?);
+        let shadow = rules.shadow.and_then(|shadow| shadow.apply(&policies, bucket));
+        let prepared = Arc::new(self.prepare(policies, shadow)?);
         let mut state = self.lock();
         if state.epoch == epoch {
             if state.prepared.len() >= PREPARED_MAX {
@@ -100,19 +118,29 @@ impl Sets {
         Ok(prepared)
     }
 
-    fn prepare(&self, policies: PolicySet) -> Result<Prepared, BlobError> {
-        let mut reads_object_tags = false;
+    fn prepare(
+        &self,
+        policies: PolicySet,
+        shadow: Option<PolicySet>,
+    ) -> Result<Prepared, BlobError> {
+        let reads_object_tags = std::iter::once(&policies).chain(&shadow).any(reads_object_tags);
         for (_, source) in policies.documents() {
             self.log.put_blob(source.as_bytes())?;
-            reads_object_tags |= source.to_ascii_lowercase().contains("existingobjecttag/");
         }
         // ORDER: the documents before the manifest that names them, the manifest before any record with its digest.
         self.log.put_blob(policies.manifest().as_bytes())?;
         let digest = hex::encode(policies.digest());
-        Ok(Prepared { policies, digest, reads_object_tags })
+        let (policies, shadow) = (Compiled::new(policies), shadow.map(Compiled::new));
+        Ok(Prepared { policies, shadow, digest, reads_object_tags })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn reads_object_tags(policies: &PolicySet) -> bool {
+    policies
+        .documents()
+        .any(|(_, source)| source.to_ascii_lowercase().contains("existingobjecttag/"))
 }

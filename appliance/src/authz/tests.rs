@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use policy_lab::replay::{Change, Outcome, World, audit_line, simulate};
-use policy_lab::{Context, DocumentKind, Policy, Principal, PrincipalKind};
+use policy_lab::{Attached, Context, DocumentKind, Guardrails, Policy, Principal, PrincipalKind};
 
 use super::*;
 use crate::iam::tests::{iam_on, store_in};
@@ -89,8 +89,8 @@ async fn recorded(dir: &Path) -> Arc<audit::Log> {
     std::fs::create_dir(dir.join("keys")).unwrap();
     let keys = Arc::new(Local::open(dir, &[1; 32]).unwrap());
     let guardrails = Guardrails::load(vec![("frozen.rego".into(), GUARDRAIL.into())]).unwrap();
-    let guardrails = Some(Arc::new(guardrails));
-    let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), guardrails, Arc::clone(&log));
+    let rules = Rules { guardrails: Some(Arc::new(guardrails)), ..Rules::default() };
+    let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), rules, Arc::clone(&log));
     let policy = Arc::new(Policy::parse(BUCKET, DocumentKind::Bucket).unwrap());
     gate.set_bucket_policy("public", Some(Attached { name: "public".into(), policy }));
 

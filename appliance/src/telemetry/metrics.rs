@@ -34,6 +34,11 @@ struct ApiLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KmsLabels {
     operation: &'static str,
     result: &'static str,
@@ -66,6 +71,8 @@ pub struct Metrics {
     drives_online: Gauge,
     drives_total: Gauge,
     connections: Gauge,
+    guardrails_bad: Gauge,
+    guardrails_reloads: Family<ReloadLabels, Counter>,
     siem: SiemFamilies,
 }
 
@@ -106,6 +113,8 @@ impl Metrics {
             drives_total: Gauge::default(),
             connections: Gauge::default(),
             siem: SiemFamilies::default(),
+            guardrails_bad: Gauge::default(),
+            guardrails_reloads: Family::default(),
         };
         metrics.register();
         metrics
@@ -153,6 +162,16 @@ impl Metrics {
         r.register("minio_cluster_drive_total", "Drives configured", self.drives_total.clone());
         r.register("appliance_connections", "Open connections", self.connections.clone());
         self.siem.register(r);
+        r.register(
+            "appliance_guardrails_bad",
+            "1 while the guardrails on disk do not load and older ones are in force",
+            self.guardrails_bad.clone(),
+        );
+        r.register(
+            "appliance_guardrails_reloads",
+            "Changes of the guardrails by result",
+            self.guardrails_reloads.clone(),
+        );
     }
 
     /// The numbers of one receiver of the log.
@@ -220,6 +239,13 @@ impl Metrics {
 
     pub fn connections(&self, open: usize) {
         self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A change of the guardrails was put in force, or was refused.
+    pub fn guardrails_loaded(&self, succeeded: bool) {
+        let result = if succeeded { "success" } else { "error" };
+        self.guardrails_reloads.get_or_create(&ReloadLabels { result }).inc();
+        self.guardrails_bad.set(i64::from(!succeeded));
     }
 
     /// The Prometheus text format, version 0.0.4.
