@@ -99,6 +99,11 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     if let Some(resolved) = resolve_text(bytes) {
         let plain = resolved.transport != Transport::Tls;
         assert!(!plain || resolved.address.ip().is_loopback(), "plain HTTP stays on the machine");
+        for endpoint in resolved.siem.iter().map(|destination| &destination.endpoint) {
+            let address: Option<std::net::IpAddr> = endpoint.host.parse().ok();
+            let near = endpoint.host == "localhost" || address.is_some_and(|ip| ip.is_loopback());
+            assert!(endpoint.is_tls || near, "so does the log without TLS");
+        }
     }
 }
 

@@ -228,6 +228,13 @@ pub fn check_filter(text: &str) -> Result<(), String> {
     }
 }
 
+/// Records of any content in every format, and answers of any receiver. See `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    format::fuzz(bytes);
+    sink::fuzz(bytes);
+}
+
 /// The first record that is not older than a time. Times in the log never step back, so its half is always known.
 fn first_since(dir: &Path, size: u64, time_us: u64) -> Result<u64, SiemError> {
     let (mut low, mut high) = (0, size);

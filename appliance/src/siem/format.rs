@@ -182,5 +182,23 @@ fn prune(value: &mut Value) {
     }
 }
 
+/// Whatever a record holds, it stays one line, and JSON stays JSON.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(leaf: &[u8]) {
+    let about = About {
+        origin: "appliance.local/fuzzed".into(),
+        account: "123456789012".into(),
+        region: "us-east-1".into(),
+        deployment: "00000000-0000-4000-8000-000000000000".into(),
+        version: "0.1.0",
+    };
+    for (name, format) in Format::ALL.into_iter().filter(|(_, format)| *format != Format::Native) {
+        let Ok(body) = format.encode(&about, leaf) else { return };
+        assert!(!body.contains(&b'\n') && !body.contains(&b'\r'), "{name} is one line");
+        let value: Result<Value, _> = serde_json::from_slice(&body);
+        assert_eq!(value.is_ok_and(|value| value.is_object()), format.is_json(), "{name}");
+    }
+}
+
 #[cfg(test)]
 mod tests;

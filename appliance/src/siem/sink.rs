@@ -53,6 +53,13 @@ pub(super) fn open(
     })
 }
 
+/// Answers of any receiver.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    http::fuzz(bytes);
+    elastic::fuzz(bytes);
+}
+
 /// Why a destination cannot be spoken to at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

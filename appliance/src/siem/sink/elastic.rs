@@ -120,6 +120,18 @@ fn verdict(status: &Status) -> Verdict {
     }
 }
 
+/// Verdicts are believed only where there is one for each record.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let body = bytes::Bytes::copy_from_slice(bytes);
+    let reply = Reply { status: http::StatusCode::OK, wait: None, body };
+    for count in 0..4 {
+        if let Answer::Each(verdicts) = each(&reply, count) {
+            assert_eq!(verdicts.len(), count);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

@@ -200,6 +200,15 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What is quoted of an answer is short and one line, and a wait is none or one.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = HeaderValue::from_bytes(bytes).ok().as_ref().and_then(retry_after);
+    let body = Bytes::copy_from_slice(bytes);
+    let quoted = Reply { status: StatusCode::BAD_REQUEST, wait: None, body }.quoted();
+    assert!(quoted.chars().count() <= QUOTED_CHARS_MAX + 16 && !quoted.contains('\n'));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
