@@ -255,8 +255,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
     signed::identity(dir, &vkey, &mut findings)?;
     let checkpoint = signed::checkpoint(dir, &vkey, &mut findings)?;
     let mut heads = heads::Heads::open(dir, &vkey, checkpoint, options.last_seen)?;
-    let end =
-        ahead::Pool::with(|pool| walk::segments(dir, options, &mut heads, pool, &mut findings))?;
+    let end = ahead::Pool::with(walk::bytes(dir)?, |pool| {
+        walk::segments(dir, options, &mut heads, pool, &mut findings)
+    })?;
     heads.finish(&end, &mut findings);
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;

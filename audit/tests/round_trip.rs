@@ -120,3 +120,33 @@ fn blobs_are_kept_by_digest() {
     std::fs::write(dir.path().join("blob").join(digest.as_str()), b"Policy").unwrap();
     assert!(matches!(read_blob(dir.path(), digest.as_str()), Err(BlobError::Damaged(_))));
 }
+
+/// Nothing is locked and nothing waits: what is half written is no finding, and each head holds for the next look.
+#[test]
+fn a_log_verifies_while_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), 64 << 10);
+    let mut looks = 0;
+    let mut seen = None;
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..3)
+            .map(|thread| {
+                let log = &log;
+                scope.spawn(move || {
+                    for i in 0..300 {
+                        log.append(&record(thread, i)).unwrap().wait().unwrap();
+                    }
+                })
+            })
+            .collect();
+        while looks < 3 || !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let report = check(dir.path(), seen);
+            let expected = if seen.is_some() { State::Valid } else { State::TailUnproven };
+            assert!(report.state == expected && report.findings.is_empty(), "{looks}: {report}");
+            seen = report.head.or(seen);
+            looks += 1;
+        }
+    });
+    log.close().unwrap();
+    assert_eq!(check(dir.path(), None).state, State::TailUnproven);
+}

@@ -30,6 +30,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks that are read and not walked yet, at most.
 const CHUNKS_MAX: usize = 8;
 
+/// A log with less is hashed by the walk alone.
+const ALONE_BYTES_MAX: u64 = 4 << 20;
+
 /// One chunk on its way to a hashing thread, and how it comes back.
 struct Job {
     bytes: Vec<u8>,
@@ -44,12 +47,16 @@ struct Chunk {
 
 /// The hashing threads; they end when this is dropped.
 pub(super) struct Pool {
-    jobs: Sender<Job>,
+    /// None for a log so small that threads cost more than they save; the walk then makes its hashes itself.
+    jobs: Option<Sender<Job>>,
 }
 
 impl Pool {
-    /// Runs something beside one hashing thread per processor that this process may use.
-    pub(super) fn with<T>(run: impl FnOnce(&Self) -> T) -> T {
+    /// Runs something over a log of this many bytes beside one hashing thread per processor that this process may use.
+    pub(super) fn with<T>(bytes: u64, run: impl FnOnce(&Self) -> T) -> T {
+        if bytes < ALONE_BYTES_MAX {
+            return run(&Self { jobs: None });
+        }
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let (jobs, queue) = mpsc::channel();
         let queue = Mutex::new(queue);
@@ -57,7 +64,7 @@ impl Pool {
             for _ in 0..threads {
                 scope.spawn(|| serve(&queue));
             }
-            run(&Self { jobs })
+            run(&Self { jobs: Some(jobs) })
         })
     }
 }
@@ -157,7 +164,10 @@ impl<'a> Ahead<'a> {
             self.carry = bytes.split_off(newline + 1);
         }
         let (answer, chunk) = mpsc::sync_channel(1);
-        self.pool.jobs.send(Job { bytes, answer }).map_err(io::Error::other)?;
+        match &self.pool.jobs {
+            Some(jobs) => jobs.send(Job { bytes, answer }).map_err(io::Error::other)?,
+            None => answer.send(Chunk { bytes, lines: Vec::new() }).map_err(io::Error::other)?,
+        }
         self.waiting.push_back((start, chunk));
         Ok(())
     }

@@ -45,7 +45,7 @@ pub(super) struct Heads<'a> {
     next: Option<Placed>,
     checkpoint: Option<Checkpoint>,
     checkpoint_listed: bool,
-    any_listed: bool,
+    listed: u64,
     /// Heads that are compared when the walk passes them: the checkpoint and the one kept outside.
     wanted: Vec<Placed>,
     newest: Option<Head>,
@@ -83,7 +83,7 @@ impl<'a> Heads<'a> {
             newest: checkpoint.as_ref().map(|c| c.head),
             checkpoint,
             checkpoint_listed: false,
-            any_listed: false,
+            listed: 0,
             wanted,
             matched: None,
             mismatched: Vec::new(),
@@ -162,7 +162,7 @@ impl<'a> Heads<'a> {
                 continue;
             };
             list.offset += 4 + note.len() as u64;
-            self.any_listed = true;
+            self.listed += 1;
             if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.note == note) {
                 self.checkpoint_listed = true;
             }
@@ -220,12 +220,16 @@ impl<'a> Heads<'a> {
         match &self.checkpoint {
             Some(_) if !self.checkpoint_listed => {
                 let what = "the checkpoint's head is not in the list of heads";
-                let state = if self.any_listed { State::Modified } else { State::Missing };
+                let state = if self.listed > 0 { State::Modified } else { State::Missing };
                 findings.add(state, "heads", (None, None), what);
             }
-            None if self.any_listed => {
+            None if self.listed > 0 => {
                 let unread = findings.list.iter().any(|finding| finding.file == "checkpoint");
-                if !unread {
+                // The first head of all is in the list a moment before it is the checkpoint, so that is looked for again.
+                let begun = self.listed == 1 || self.dir.join("checkpoint").is_file();
+                if begun && !unread {
+                    findings.remark("the first head was published while this was read");
+                } else if !unread {
                     let what = "heads were signed but the file is not there";
                     findings.add(State::Missing, "checkpoint", (None, None), what);
                 }

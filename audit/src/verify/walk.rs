@@ -62,8 +62,7 @@ pub(super) fn segments(
     // ORDER: pull the first heads in before the list of segments, so that what they cover is on disk.
     heads.skip(0, findings)?;
     let names = segment::names(&|path| durable::list(&dir.join(path))).map_err(io_error("seg"))?;
-    let total =
-        names.iter().filter_map(|n| Some(fs::metadata(dir.join(&n.path)).ok()?.len())).sum();
+    let total = bytes_of(dir, &names);
     let mut walk = Walk {
         dir,
         options,
@@ -83,6 +82,19 @@ pub(super) fn segments(
     }
     (options.progress)(total, total);
     Ok(walk.end)
+}
+
+/// Bytes of the log's segments now.
+///
+/// # Errors
+/// Listing them failed.
+pub(super) fn bytes(dir: &Path) -> Result<u64, VerifyError> {
+    let names = segment::names(&|path| durable::list(&dir.join(path))).map_err(io_error("seg"))?;
+    Ok(bytes_of(dir, &names))
+}
+
+fn bytes_of(dir: &Path, names: &[Name]) -> u64 {
+    names.iter().filter_map(|name| Some(fs::metadata(dir.join(&name.path)).ok()?.len())).sum()
 }
 
 fn io_error(path: &str) -> impl FnOnce(io::Error) -> VerifyError + '_ {
