@@ -4,8 +4,11 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use policy_lab::explain::explain;
 use policy_lab::replay::{
     Change, Complete, Recorded, RecordedDecision, World, audit_line, simulate,
 };
@@ -15,6 +18,40 @@ use policy_lab::{
 };
 
 const STATEMENTS_PER_POLICY: usize = 4;
+
+/// Processor time of the thread: what a decision costs, also on a machine that others use.
+struct ThreadTime(WallTime);
+
+impl Measurement for ThreadTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let seconds = u64::try_from(now.tv_sec).expect("not negative");
+        Duration::new(seconds, u32::try_from(now.tv_nsec).expect("below a second"))
+    }
+
+    fn end(&self, started: Duration) -> Duration {
+        self.start() - started
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        self.0.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        self.0.formatter()
+    }
+}
 
 fn request() -> Request {
     let mut context = Context::new();
@@ -62,7 +99,7 @@ fn set(statements: usize) -> PolicySet {
     PolicySet { identity, ..PolicySet::default() }
 }
 
-fn decisions(criterion: &mut Criterion) {
+fn decisions(criterion: &mut Criterion<ThreadTime>) {
     let request = request();
     let mut group = criterion.benchmark_group("decision");
     for statements in [4, 100, 400, 1000, 10_000] {
@@ -83,7 +120,7 @@ fn decisions(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn guardrails(criterion: &mut Criterion) {
+fn guardrails(criterion: &mut Criterion<ThreadTime>) {
     let rego = r#"package s3.authz
 import rego.v1
 deny contains {"id": "tls", "msg": "plain HTTP"} if not input.env.tls
@@ -98,14 +135,14 @@ deny contains {"id": "outside", "msg": "not from here"} if not net.cidr_contains
     });
 }
 
-fn parse(criterion: &mut Criterion) {
+fn parse(criterion: &mut Criterion<ThreadTime>) {
     let text = policy(0).policy.source().to_owned();
     criterion.bench_function("parse a policy of 4 statements", |bencher| {
         bencher.iter(|| Policy::parse(black_box(&text), DocumentKind::Identity));
     });
 }
 
-fn replay(criterion: &mut Criterion) {
+fn replay(criterion: &mut Criterion<ThreadTime>) {
     const EVENTS: u64 = 1000;
     let recorded_set = set(4);
     let (manifest, digest) = (recorded_set.manifest(), recorded_set.digest());
@@ -159,5 +196,40 @@ fn record(request: &Request, digest: &str) -> String {
     )
 }
 
-criterion_group!(benches, decisions, guardrails, parse, replay);
+fn load(criterion: &mut Criterion<ThreadTime>) {
+    const STATEMENTS: usize = 10_000;
+    let texts: Vec<_> = (0..STATEMENTS / STATEMENTS_PER_POLICY)
+        .map(|number| policy(number).policy.source().to_owned())
+        .collect();
+    let mut group = criterion.benchmark_group("load");
+    group.sample_size(10).throughput(Throughput::Elements(STATEMENTS as u64));
+    group.bench_function("parse and compile 10000 statements in 2500 policies", |bencher| {
+        bencher.iter(|| {
+            let attached = |text: &String| Attached {
+                name: Arc::from("p"),
+                policy: Arc::new(Policy::parse(text, DocumentKind::Identity).expect("valid")),
+            };
+            let identity = texts.iter().map(attached).collect();
+            Compiled::new(PolicySet { identity, ..PolicySet::default() })
+        });
+    });
+    let large = set(STATEMENTS);
+    group.bench_function("compile 10000 statements", |bencher| {
+        bencher.iter_batched(|| large.clone(), Compiled::new, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+fn explanation(criterion: &mut Criterion<ThreadTime>) {
+    let (set, request) = (set(4), request());
+    criterion.bench_function("explain 4 statements", |bencher| {
+        bencher.iter(|| explain(black_box(&set), black_box(&request)));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(ThreadTime(WallTime));
+    targets = decisions, explanation, guardrails, parse, load, replay
+}
 criterion_main!(benches);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::catalogue::CATALOGUE;
-pub(crate) use self::set::ActionSet;
+pub(crate) use self::set::{ActionSet, PatternError};
 
 /// How far an action reaches, in the words of the service authorization reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,6 +19,7 @@ mod test;
 pub(crate) use self::operator::Comparison;
 pub(crate) use self::operator::{Family, Operator, Quantifier};
 use self::test::Test;
+use crate::Profile;
 use crate::context::{Context, Key, Slot};
 
 /// The outcome of a test that may have no sure answer.
@@ -43,6 +44,20 @@ pub(crate) struct Clause {
     key: Key,
     operator: Operator,
     test: Test,
+    profile: Profile,
+}
+
+/// How values are read: whether `${…}` is a variable (policy version 2012-10-17), and the profile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) variables: bool,
+    pub(crate) profile: Profile,
+}
+
+impl From<bool> for Reading {
+    fn from(variables: bool) -> Self {
+        Self { variables, profile: Profile::AWS }
+    }
 }
 
 impl Clause {
@@ -53,9 +68,22 @@ impl Clause {
         operator: Operator,
         key: &str,
         values: &[String],
-        variables: bool,
+        reading: impl Into<Reading>,
     ) -> Result<Self, (usize, String)> {
-        Ok(Self { key: Key::new(key), operator, test: Test::compile(operator, values, variables)? })
+        let reading = reading.into();
+        let (key, profile) = (Key::new(key), reading.profile);
+        let only = match operator.family {
+            Family::Bool => Some("aws:SecureTransport"),
+            Family::Ip => Some("aws:SourceIp"),
+            _ => None,
+        };
+        if let Some(only) =
+            only.filter(|only| profile.bool_and_ip_are_fixed && key != Key::new(only))
+        {
+            return Err((0, format!("profile `{}` has this on `{only}` only", profile.name)));
+        }
+        let test = Test::compile(operator, values, reading)?;
+        Ok(Self { key, operator, test, profile })
     }
 
     /// Whether the condition holds in this context.
@@ -67,7 +95,25 @@ impl Clause {
         }
         let fits = |value: &str| self.fits(value, context);
         let Operator { quantifier, if_exists, negated, .. } = self.operator;
+        // One value against all of the policy's, before negation.
+        let listed = |value: &str| fits(value) != negated;
+        let outside = negated && self.profile.negation_is_outside;
         match (quantifier, slot) {
+            (Quantifier::None, Slot::Absent | Slot::Many([]))
+                if self.profile.absent_numbers_fail && self.operator.is_ordered() =>
+            {
+                if_exists.into()
+            }
+            (Quantifier::None, Slot::Many([])) if self.profile.sets_overlap => {
+                (if_exists || negated).into()
+            }
+            (Quantifier::None, Slot::Many(_))
+                if self.profile.sets_overlap && self.operator.is_textual() =>
+            {
+                (set::any(slot, listed) != negated).into()
+            }
+            (Quantifier::All, _) if outside => (!set::all(slot, listed)).into(),
+            (Quantifier::Any, _) if outside => (!set::any(slot, listed)).into(),
             (Quantifier::All, _) => set::all(slot, fits).into(),
             // AWS's text lets `IfExists` win, the only tested reading does not: no sure answer.
             (Quantifier::Any, Slot::Absent) if if_exists => Truth::Unsure,

@@ -25,6 +25,7 @@ pub(crate) use self::principals::Named;
 pub(crate) use self::resources::path;
 pub(crate) use self::span::Span;
 pub(crate) use self::statement::{Statement, Verb};
+use crate::Profile;
 
 /// Where a document is meant to be attached; that decides which elements it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +56,7 @@ pub struct Policy {
     source: Box<str>,
     digest: [u8; 32],
     kind: DocumentKind,
+    profile: Profile,
     pub(crate) statements: Box<[Arc<Statement>]>,
     resources: Box<[Box<str>]>,
 }
@@ -67,12 +69,25 @@ impl Policy {
     /// does not belong into this kind of document, an unknown action or operator, a value of the wrong type, or a
     /// document beyond [`DocumentKind::bytes_max`] or [`STATEMENTS_MAX`].
     pub fn parse(text: &str, kind: DocumentKind) -> Result<Self, DocumentError> {
-        let parsed =
-            read::document(text, kind).map_err(|fault| DocumentError::locate(fault, text))?;
+        Self::parse_as(text, kind, Profile::AWS)
+    }
+
+    /// Parses and compiles a document as a profile reads it.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`], and when the profile does not have an operator or value.
+    pub fn parse_as(
+        text: &str,
+        kind: DocumentKind,
+        profile: Profile,
+    ) -> Result<Self, DocumentError> {
+        let parsed = read::document(text, kind, profile)
+            .map_err(|fault| DocumentError::locate(fault, text))?;
         Ok(Self {
             source: text.into(),
             digest: Sha256::digest(text.as_bytes()).into(),
             kind,
+            profile,
             statements: parsed.statements.into_iter().map(Arc::new).collect(),
             resources: parsed.resources.into(),
         })
@@ -99,6 +114,12 @@ impl Policy {
     #[must_use]
     pub fn kind(&self) -> DocumentKind {
         self.kind
+    }
+
+    /// How it was read.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        self.profile
     }
 
     #[must_use]

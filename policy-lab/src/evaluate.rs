@@ -166,6 +166,11 @@ fn takes_effect(set: &PolicySet, layer: Layer, statement: &Statement, request: &
 
 /// Whether a statement of a bucket policy means the caller.
 pub(crate) fn speaks_of_caller(set: &PolicySet, statement: &Statement, request: &Request) -> bool {
+    let is_for_anonymous =
+        set.bucket.as_ref().is_some_and(|bucket| bucket.policy.profile().bucket_is_for_anonymous);
+    if is_for_anonymous && request.principal.kind != PrincipalKind::Anonymous {
+        return false;
+    }
     match statement.verb() {
         // An account delegates to its own policies; it does not grant by itself.
         Verb::Allow => statement.names(request) > Named::Account,

@@ -20,9 +20,9 @@
 //! ```
 //!
 //! In reading order: what is asked ([`request`], [`action`], [`resource`], [`principal`], [`context`]), what is written
-//! ([`document`], with [`pattern`] and [`condition`] below it, [`canned`]), what is in force ([`policy_set`], [`rego`]),
-//! the answer ([`mod@evaluate`], [`decision`]) and its reasons ([`explain`]), and the review ([`mod@lint`], [`replay`],
-//! [`report`]).
+//! ([`document`], with [`pattern`] and [`condition`] below it, [`canned`]; a [`profile`] says how it is read), what is in
+//! force ([`policy_set`], [`rego`]), the answer ([`mod@evaluate`], [`decision`]) and its reasons ([`explain`]), and the
+//! review ([`mod@lint`], [`replay`], [`report`]).
 
 pub mod action;
 #[cfg(feature = "analyze")]
@@ -41,6 +41,7 @@ pub mod lint;
 pub mod pattern;
 pub mod policy_set;
 pub mod principal;
+pub mod profile;
 pub mod rego;
 pub mod replay;
 pub mod report;
@@ -56,6 +57,7 @@ pub use self::document::{DocumentError, DocumentKind, Policy};
 pub use self::evaluate::{evaluate, rule};
 pub use self::policy_set::{Attached, Compiled, ManifestError, Policies, PolicySet};
 pub use self::principal::{Principal, PrincipalKind};
+pub use self::profile::Profile;
 pub use self::rego::{Guardrails, RegoError};
 pub use self::request::Request;
 pub use self::resource::Resource;

@@ -14,7 +14,7 @@ use self::index::Index;
 pub use self::manifest::ManifestError;
 use crate::decision::{Layer, StatementPlace, StatementRef};
 use crate::document::Statement;
-use crate::{Guardrails, Policy, Request};
+use crate::{Guardrails, Policy, Profile, Request};
 
 /// A policy under the name by which it is attached.
 #[derive(Clone, Debug)]
@@ -141,6 +141,30 @@ impl PolicySet {
             .iter()
             .flat_map(|guardrails| guardrails.sources().map(|source| (source.digest, source.text)));
         policies.chain(guardrails)
+    }
+
+    /// The same documents as a profile reads them.
+    ///
+    /// # Errors
+    /// The first one that the profile refuses, as [`ManifestError::Policy`].
+    pub fn read_as(&self, profile: Profile) -> Result<Self, ManifestError> {
+        let again = |attached: &Attached| {
+            let policy =
+                Policy::parse_as(attached.policy.source(), attached.policy.kind(), profile);
+            let policy = policy.map_err(|source| ManifestError::Policy {
+                name: attached.name.to_string(),
+                source,
+            })?;
+            Ok(Attached { name: Arc::clone(&attached.name), policy: Arc::new(policy) })
+        };
+        let layer = |attached: &Option<Attached>| attached.as_ref().map(again).transpose();
+        Ok(Self {
+            identity: self.identity.iter().map(again).collect::<Result<_, ManifestError>>()?,
+            bucket: layer(&self.bucket)?,
+            boundary: layer(&self.boundary)?,
+            session: layer(&self.session)?,
+            guardrails: self.guardrails.clone(),
+        })
     }
 
     /// Makes the set again from its manifest; `fetch` finds a document by its SHA-256.

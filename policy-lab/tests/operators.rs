@@ -6,23 +6,33 @@ use std::sync::Arc;
 
 use policy_lab::{
     Action, Attached, Context, DocumentError, DocumentKind, Effect, Policy, PolicySet, Principal,
-    Request, Resource, evaluate,
+    Profile, Request, Resource, evaluate,
 };
 use serde_json::json;
 
 const KEY: &str = "test:key";
 
 fn policy(effect: &str, operator: &str, value: &str) -> Result<Policy, DocumentError> {
+    policy_as(Profile::AWS, effect, operator, KEY, value)
+}
+
+fn policy_as(
+    profile: Profile,
+    effect: &str,
+    operator: &str,
+    key: &str,
+    value: &str,
+) -> Result<Policy, DocumentError> {
     let document = json!({
         "Version": "2012-10-17",
         "Statement": {
             "Effect": effect,
             "Action": "s3:GetObject",
             "Resource": "*",
-            "Condition": { operator: { KEY: value } },
+            "Condition": { operator: { key: value } },
         },
     });
-    Policy::parse(&document.to_string(), DocumentKind::Identity)
+    Policy::parse_as(&document.to_string(), DocumentKind::Identity, profile)
 }
 
 /// Whether the statement takes effect.
@@ -43,6 +53,41 @@ fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     rows.map(|line| line.split('\t').collect())
 }
 
+/// Tries one row: `hit` and `miss` in every shape of the key, allowing and denying. Answers the number of checks.
+fn check_row(
+    profile: Profile,
+    [operator, key, value, hit, miss]: [&str; 5],
+    expected: &[&str],
+) -> usize {
+    let shapes: [Option<&[&str]>; 7] = [
+        None,
+        Some(&[]),
+        Some(&[hit]),
+        Some(&[miss]),
+        Some(&[hit, hit]),
+        Some(&[hit, miss]),
+        Some(&[miss, miss]),
+    ];
+    assert_eq!(expected.len(), shapes.len(), "{operator}");
+    for (shape, expected) in shapes.into_iter().zip(expected) {
+        let mut context = Context::new();
+        if let Some(values) = shape {
+            context.set_many(key, values.iter().map(ToString::to_string).collect());
+        }
+        for (effect, applying) in [("Allow", "T"), ("Deny", "TU")] {
+            let policy = policy_as(profile, effect, operator, key, value).expect("valid policy");
+            let actual = applies(policy, context.clone());
+            assert_eq!(
+                actual,
+                applying.contains(expected),
+                "{}: {effect} {operator} {shape:?}",
+                profile.name
+            );
+        }
+    }
+    shapes.len() * 2
+}
+
 #[test]
 fn every_operator_against_every_shape_of_a_key() {
     let mut checked = 0;
@@ -50,30 +95,33 @@ fn every_operator_against_every_shape_of_a_key() {
         let [operator, value, hit, miss, expected @ ..] = row.as_slice() else {
             panic!("short row: {row:?}")
         };
-        let shapes: [Option<&[&str]>; 7] = [
-            None,
-            Some(&[]),
-            Some(&[hit]),
-            Some(&[miss]),
-            Some(&[hit, hit]),
-            Some(&[hit, miss]),
-            Some(&[miss, miss]),
-        ];
-        assert_eq!(expected.len(), shapes.len(), "{row:?}");
-        for (shape, expected) in shapes.into_iter().zip(expected) {
-            let mut context = Context::new();
-            if let Some(values) = shape {
-                context.set_many(KEY, values.iter().map(ToString::to_string).collect());
-            }
-            for (effect, applying) in [("Allow", "T"), ("Deny", "TU")] {
-                let policy = policy(effect, operator, value).expect("valid policy");
-                let actual = applies(policy, context.clone());
-                assert_eq!(actual, applying.contains(expected), "{effect} {operator} {shape:?}");
-                checked += 1;
-            }
-        }
+        checked += check_row(Profile::AWS, [operator, KEY, value, hit, miss], expected);
     }
     assert_eq!(checked, (26 * 6 + 2) * 7 * 2, "26 operators with qualifiers, and Null");
+}
+
+#[test]
+fn every_operator_as_minio_reads_it() {
+    let mut checked = 0;
+    for row in rows(include_str!("data/operators-minio.tsv")) {
+        let [operator, key, value, hit, miss, expected @ ..] = row.as_slice() else {
+            panic!("short row: {row:?}")
+        };
+        checked += check_row(Profile::MINIO, [operator, key, value, hit, miss], expected);
+    }
+    assert_eq!(checked, (6 * 3 + 6 * 3 + 1 + 6 + 1 + 2 + 2) * 7 * 2);
+    for (operator, key, value) in [
+        ("ArnLike", KEY, "arn:aws:s3:::b"),
+        ("StringEqualsIfExists", KEY, "a"),
+        ("Bool", KEY, "true"),
+        ("IpAddress", "aws:VpcSourceIp", "10.0.0.0/8"),
+        ("NumericEquals", KEY, "1.5"),
+        ("DateEquals", KEY, "2026-01-01"),
+    ] {
+        let error = policy_as(Profile::MINIO, "Allow", operator, key, value).expect_err(operator);
+        assert!(error.message.contains("profile `minio`"), "{error}");
+        assert!(policy_as(Profile::AWS, "Allow", operator, key, value).is_ok(), "{operator}");
+    }
 }
 
 #[test]

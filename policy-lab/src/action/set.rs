@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Action, CATALOGUE};
+use crate::Profile;
 use crate::pattern::Glob;
 
 const WORDS: usize = CATALOGUE.len().div_ceil(64);
@@ -14,8 +15,9 @@ const SERVICES: [&str; 4] = ["admin", "kms", "s3", "sts"];
 #[derive(Clone, Debug)]
 pub(crate) struct ActionSet {
     bits: [u64; WORDS],
-    /// The patterns, lower case, for actions outside the catalogue.
+    /// The patterns, in lower case unless it counts, for actions outside the catalogue.
     patterns: Arc<[Glob]>,
+    case_counts: bool,
 }
 
 /// Why an action pattern is refused.
@@ -30,15 +32,41 @@ impl ActionSet {
     pub(crate) fn compile<'a>(
         patterns: impl Iterator<Item = &'a str>,
     ) -> Result<Self, PatternError> {
+        Self::compile_as(patterns, Profile::AWS)
+    }
+
+    /// The same as a profile reads them.
+    pub(crate) fn compile_as<'a>(
+        patterns: impl Iterator<Item = &'a str>,
+        profile: Profile,
+    ) -> Result<Self, PatternError> {
+        let case_counts = profile.action_case_counts;
         let mut bits = [0; WORDS];
         let mut globs = Vec::new();
         for pattern in patterns {
-            let glob = Glob::parse(&pattern.to_ascii_lowercase());
-            let found = add(&mut bits, &glob);
+            let glob = match case_counts {
+                true => Glob::parse(pattern),
+                false => Glob::parse(&pattern.to_ascii_lowercase()),
+            };
+            let found = add(&mut bits, &glob, case_counts);
             check(pattern, found)?;
             globs.push(glob);
         }
-        Ok(Self { bits, patterns: globs.into() })
+        Ok(Self { bits, patterns: globs.into(), case_counts })
+    }
+
+    /// Adds `s3:GetObject` where there is `s3:GetObjectVersion`.
+    pub(crate) fn add_plain(&mut self) {
+        let plain = |name| CATALOGUE.iter().position(|info| info.name == name);
+        let (Some(version), Some(plain)) = (plain("s3:GetObjectVersion"), plain("s3:GetObject"))
+        else {
+            return;
+        };
+        if self.bits.get(version / 64).is_some_and(|word| word >> (version % 64) & 1 == 1)
+            && let Some(word) = self.bits.get_mut(plain / 64)
+        {
+            *word |= 1 << (plain % 64);
+        }
     }
 
     /// One bit per row of the catalogue.
@@ -53,7 +81,7 @@ impl ActionSet {
                 word >> (position % 64) & 1 == 1
             }
             None => {
-                let name = action.folded();
+                let name = if self.case_counts { action.as_str() } else { action.folded() };
                 self.patterns.iter().any(|pattern| pattern.matches(name))
             }
         }
@@ -61,10 +89,14 @@ impl ActionSet {
 }
 
 /// Sets the bits a pattern covers; true if there is one.
-fn add(bits: &mut [u64; WORDS], glob: &Glob) -> bool {
+fn add(bits: &mut [u64; WORDS], glob: &Glob, case_counts: bool) -> bool {
     let mut found = false;
     for (position, info) in CATALOGUE.iter().enumerate() {
-        if !glob.matches(info.name.to_ascii_lowercase().as_str()) {
+        let covered = match case_counts {
+            true => glob.matches(info.name),
+            false => glob.matches(&info.name.to_ascii_lowercase()),
+        };
+        if !covered {
             continue;
         }
         if let Some(word) = bits.get_mut(position / 64) {

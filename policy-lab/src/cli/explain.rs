@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
+use policy_lab::Profile;
 use policy_lab::explain::{Detail, json, text};
 use policy_lab::replay::{Event, Recorded, World, audit_line, request_line};
 
@@ -31,12 +32,32 @@ pub(super) struct Arguments {
     /// Proposed policies, as for `simulate`, on top of what was recorded; without a log there is nothing else
     #[arg(long, value_name = "SPEC", num_args = 1..)]
     draft: Vec<String>,
+    /// How policies are read
+    #[arg(long, value_enum, default_value_t = Reading::Aws)]
+    profile: Reading,
     /// Show also the statements on other actions and resources
     #[arg(long)]
     all: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Reading {
+    /// As the appliance enforces them
+    Aws,
+    /// As MinIO would have read them
+    Minio,
+}
+
+impl Reading {
+    fn profile(self) -> Profile {
+        match self {
+            Self::Aws => Profile::AWS,
+            Self::Minio => Profile::MINIO,
+        }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
@@ -49,8 +70,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         (None, None) => return Err(Failure::Invalid(anyhow!("give --audit or --requests"))),
     };
     let world = spec::changes(&arguments.draft)?.into_iter().fold(start, World::with);
-    let explanation =
-        world.explain(&event).with_context(|| format!("finding the policies of `{}`", event.id))?;
+    let explanation = world
+        .explain_as(&event, arguments.profile.profile())
+        .with_context(|| format!("finding the policies of `{}`", event.id))?;
     let detail = if arguments.all { Detail::All } else { Detail::Relevant };
     print!("{}", if arguments.json { json(&explanation) } else { text(&explanation, detail) });
     let is_allowed = explanation.decision.is_allowed();

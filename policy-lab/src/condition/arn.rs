@@ -10,7 +10,7 @@ pub(super) struct ArnPattern(Option<[Pattern; 5]>);
 
 impl ArnPattern {
     pub(super) fn parse(text: &str, variables: bool) -> Result<Self, String> {
-        let syntax = Syntax { wildcards: true, variables };
+        let syntax = Syntax { wildcards: true, variables, raw: false };
         let whole = Pattern::parse(text, syntax)?;
         let fields = split(text, variables);
         let [arn, partition, service, region, account, resource] = fields.as_slice() else {

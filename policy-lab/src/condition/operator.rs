@@ -1,5 +1,7 @@
 //! Operator names: `[ForAllValues:|ForAnyValue:]Base[IfExists]`.
 
+use crate::Profile;
+
 /// The set operator in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantifier {
@@ -107,6 +109,32 @@ impl Operator {
             return Err("`Null` takes neither a set operator nor `IfExists`".to_owned());
         }
         Ok(Self { family: *family, negated: *negated, quantifier, if_exists })
+    }
+
+    /// Whether the reading has the operator; the error is the complaint.
+    pub(crate) fn exists_in(self, profile: Profile) -> Result<Self, String> {
+        let greater = self.family == Family::Numeric(Comparison::Greater);
+        let is_missing = self.family == Family::Arn || self.if_exists && !greater;
+        if profile.few_operators && is_missing {
+            return Err(format!("profile `{}` does not have this operator", profile.name));
+        }
+        // Other families take no notice of a set operator there.
+        let keeps_set = !profile.sets_overlap || self.is_textual();
+        let quantifier = if keeps_set { self.quantifier } else { Quantifier::None };
+        Ok(Self { quantifier, ..self })
+    }
+
+    /// Compares text.
+    pub(crate) fn is_textual(self) -> bool {
+        matches!(
+            self.family,
+            Family::StringEquals | Family::StringEqualsIgnoreCase | Family::StringLike
+        )
+    }
+
+    /// Compares numbers or dates.
+    pub(crate) fn is_ordered(self) -> bool {
+        matches!(self.family, Family::Numeric(_) | Family::Date(_))
     }
 
     /// The documented spelling of a name that differs in letter case only.

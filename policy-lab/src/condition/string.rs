@@ -5,6 +5,9 @@ use crate::pattern::Pattern;
 
 /// Simple case folding, one character at a time: `ß` and `SS` stay different, as AWS's ASCII comparison keeps them.
 pub(super) fn equals_ignore_case(pattern: &Pattern, value: &str, context: &Context) -> bool {
+    if let Some(filled) = pattern.filled(context) {
+        return filled.chars().map(fold).eq(value.chars().map(fold));
+    }
     let Some(wanted) = pattern.literal(context) else { return false };
     wanted.flat_map(str::chars).map(fold).eq(value.chars().map(fold))
 }

@@ -4,7 +4,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::operator::{Comparison, Family, Operator};
-use super::{arn, binary, date, ip, numeric, string};
+use super::{Reading, arn, binary, date, ip, numeric, string};
+use crate::Profile;
 use crate::context::Context;
 use crate::pattern::{Pattern, Syntax};
 
@@ -27,9 +28,15 @@ impl Test {
     pub(super) fn compile(
         operator: Operator,
         values: &[String],
-        variables: bool,
+        reading: Reading,
     ) -> Result<Self, (usize, String)> {
-        let pattern = |wildcards| move |v: &str| Pattern::parse(v, Syntax { wildcards, variables });
+        let Reading { variables, profile } = reading;
+        let raw = profile.variables_are_raw;
+        let pattern =
+            |wildcards| move |v: &str| Pattern::parse(v, Syntax { wildcards, variables, raw });
+        if profile.scalars_are_plain && operator.is_ordered() {
+            scalar(operator, values, profile)?;
+        }
         Ok(match operator.family {
             Family::StringEquals => Self::Text(typed(values, pattern(false))?),
             Family::StringLike => Self::Text(typed(values, pattern(true))?),
@@ -45,11 +52,24 @@ impl Test {
                 by,
                 typed(values, |v| date::parse(v).ok_or_else(|| format!("`{v}` is not a date")))?,
             ),
+            Family::Bool if profile.bool_and_ip_are_fixed => {
+                let plain = Syntax { wildcards: false, variables: false, raw };
+                Self::Text(typed(values, |v| Pattern::parse(v, plain))?)
+            }
             Family::Bool => Self::Bool(typed(values, boolean)?),
             Family::Binary => Self::Binary(typed(values, binary::decode)?),
             Family::Ip => Self::Ip(typed(values, |v| {
-                ip::network(v).ok_or_else(|| format!("`{v}` is not an IP address or CIDR range"))
+                let wide = profile.bare_ipv6_is_wide && v.contains(':') && !v.contains('/');
+                let net = if wide { ip::network(&format!("{v}/32")) } else { ip::network(v) };
+                net.ok_or_else(|| format!("`{v}` is not an IP address or CIDR range"))
             })?),
+            Family::Null if profile.bool_and_ip_are_fixed => {
+                Self::Null(typed(values, |v| match v {
+                    "1" | "t" | "T" => Ok(true),
+                    "0" | "f" | "F" => Ok(false),
+                    other => boolean(other),
+                })?)
+            }
             Family::Null => Self::Null(typed(values, boolean)?),
         })
     }
@@ -118,6 +138,20 @@ impl Test {
             Self::Null(_) => vec![other],
         }
     }
+}
+
+/// Exactly one value, an integer or an RFC 3339 date.
+fn scalar(operator: Operator, values: &[String], profile: Profile) -> Result<(), (usize, String)> {
+    let [value] = values else {
+        return Err((1, format!("profile `{}` has one value here", profile.name)));
+    };
+    let is_plain = match operator.family {
+        Family::Numeric(_) => value.parse::<i64>().is_ok(),
+        _ => value.contains('T') && value.parse::<Timestamp>().is_ok(),
+    };
+    let refused =
+        || (0, format!("profile `{}` has integers and RFC 3339 dates only", profile.name));
+    if is_plain { Ok(()) } else { Err(refused()) }
 }
 
 fn typed<T>(

@@ -10,8 +10,9 @@ use super::resources::Resources;
 use super::span::{ClauseSpan, Span, Spans};
 use super::statement::{Statement, Verb};
 use super::{DocumentKind, STATEMENTS_MAX};
-use crate::action::ActionSet;
-use crate::condition::{Clause, Operator};
+use crate::Profile;
+use crate::action::{ActionSet, PatternError};
+use crate::condition::{Clause, Operator, Reading};
 
 /// What a document says.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Parsed {
 /// What holds for all statements of a document.
 struct Reader {
     kind: DocumentKind,
+    profile: Profile,
     /// Version 2012-10-17: `${…}` are variables.
     variables: bool,
     sids: HashSet<Arc<str>>,
@@ -30,7 +32,7 @@ struct Reader {
 }
 
 /// Reads a whole document.
-pub(super) fn document(text: &str, kind: DocumentKind) -> Result<Parsed, Fault> {
+pub(super) fn document(text: &str, kind: DocumentKind, profile: Profile) -> Result<Parsed, Fault> {
     let bytes_max = kind.bytes_max();
     if text.len() > bytes_max {
         return Err(Fault::new(
@@ -40,7 +42,8 @@ pub(super) fn document(text: &str, kind: DocumentKind) -> Result<Parsed, Fault> 
     }
     let root = json::parse(text)?;
     let members = object(&root, "a policy")?;
-    let mut reader = Reader { kind, variables: false, sids: HashSet::new(), resources: Vec::new() };
+    let mut reader =
+        Reader { kind, profile, variables: false, sids: HashSet::new(), resources: Vec::new() };
     let mut statements = None;
     for member in members {
         match member.name.as_str() {
@@ -184,7 +187,7 @@ impl Reader {
             index,
             verb,
             principals,
-            actions: actions(action)?,
+            actions: self.actions(action, verb)?,
             actions_inverted: action.name == "NotAction",
             // Admin and token calls touch no resource: MinIO ignores what its policies write there, and so do we.
             resources: resources.filter(|_| !all_of(action, &["admin", "sts"])),
@@ -243,10 +246,11 @@ impl Reader {
     }
 
     fn resources(&mut self, member: &Member) -> Result<Resources, Fault> {
-        let mut resources = Resources::new(member.name == "NotResource");
+        let covers_bucket = self.profile.keys_cover_bucket && self.kind != DocumentKind::Bucket;
+        let mut resources = Resources::new(member.name == "NotResource", covers_bucket);
         for node in filled(member)? {
             let text = string(node, &member.name)?;
-            resources.push(text, self.kind, self.variables).map_err(|(message, hint)| Fault {
+            resources.push(text, self.kind, self.reading()).map_err(|(message, hint)| Fault {
                 at: node.at,
                 message,
                 hint,
@@ -256,18 +260,41 @@ impl Reader {
         Ok(resources)
     }
 
+    fn reading(&self) -> Reading {
+        Reading { variables: self.variables, profile: self.profile }
+    }
+
+    fn actions(&self, member: &Member, verb: Verb) -> Result<ActionSet, Fault> {
+        let nodes = filled(member)?;
+        let refused = |at: usize| {
+            move |error: PatternError| Fault { at, message: error.message, hint: error.hint }
+        };
+        for node in nodes {
+            let text = string(node, &member.name)?;
+            ActionSet::compile_as(std::iter::once(text), self.profile).map_err(refused(node.at))?;
+        }
+        let texts = nodes.iter().filter_map(text_of);
+        let mut actions = ActionSet::compile_as(texts, self.profile).map_err(refused(member.at))?;
+        if self.profile.version_grants_plain && verb == Verb::Allow && member.name == "Action" {
+            actions.add_plain();
+        }
+        Ok(actions)
+    }
+
     fn conditions(&self, member: &Member) -> Result<Vec<Clause>, Fault> {
         let mut clauses = Vec::new();
         for operator in object(&member.node, "`Condition`")? {
-            let parsed = Operator::parse(&operator.name).map_err(|message| {
-                let fault = Fault::new(operator.at, message);
-                match Operator::spelling(&operator.name) {
-                    Some(known) if !operator.name.contains(known) => {
-                        fault.hint(format!("did you mean `{known}`?"))
+            let parsed = Operator::parse(&operator.name);
+            let parsed =
+                parsed.and_then(|parsed| parsed.exists_in(self.profile)).map_err(|message| {
+                    let fault = Fault::new(operator.at, message);
+                    match Operator::spelling(&operator.name) {
+                        Some(known) if !operator.name.contains(known) => {
+                            fault.hint(format!("did you mean `{known}`?"))
+                        }
+                        _ => fault,
                     }
-                    _ => fault,
-                }
-            })?;
+                })?;
             for key in object(&operator.node, "a condition operator")? {
                 clauses.push(self.clause(parsed, key)?);
             }
@@ -286,7 +313,7 @@ impl Reader {
         }
         let nodes = filled(key)?;
         let values = nodes.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
-        Clause::compile(operator, &key.name, &values, self.variables).map_err(
+        Clause::compile(operator, &key.name, &values, self.reading()).map_err(
             |(position, message)| {
                 Fault::new(nodes.get(position).map_or(key.at, |node| node.at), message)
             },
@@ -319,23 +346,6 @@ fn effect(member: &Member) -> Result<Verb, Fault> {
         other => Err(Fault::new(member.node.at, format!("effect `{other}` does not exist"))
             .hint("write \"Allow\" or \"Deny\"")),
     }
-}
-
-fn actions(member: &Member) -> Result<ActionSet, Fault> {
-    let nodes = filled(member)?;
-    for node in nodes {
-        let text = string(node, &member.name)?;
-        ActionSet::compile(std::iter::once(text)).map_err(|error| Fault {
-            at: node.at,
-            message: error.message,
-            hint: error.hint,
-        })?;
-    }
-    ActionSet::compile(nodes.iter().filter_map(text_of)).map_err(|error| Fault {
-        at: member.at,
-        message: error.message,
-        hint: error.hint,
-    })
 }
 
 /// Every action is of one of these services.

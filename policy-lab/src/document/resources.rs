@@ -1,7 +1,7 @@
 //! `Resource` and `NotResource`: which buckets and keys a statement speaks of.
 
 use crate::arn::Arn;
-use crate::condition::Truth;
+use crate::condition::{Reading, Truth};
 use crate::context::Context;
 use crate::pattern::{Glob, Pattern, Syntax, Text};
 use crate::{DocumentKind, Resource};
@@ -53,11 +53,13 @@ pub(super) struct Resources {
     entries: Vec<Entry>,
     /// `NotResource`.
     inverted: bool,
+    /// See [`crate::Profile::keys_cover_bucket`].
+    keys_cover_bucket: bool,
 }
 
 impl Resources {
-    pub(super) fn new(inverted: bool) -> Self {
-        Self { entries: Vec::new(), inverted }
+    pub(super) fn new(inverted: bool, keys_cover_bucket: bool) -> Self {
+        Self { entries: Vec::new(), inverted, keys_cover_bucket }
     }
 
     /// Compiles and adds one entry. The error is complaint and remedy.
@@ -65,9 +67,9 @@ impl Resources {
         &mut self,
         text: &str,
         kind: DocumentKind,
-        variables: bool,
+        reading: Reading,
     ) -> Result<(), (String, Option<String>)> {
-        self.entries.push(compile(text, kind, variables)?);
+        self.entries.push(compile(text, kind, reading)?);
         Ok(())
     }
 
@@ -86,7 +88,10 @@ impl Resources {
 
     /// Whether the statement speaks of this resource.
     pub(super) fn cover(&self, resource: &Resource, context: &Context) -> Truth {
-        let covered = self.entries.iter().any(|entry| entry.covers(resource, context));
+        let covered = self.entries.iter().any(|entry| {
+            entry.covers(resource, context)
+                || self.keys_cover_bucket && entry.covers_bucket(resource, context)
+        });
         if covered {
             return (!self.inverted).into();
         }
@@ -127,6 +132,19 @@ impl Entry {
         }
     }
 
+    /// A bucket is asked for as `bucket/`.
+    fn covers_bucket(&self, resource: &Resource, context: &Context) -> bool {
+        match (self, resource) {
+            (Self::Keys { bucket: ours, key }, Resource::Bucket(bucket)) => {
+                **ours == **bucket && key.matches("", context)
+            }
+            (Self::Path(pattern), Resource::Bucket(bucket)) => {
+                pattern.matches(Text::path(bucket, ""), context)
+            }
+            _ => false,
+        }
+    }
+
     fn resolves(&self, context: &Context) -> bool {
         match self {
             Self::Keys { key: pattern, .. } | Self::Path(pattern) => pattern.resolves(context),
@@ -138,7 +156,7 @@ impl Entry {
 fn compile(
     text: &str,
     kind: DocumentKind,
-    variables: bool,
+    reading: Reading,
 ) -> Result<Entry, (String, Option<String>)> {
     if text == "*" {
         return Ok(Entry::All);
@@ -149,6 +167,7 @@ fn compile(
             Some("write `arn:aws:s3:::bucket/key*` or `*`".to_owned()),
         ));
     };
+    let variables = reading.variables;
     let head = [arn.partition, arn.service, arn.region, arn.account];
     if variables && head.iter().any(|field| field.contains("${")) {
         return Err((format!("resource `{text}` has a variable before the fifth colon"), None));
@@ -175,12 +194,13 @@ fn compile(
     if !is_ours {
         return Ok(Entry::Foreign);
     }
-    entry(arn.resource, variables).map_err(|message| (message, None))
+    entry(arn.resource, reading).map_err(|message| (message, None))
 }
 
 /// Splits bucket and key where the bucket part is plain text, so that most entries cost one comparison.
-fn entry(text: &str, variables: bool) -> Result<Entry, String> {
-    let syntax = Syntax { wildcards: true, variables };
+fn entry(text: &str, reading: Reading) -> Result<Entry, String> {
+    let Reading { variables, profile } = reading;
+    let syntax = Syntax { wildcards: true, variables, raw: profile.variables_are_raw };
     let has_variable = |text: &str| variables && text.contains("${");
     let is_plain = |text: &str| !text.contains(['*', '?']) && !has_variable(text);
     Ok(match text.split_once('/') {

@@ -1,5 +1,6 @@
 //! Patterns with policy variables, `${key}` and `${key, 'default'}`.
 
+use super::raw;
 use super::{Glob, Part, Text, Token, matches_tokens, push_text, push_wildcards};
 use crate::context::{Context, Key};
 
@@ -10,6 +11,8 @@ pub(crate) struct Syntax {
     pub(crate) wildcards: bool,
     /// `${…}` is a variable (policy version 2012-10-17).
     pub(crate) variables: bool,
+    /// Values of variables are put in as they are; see [`crate::Profile::variables_are_raw`].
+    pub(crate) raw: bool,
 }
 
 /// A compiled pattern.
@@ -17,6 +20,11 @@ pub(crate) struct Syntax {
 pub(crate) enum Pattern {
     Fixed(Glob),
     Template(Box<[Piece]>),
+    /// A text in which values are put before it is read as a pattern.
+    Raw {
+        text: Box<str>,
+        wildcards: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +36,9 @@ pub(crate) enum Piece {
 impl Pattern {
     /// Compiles a text; the error says what is wrong with a variable.
     pub(crate) fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
+        if syntax.raw && syntax.variables && text.contains("${") {
+            return Ok(Self::Raw { text: text.into(), wildcards: syntax.wildcards });
+        }
         let mut pieces = Vec::new();
         let mut parts = Vec::new();
         let plain = |parts: &mut Vec<_>, text: &str| {
@@ -68,13 +79,21 @@ impl Pattern {
                         text.into(),
                     )
             }
+            Self::Raw { text: ours, wildcards } => {
+                let filled = raw::fill(ours, context);
+                if *wildcards {
+                    Glob::parse(&filled).matches(text)
+                } else {
+                    text.into().equals(&filled)
+                }
+            }
         }
     }
 
     /// Whether every variable has a value.
     pub(crate) fn resolves(&self, context: &Context) -> bool {
         match self {
-            Self::Fixed(_) => true,
+            Self::Fixed(_) | Self::Raw { .. } => true,
             Self::Template(pieces) => pieces.iter().all(|piece| piece.token(context).is_some()),
         }
     }
@@ -86,7 +105,7 @@ impl Pattern {
     ) -> Option<impl Iterator<Item = &'a str>> {
         let (fixed, pieces): (Option<&str>, &[Piece]) = match self {
             Self::Fixed(Glob::Exact(text)) => (Some(text), &[]),
-            Self::Fixed(_) => return None,
+            Self::Fixed(_) | Self::Raw { .. } => return None,
             Self::Template(pieces) => (None, pieces),
         };
         let text = |piece: &'a Piece| match piece.token(context) {
@@ -97,6 +116,14 @@ impl Pattern {
             .iter()
             .all(|piece| text(piece).is_some())
             .then(|| fixed.into_iter().chain(pieces.iter().filter_map(text)))
+    }
+
+    /// A raw pattern with its values.
+    pub(crate) fn filled(&self, context: &Context) -> Option<String> {
+        match self {
+            Self::Raw { text, .. } => Some(raw::fill(text, context)),
+            Self::Fixed(_) | Self::Template(_) => None,
+        }
     }
 
     /// A text that the pattern covers; `None` if a variable has no value.
@@ -115,6 +142,7 @@ impl Pattern {
             Self::Template(pieces) => {
                 pieces.iter().map(|piece| piece.token(context).map(text)).collect()
             }
+            Self::Raw { text, .. } => Some(raw::fill(text, context)),
         }
     }
 
@@ -126,6 +154,7 @@ impl Pattern {
                 Some(Piece::Part(Part::Text(text))) => text,
                 _ => "",
             },
+            Self::Raw { text, .. } => text.split(['$', '*', '?']).next().unwrap_or_default(),
         }
     }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::{Glob, Pattern, Syntax, Text};
 use crate::Context;
 
-const BOTH: Syntax = Syntax { wildcards: true, variables: true };
+const BOTH: Syntax = Syntax { wildcards: true, variables: true, raw: false };
 
 /// The obvious recursion.
 fn model(pattern: &[char], text: &[char]) -> bool {
@@ -99,4 +99,18 @@ proptest! {
             prop_assert!(joined.starts_with(glob.literal_prefix()));
         }
     }
+}
+
+#[test]
+fn raw_values_are_patterns() {
+    let mut context = Context::new();
+    context.set("aws:username", "al*");
+    let matches = |pattern: &str, text: &str| {
+        let syntax = Syntax { raw: true, ..BOTH };
+        Pattern::parse(pattern, syntax).expect("any text").matches(text, &context)
+    };
+    assert!(matches("home/${aws:username}/*", "home/alice/x"));
+    assert!(matches("${s3:prefix}", "${s3:prefix}"), "not a common key");
+    assert!(matches("${aws:userid}x", "${aws:userid}x"), "no value");
+    assert!(matches("${aws:username", "${aws:username"), "no brace");
 }

@@ -6,6 +6,7 @@
 //! search finds the last prefix in question, and its ancestors are all there can be.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::PolicySet;
@@ -33,7 +34,7 @@ pub(crate) struct Index {
     entries: Box<[Entry]>,
     /// The class of each action of the catalogue.
     classes: Box<[u16]>,
-    buckets: HashMap<Box<str>, Group>,
+    buckets: HashMap<Box<str>, Group, BuildHasherDefault<NameHasher>>,
     /// Statements that name no bucket literally; their prefixes are of `bucket/key`.
     anywhere: Group,
 }
@@ -135,7 +136,12 @@ impl Cell {
     }
 
     /// The nodes whose prefix the text starts with, longest first.
-    fn chain<'a>(&'a self, text: Text<'_>) -> impl Iterator<Item = &'a Node> + use<'a> {
+    fn chain(&self, text: Text<'_>) -> Chain<'_> {
+        if let [only] = &*self.0
+            && only.prefix.is_empty()
+        {
+            return Chain { cell: self, at: Some(only) };
+        }
         // Every prefix of the text sorts at or before it, and behind the last such node's ancestors comes none.
         let before = self.0.partition_point(|node| text.sorts_from(&node.prefix));
         let node = |at: usize| self.0.get(at);
@@ -145,7 +151,42 @@ impl Cell {
         {
             at = found.parent.and_then(|parent| node(usize::try_from(parent).ok()?));
         }
-        std::iter::successors(at, move |found| self.0.get(usize::try_from(found.parent?).ok()?))
+        Chain { cell: self, at }
+    }
+}
+
+/// A node and its ancestors.
+struct Chain<'a> {
+    cell: &'a Cell,
+    at: Option<&'a Node>,
+}
+
+impl<'a> Iterator for Chain<'a> {
+    type Item = &'a Node;
+
+    fn next(&mut self) -> Option<&'a Node> {
+        let node = self.at?;
+        self.at = node.parent.and_then(|parent| self.cell.0.get(usize::try_from(parent).ok()?));
+        Some(node)
+    }
+}
+
+/// Folds eight bytes at a time: bucket names are short. A stranger chooses only what is looked up and never what lies in
+/// the map, so nothing is gained by collisions.
+#[derive(Clone, Copy, Debug, Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(8) {
+            let word = piece.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 ^= self.0 >> 32;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

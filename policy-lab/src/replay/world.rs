@@ -11,7 +11,7 @@ use super::{Export, Recorded};
 use crate::explain::{Explanation, explain};
 use crate::policy_set::{Attached, ManifestError, PolicySet};
 use crate::rego::{Guardrails, REVIEW_TIME_MAX, RegoError};
-use crate::{Decision, Principal, evaluate};
+use crate::{Decision, Principal, Profile, evaluate};
 
 /// Policy sets kept ready at most; the cache is emptied when it is full.
 const SETS_MAX: usize = 16_384;
@@ -131,6 +131,22 @@ impl World {
     /// The policies in force for it cannot be found.
     pub fn explain(&self, event: &Recorded) -> Result<Explanation, WorldError> {
         Ok(explain(&*self.policies(event)?, &event.request))
+    }
+
+    /// The same as another profile reads the policies.
+    ///
+    /// # Errors
+    /// As [`World::explain`], and when the profile refuses a policy.
+    pub fn explain_as(
+        &self,
+        event: &Recorded,
+        profile: Profile,
+    ) -> Result<Explanation, WorldError> {
+        let set = self.policies(event)?.read_as(profile).map_err(|source| {
+            let digest = digest_of(event).unwrap_or_default().to_owned();
+            WorldError::Manifest { digest, source: Arc::new(source) }
+        })?;
+        Ok(explain(&set, &event.request))
     }
 
     pub(super) fn has_recorded_sets(&self) -> bool {

@@ -9,13 +9,14 @@
 )]
 
 mod apart;
+mod peer;
 mod reference;
 
 use std::sync::Arc;
 
 use policy_lab::{
-    Action, Attached, Context, DocumentKind, Guardrails, Layer, Policy, PolicySet, Principal,
-    PrincipalKind, Reason, Request, Resource, evaluate,
+    Action, Attached, Compiled, Context, DocumentKind, Guardrails, Layer, Policy, PolicySet,
+    Principal, PrincipalKind, Profile, Reason, Request, Resource, evaluate,
 };
 use serde_json::{Value, json};
 
@@ -287,4 +288,70 @@ fn admin_and_key_statements() {
     let key = |effect: &str| json!({"Effect": effect, "Action": "kms:*", "Resource": "arn:minio:kms:::one"});
     assert_eq!(decide(key("Allow"), "kms:CreateKey"), Reason::ImplicitDeny);
     assert_eq!(decide(key("Deny"), "kms:CreateKey"), Reason::ExplicitDeny);
+}
+
+/// One request per switch that a single statement shows: the answer of each reading.
+#[test]
+fn the_two_readings_differ_where_they_are_said_to() {
+    let object = Resource::Object { bucket: "b".into(), key: "home/alice/x".into() };
+    let bucket = Resource::Bucket("b".into());
+    let allow = |action: &str, resource: &str| json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+    for (switch, statement, action, resource, aws, minio) in [
+        ("action_case_counts", allow("s3:getobject", "*"), "s3:GetObject", &object, true, false),
+        (
+            "version_grants_plain",
+            allow("s3:GetObjectVersion", "*"),
+            "s3:GetObject",
+            &object,
+            false,
+            true,
+        ),
+        (
+            "keys_cover_bucket",
+            allow("s3:ListBucket", "arn:aws:s3:::b/*"),
+            "s3:ListBucket",
+            &bucket,
+            false,
+            true,
+        ),
+        (
+            "variables_are_raw",
+            allow("s3:GetObject", "arn:aws:s3:::b/home/${aws:username}/*"),
+            "s3:GetObject",
+            &object,
+            false,
+            true,
+        ),
+    ] {
+        let identity = vec![attached("p", statement, DocumentKind::Identity)];
+        let set = PolicySet { identity, ..PolicySet::default() };
+        let mut context = Context::new();
+        context.set("aws:username", "al*");
+        let request = Request {
+            action: Action::parse(action).expect("action"),
+            resource: resource.clone(),
+            principal: caller(PrincipalKind::User),
+            context,
+        };
+        assert_eq!(evaluate(&set, &request).is_allowed(), aws, "aws: {switch}");
+        match set.read_as(Profile::MINIO) {
+            Ok(set) => {
+                for compiled in [false, true] {
+                    let decision = match compiled {
+                        true => evaluate(&Compiled::new(set.clone()), &request),
+                        false => evaluate(&set, &request),
+                    };
+                    assert_eq!(decision.is_allowed(), minio, "minio: {switch}");
+                }
+            }
+            // The catalogue knows no such name in this letter case.
+            Err(error) => assert!(!minio, "{switch}: {error}"),
+        }
+    }
+    let set = layers(".+...").read_as(Profile::MINIO).expect("valid");
+    assert_eq!(evaluate(&set, &get(caller(PrincipalKind::User))).reason, Reason::ImplicitDeny);
+    assert_eq!(
+        evaluate(&set, &get(caller(PrincipalKind::Anonymous))).reason,
+        Reason::ResourceAllow
+    );
 }

@@ -219,15 +219,15 @@ fn read_all(documents: &Documents, request: &Request) -> Effect {
 
 /// The JSON of a policy set.
 #[derive(Clone, Debug)]
-struct Documents {
-    identity: Vec<Value>,
-    bucket: Option<Value>,
-    boundary: Option<Value>,
-    session: Option<Value>,
+pub(crate) struct Documents {
+    pub(crate) identity: Vec<Value>,
+    pub(crate) bucket: Option<Value>,
+    pub(crate) boundary: Option<Value>,
+    pub(crate) session: Option<Value>,
 }
 
 impl Documents {
-    fn parse(&self) -> PolicySet {
+    pub(crate) fn parse(&self) -> PolicySet {
         let attached = |document: &Value, kind| {
             let policy = Policy::parse(&document.to_string(), kind).expect("valid");
             Attached { name: Arc::from("p"), policy: Arc::new(policy) }
@@ -245,7 +245,7 @@ impl Documents {
     }
 }
 
-fn document(statements: Vec<Value>) -> Value {
+pub(crate) fn document(statements: Vec<Value>) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
@@ -276,7 +276,7 @@ fn documents(statements: Range<usize>) -> impl Strategy<Value = Documents> {
         })
 }
 
-fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+pub(crate) fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
     prop::collection::vec(prop::sample::select(words), 1..3).prop_map(|mut words| {
         match words.len() {
             1 => json!(words.remove(0)),
@@ -402,10 +402,13 @@ fn request() -> impl Strategy<Value = Request> {
     })
 }
 
-/// Cases of one property; the slow lane asks for more.
+/// Cases of the property below in the usual lane.
+const CASES: u32 = 400;
+
+/// Cases of one property, out of so many of [`CASES`]; the slow lane asks for more of all.
 fn cases(usual: u32) -> ProptestConfig {
     let asked = std::env::var("POLICY_LAB_TEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(asked.unwrap_or(usual))
+    ProptestConfig::with_cases(asked.unwrap_or(CASES) / (CASES / usual))
 }
 
 /// The walk, the index and the trace.
@@ -421,7 +424,7 @@ fn engines_agree(set: &PolicySet, compiled: &Compiled, request: &Request) -> Dec
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(CASES))]
 
     /// Every engine against the naive reading, layer by layer.
     #[test]
