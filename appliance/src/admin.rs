@@ -152,8 +152,7 @@ async fn operate(
     let row = resolve(parts)?;
     trail.name = row.name;
     trail.action = (row.action_of)(&query);
-    let named = RECORDED.iter().filter_map(|name| Some((*name, query.get(name)?)));
-    trail.params = named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    trail.params = recorded(&query);
     let credential = context.iam.snapshot().credential(&signed.access_key);
     let credential = credential.ok_or_else(AdminError::access_denied)?;
     let call = Call {
@@ -169,6 +168,12 @@ async fn operate(
     let answered = (row.run)(call).await;
     trail.params.extend(notes.take());
     answered
+}
+
+/// What the query says about the target of a call, for its records.
+fn recorded(query: &Query) -> BTreeMap<String, String> {
+    let named = RECORDED.iter().filter_map(|name| Some((*name, query.get(name)?)));
+    named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn resolve(parts: &Parts) -> Result<Row, AdminError> {

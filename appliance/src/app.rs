@@ -54,6 +54,7 @@ pub struct App {
     admission: Semaphore,
     body_limits: BodyLimits,
     account: String,
+    domains: Vec<String>,
     region: String,
     owner_id: String,
     host_id: String,
@@ -78,6 +79,9 @@ impl App {
             kms::Local::open(&material.paths.config_dir, &material.kms_root_key)
                 .context("opening the key store")?,
         );
+        if let Some(imported) = &resolved.kms_secret_key {
+            keys.import(imported, clock.now_us()).context("importing the key of the operator")?;
+        }
         let iam = Iam::load(store.clone(), material.root.clone(), &material.account)
             .await
             .context("loading users and policies")?;
@@ -118,6 +122,7 @@ impl App {
             audit_reads: resolved.audit_reads,
             admission: Semaphore::new(resolved.limits.concurrent_requests),
             body_limits: BodyLimits { idle: resolved.limits.body_idle_timeout },
+            domains: resolved.domains.clone(),
             region: resolved.region.clone(),
             owner_id: hex::encode(Sha256::digest(material.account.as_bytes())),
             host_id: hex::encode(Sha256::digest(material.deployment_id.as_bytes())),
@@ -144,7 +149,8 @@ impl App {
     /// Opens the audit scope of a request.
     #[must_use]
     pub fn open_scope(&self, connection: Arc<Connection>, agent: Option<&str>) -> Scope {
-        Scope::open(Arc::clone(&self.log), Arc::clone(&self.clock), connection, agent)
+        let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
+        Scope::open(log, clock, connection, agent, Arc::clone(&self.metrics))
     }
 
     #[must_use]
@@ -203,10 +209,10 @@ impl App {
         &self.region
     }
 
-    /// Domains of virtual-host style; none are configured yet.
+    /// Domains of virtual-host style.
     #[must_use]
-    pub const fn domains(&self) -> &[String] {
-        &[]
+    pub fn domains(&self) -> &[String] {
+        &self.domains
     }
 
     #[must_use]
@@ -230,6 +236,13 @@ impl App {
         !self.log.is_poisoned() && self.store.health().write_ok
     }
 
+    /// Whether new records are being indexed; searches scan what is not, so the server serves on without.
+    #[must_use]
+    pub fn is_indexing(&self) -> bool {
+        let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner);
+        indexer.as_ref().is_some_and(Indexer::is_running)
+    }
+
     /// The metrics page, if it is open.
     #[must_use]
     pub fn metrics_page(&self) -> Option<String> {
@@ -238,6 +251,7 @@ impl App {
             let online = health.drives.iter().filter(|drive| drive.online).count();
             self.metrics.drives(online, health.drives.len());
             self.metrics.audit_size(self.log.durable_size());
+            self.metrics.audit_index(self.is_indexing());
             self.metrics.encode()
         })
     }

@@ -47,13 +47,14 @@ use audit::{Auth, Class, LogError, Matched, Phase, Record, Resource as Touched, 
 use policy_lab::{
     Action, Attached, Compiled, Context, Decision, Principal, Reason, Request, Resource, evaluate,
 };
-use storage::{KeyService, Store};
+use storage::Store;
 use tracing::Instrument;
 
 pub use self::permit::{Capability, Permit};
 use self::sets::Sets;
 use crate::guardrails::Rules;
 use crate::iam::Iam;
+use crate::kms::Keys;
 use crate::scope::Scope;
 
 /// One question to the policies: may the caller do `action` on `resource` in `context`?
@@ -63,6 +64,8 @@ pub struct Check {
     pub resource: Resource,
     pub context: Context,
     pub class: Class,
+    /// What else the record should say about the request.
+    pub params: BTreeMap<String, String>,
 }
 
 /// Whether an operation changes anything, and with it what waits for the decision to be durable.
@@ -100,7 +103,7 @@ pub enum Refusal {
 /// Where every access is decided. One per server.
 pub struct Gate {
     store: Store,
-    keys: Arc<dyn KeyService>,
+    keys: Arc<dyn Keys>,
     iam: Arc<Iam>,
     sets: Sets,
 }
@@ -116,7 +119,7 @@ impl Gate {
     #[must_use]
     pub fn new(
         store: Store,
-        keys: Arc<dyn KeyService>,
+        keys: Arc<dyn Keys>,
         iam: Arc<Iam>,
         rules: Rules,
         log: Arc<audit::Log>,
@@ -234,10 +237,13 @@ impl Gate {
         if set.reads_object_tags {
             self.add_object_tags(&mut request).await;
         }
+        let evaluated = Instant::now();
         let decision = evaluate(&set.policies, &request);
+        scope.metrics.decision(evaluated.elapsed().as_secs_f64());
         let mut record = scope.record(check.class, check.action.as_str());
         record.phase = Phase::Decision;
         record.resources = vec![touched(&check.resource)];
+        record.params.clone_from(&check.params);
         let trial =
             set.shadow.as_ref().and_then(|shadow| tried(scope, shadow, &request, &decision));
         let trial = trial.map(|trial| of_decision(trial, &record));

@@ -12,5 +12,11 @@ pub use self::audited::Audited;
 pub use self::keystore::KeystoreError;
 pub use self::local::{DEFAULT_KEY, Imported, KeyInfo, Local};
 
+/// A key service that can say which key it takes when nobody names one.
+pub trait Keys: storage::KeyService {
+    /// The name of that key now.
+    fn default_key(&self) -> String;
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -11,6 +11,7 @@ use audit::{
 };
 
 use crate::server::Connection;
+use crate::telemetry::Metrics;
 
 /// Bytes of a User-Agent that reach a record.
 const USER_AGENT_BYTES_MAX: usize = 256;
@@ -35,12 +36,13 @@ pub struct Scope {
     pub request_id: String,
     pub connection: Arc<Connection>,
     pub user_agent: Option<String>,
+    pub metrics: Arc<Metrics>,
     started: Instant,
     actor: OnceLock<Actor>,
     log: Arc<Log>,
     clock: Arc<dyn Clock>,
-    /// Appends of this request that nobody has waited for yet, in order.
-    pending: Mutex<Vec<Pending>>,
+    /// Appends of this request that nobody has waited for yet, in order, with the time of each.
+    pending: Mutex<Vec<(Instant, Pending)>>,
     /// Event of the first decision.
     decision: OnceLock<EventId>,
     /// Its sequence number, once it is durable.
@@ -55,6 +57,7 @@ impl Scope {
         clock: Arc<dyn Clock>,
         connection: Arc<Connection>,
         user_agent: Option<&str>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let user_agent =
             user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>());
@@ -62,6 +65,7 @@ impl Scope {
             request_id: format!("{:016X}{:08X}", clock.now_us(), entropy_u32()),
             connection,
             user_agent,
+            metrics,
             started: Instant::now(),
             actor: OnceLock::new(),
             log,
@@ -121,7 +125,7 @@ impl Scope {
     /// # Errors
     /// The log is full, closed or poisoned; the caller must not go on.
     pub fn append(&self, records: &[Record]) -> Result<(), LogError> {
-        let pending = self.log.append_all(records)?;
+        let pending = (Instant::now(), self.log.append_all(records)?);
         // The first append of a request is its decision.
         if let Some(record) = records.first() {
             let _ = self.decision.set(record.event);
@@ -137,8 +141,9 @@ impl Scope {
     pub async fn settle(&self) -> Result<(), LogError> {
         let waiting =
             std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        for pending in waiting {
+        for (appended, pending) in waiting {
             let committed = pending.await?;
+            self.metrics.audit_append(appended.elapsed().as_secs_f64());
             let _ = self.decided.set(committed.first);
         }
         Ok(())

@@ -113,6 +113,11 @@ impl Indexer {
         self.position.load(Ordering::Acquire)
     }
 
+    /// False after an error has stopped the indexing; what is not indexed is scanned by searches.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Indexes what is durable now, commits, and waits for running merges.
     pub fn stop(mut self) {
         self.end();

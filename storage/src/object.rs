@@ -84,6 +84,16 @@ pub enum Sse {
     },
 }
 
+impl Sse {
+    /// The kind that an object stored so has.
+    pub fn kind(&self) -> SseKind {
+        match self {
+            Self::S3 => SseKind::S3,
+            Self::Kms { .. } => SseKind::Kms,
+        }
+    }
+}
+
 /// Which kind of server-side encryption an object has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SseKind {

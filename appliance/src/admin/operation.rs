@@ -181,7 +181,8 @@ impl Call {
         if let Some(actor) = self.scope.actor() {
             principal_context(&mut context, &self.scope, &actor.principal.account);
         }
-        Ok(Check { action, resource: Resource::Any, context, class: Class::Admin })
+        let params = super::recorded(&self.query);
+        Ok(Check { action, resource: Resource::Any, context, class: Class::Admin, params })
     }
 }
 

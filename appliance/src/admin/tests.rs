@@ -149,6 +149,9 @@ async fn every_call_is_decided_recorded_and_deniable() {
             assert!(records.iter().all(|record| record["action"] == action), "{records:?}");
             assert_eq!(records[0]["auth"]["decision"], "deny");
             assert_eq!(records[0]["principal"]["name"], "nobody");
+            let target = json!({ "k": "status", "v": "disabled" });
+            let named = records[0]["params"].as_array().is_some_and(|all| all.contains(&target));
+            assert_eq!(named, !query.is_empty(), "the decision names its target");
             assert_eq!(records[1]["result"]["code"], 403);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use storage::{KeyService, Store};
 
-use crate::kms::Audited;
+use crate::kms::{Audited, Keys};
 use crate::scope::Scope;
 
 /// Evidence that operation `O` was allowed for this request.
@@ -26,7 +26,7 @@ pub struct Capability {
 }
 
 impl<O> Permit<O> {
-    pub(super) fn granted(store: Store, keys: Arc<dyn KeyService>, scope: Arc<Scope>) -> Self {
+    pub(super) fn granted(store: Store, keys: Arc<dyn Keys>, scope: Arc<Scope>) -> Self {
         Self {
             capability: Capability { store, keys: Arc::new(Audited::new(keys, scope)) },
             _operation: PhantomData,

@@ -30,10 +30,11 @@ use crate::tls::Pair;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The questions; every one is answered without credentials.
-const QUESTIONS: [(&str, &str); 3] = [
+const QUESTIONS: [(&str, &str); 4] = [
     ("live", "/minio/health/live"),
     ("ready", "/minio/health/ready"),
     ("write quorum", "/minio/health/cluster"),
+    ("audit index", "/minio/health/audit-index"),
 ];
 
 #[derive(Debug, Args)]

@@ -72,6 +72,18 @@ pub const KEYS: &[Key] = &[
         "",
         "Rego files that may only deny; DATA_DIR/config/guardrails when empty",
     ),
+    Key {
+        name: "domains",
+        environment: &["APPLIANCE_DOMAINS", "MINIO_DOMAIN"],
+        default: "",
+        kind: Kind::List,
+        doc: "domains below which a host name names a bucket: bucket.DOMAIN",
+    },
+    secret(
+        "kms.secret_key",
+        &["APPLIANCE_KMS__SECRET_KEY", "MINIO_KMS_SECRET_KEY"],
+        "NAME:BASE64 of 32 bytes; imported, and the default key from then on",
+    ),
     key("no_tls", &["APPLIANCE_NO_TLS"], "false", "plain HTTP, loopback only"),
     key(
         "audit.reads",

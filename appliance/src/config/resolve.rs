@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::durable::COPIES_MAX;
@@ -12,6 +13,7 @@ use super::{
     AuditReads, ConfigError, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
     Transport, drives, secret, siem,
 };
+use crate::kms::Imported;
 
 /// Longest duration that a limit may have: one day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,6 +38,8 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
         transport,
         region: parsed(written, "region", region_of)?,
         root: root_of(written)?,
+        domains: domains_of(written)?,
+        kms_secret_key: parsed(written, "kms.secret_key", secret_key_of)?,
         audit_reads: parsed(written, "audit.reads", |text| {
             choice(text, &[("sync", AuditReads::Sync), ("async", AuditReads::Async)])
         })?,
@@ -146,6 +150,41 @@ fn region_of(text: &str) -> Result<String, String> {
         1..=64 if text.bytes().all(fits) => Ok(text.to_owned()),
         _ => Err(format!("`{text}` is no region; use lower-case letters, digits and `-`")),
     }
+}
+
+/// Names such as `s3.example.com`; a comma separates them too, as in `MINIO_DOMAIN`.
+fn domains_of(written: &Written) -> Result<Vec<String>, ConfigError> {
+    let (arguments, origin) = written.list("domains");
+    let names = arguments.iter().flat_map(|text| text.split(',')).map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let name = name.to_ascii_lowercase();
+            let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            let labels = name.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && label.bytes().all(fits)
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            });
+            // An address such as 127.0.0.1 reads like a name; a bucket below it could never be reached.
+            let named = name.rsplit('.').next().is_some_and(|last| last.parse::<u32>().is_err());
+            if labels && named && name.len() <= 189 {
+                return Ok(name);
+            }
+            let problem = format!("`{name}` is no domain; write s3.example.com");
+            Err(ConfigError::Value { name: "domains", origin: origin.clone(), problem })
+        })
+        .collect()
+}
+
+fn secret_key_of(text: &str) -> Result<Option<Arc<Imported>>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // The error repeats nothing of the key.
+    let imported = Imported::parse(text).map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(imported)))
 }
 
 fn endpoint_of(text: &str) -> Result<Option<String>, String> {

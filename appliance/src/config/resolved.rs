@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::kms::Imported;
 use crate::siem::Destination;
 
 /// Everything that `serve` needs to know. Paths are as the operator wrote them, not made absolute.
@@ -24,6 +26,10 @@ pub struct Resolved {
     pub root: Option<RootCredentials>,
     /// Rego files that may only deny.
     pub guardrails_dir: PathBuf,
+    /// Lower-case; below each of them a host name names a bucket.
+    pub domains: Vec<String>,
+    /// A key that the operator brings along; the default one from then on.
+    pub kms_secret_key: Option<Arc<Imported>>,
     pub transport: Transport,
     pub audit_reads: AuditReads,
     /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
@@ -49,6 +55,8 @@ impl Resolved {
             region: "us-east-1".into(),
             root: None,
             guardrails_dir: data_dir.join("config/guardrails"),
+            domains: Vec::new(),
+            kms_secret_key: None,
             transport: Transport::Tls,
             audit_reads: AuditReads::Sync,
             audit_mirrors: Vec::new(),

@@ -212,3 +212,23 @@ fn drives_default_to_four_beside_the_configuration() {
 fn the_defaults_of_the_table_are_those_of_the_limits() {
     assert_eq!(load(&Sources::default()).unwrap().resolved.limits, Limits::default());
 }
+
+#[test]
+fn domains_are_names_and_a_key_of_the_operator_is_never_repeated() {
+    let resolved = |pairs: &[(&str, &str)]| {
+        load(&Sources { environment: environment(pairs), ..Sources::default() })
+    };
+    let domains =
+        resolved(&[("MINIO_DOMAIN", "S3.example.com,minio.local")]).unwrap().resolved.domains;
+    assert_eq!(domains, ["s3.example.com", "minio.local"]);
+    for junk in ["a..b", "-a.b", "a b_c", "127.0.0.1", "https://a.b"] {
+        assert!(resolved(&[("MINIO_DOMAIN", junk)]).is_err(), "{junk}");
+    }
+    let key = "minio-key:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let loaded = resolved(&[("MINIO_KMS_SECRET_KEY", key)]).unwrap();
+    assert!(loaded.resolved.kms_secret_key.is_some());
+    let shown = format!("{:?} {:?}", loaded.settings, loaded.resolved);
+    assert!(shown.contains("minio-key") && !shown.contains("AAEC"), "{shown}");
+    let short = resolved(&[("MINIO_KMS_SECRET_KEY", "minio-key:AAEC")]).unwrap_err().to_string();
+    assert!(short.contains("32 bytes") && !short.contains("AAEC"), "{short}");
+}

@@ -7,24 +7,22 @@ use audit::{ErrorInfo, Kms, LogError, Phase};
 use futures::future::BoxFuture;
 use storage::{DataKey, GeneratedKey, KeyContext, KeyError, KeyService, SealedKey};
 
+use super::Keys;
 use crate::scope::Scope;
-
-/// How a record names a key that the caller left to the service to choose.
-const CHOSEN_BY_SERVICE: &str = "default";
 
 /// Records each key operation of one request, then passes it on.
 ///
 /// ORDER: the record is durable before the inner service is called. A failure of the call is a second record, durable
 /// before the caller learns of it. If a record cannot be made durable the call does not happen.
 pub struct Audited {
-    inner: Arc<dyn KeyService>,
+    inner: Arc<dyn Keys>,
     scope: Arc<Scope>,
 }
 
 impl Audited {
     /// Wraps the key service for the request of `scope`.
     #[must_use]
-    pub fn new(inner: Arc<dyn KeyService>, scope: Arc<Scope>) -> Self {
+    pub fn new(inner: Arc<dyn Keys>, scope: Arc<Scope>) -> Self {
         Self { inner, scope }
     }
 
@@ -71,10 +69,12 @@ impl KeyService for Audited {
         context: &'a KeyContext,
     ) -> BoxFuture<'a, Result<GeneratedKey, KeyError>> {
         Box::pin(async move {
-            let key = key_id.unwrap_or(CHOSEN_BY_SERVICE);
-            let kms = self.facts("GenerateDataKey", key, None, context);
+            // Chosen here, so that the record names the key that is used even if the default changes meanwhile.
+            let key = key_id.map_or_else(|| self.inner.default_key(), ToOwned::to_owned);
+            let kms = self.facts("GenerateDataKey", &key, None, context);
             self.announce(&kms).await?;
-            let answer = self.inner.generate(key_id, context).await;
+            let answer = self.inner.generate(Some(&key), context).await;
+            self.scope.metrics.kms_request("GenerateDataKey", answer.is_ok());
             self.conclude(kms, answer).await
         })
     }
@@ -88,6 +88,7 @@ impl KeyService for Audited {
             let kms = self.facts("Decrypt", &sealed.key_id, Some(sealed.version), context);
             self.announce(&kms).await?;
             let answer = self.inner.unseal(sealed, context).await;
+            self.scope.metrics.kms_request("Decrypt", answer.is_ok());
             self.conclude(kms, answer).await
         })
     }

@@ -13,6 +13,7 @@ use storage::{DataKey, GeneratedKey, KeyContext, KeyError, KeyService, SealedKey
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::Keys;
 use super::keystore::{Key, Keystore, KeystoreError, Version};
 use super::seal::{self, Material};
 
@@ -103,12 +104,6 @@ impl Local {
         let ring = open_ring(&keystore, &root)
             .map_err(|what| KeystoreError::Damaged { path: file.clone(), what })?;
         Ok(Self { file, root, ring: ArcSwap::from_pointee(ring), writing: Mutex::new(()) })
-    }
-
-    /// The key that seals when the caller names none.
-    #[must_use]
-    pub fn default_key(&self) -> String {
-        self.ring.load().default.clone()
     }
 
     /// All keys by name.
@@ -240,6 +235,12 @@ impl Local {
         let aad = seal::context_bytes(&sealed.key_id, sealed.version, context);
         let plain = seal::open(material, &aad, &sealed.blob).map_err(|_| KeyError::Invalid)?;
         plain.as_slice().try_into().map(DataKey::new).map_err(|_| KeyError::Invalid)
+    }
+}
+
+impl Keys for Local {
+    fn default_key(&self) -> String {
+        self.ring.load().default.clone()
     }
 }
 

@@ -24,7 +24,7 @@ mod tests;
 pub use chunked::ChunkError;
 pub use error::BodyError;
 pub use hashing::Hashing;
-pub use payload::{Counter, Payload};
+pub use payload::{Counter, Etag, Payload};
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! One authenticated S3 request, and the question it puts to the policies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use audit::Class;
@@ -171,7 +172,7 @@ impl Call {
             tracing::error!(%error, action, "an operation names an action that is not one");
             Code::InternalError
         })?;
-        Ok(Check { action, resource, context, class })
+        Ok(Check { action, resource, context, class, params: BTreeMap::new() })
     }
 
     /// The keys that hold for every S3 action: who, from where, when, how signed.

@@ -67,6 +67,7 @@ pub struct Metrics {
     decision_seconds: Histogram,
     append_seconds: Histogram,
     audit_size: Gauge<u64, AtomicU64>,
+    audit_index: Gauge,
     kms_requests: Family<KmsLabels, Counter>,
     drives_online: Gauge,
     drives_total: Gauge,
@@ -108,6 +109,7 @@ impl Metrics {
             decision_seconds: Histogram::new(DECISION_SECONDS),
             append_seconds: Histogram::new(APPEND_SECONDS),
             audit_size: Gauge::default(),
+            audit_index: Gauge::default(),
             kms_requests: Family::default(),
             drives_online: Gauge::default(),
             drives_total: Gauge::default(),
@@ -152,6 +154,11 @@ impl Metrics {
             "appliance_audit_records",
             "Durable records in the audit log",
             self.audit_size.clone(),
+        );
+        r.register(
+            "appliance_audit_index_up",
+            "1 while new records are indexed, 0 after the index has failed",
+            self.audit_index.clone(),
         );
         r.register(
             "appliance_kms_requests",
@@ -225,6 +232,10 @@ impl Metrics {
     /// Durable records in the log.
     pub fn audit_size(&self, records: u64) {
         self.audit_size.set(records);
+    }
+
+    pub fn audit_index(&self, running: bool) {
+        self.audit_index.set(running.into());
     }
 
     pub fn kms_request(&self, operation: &'static str, succeeded: bool) {

@@ -26,7 +26,9 @@ pub(crate) fn scope_on(log: &Arc<Log>) -> Arc<Scope> {
         local: "127.0.0.1:9000".parse().unwrap(),
         tls: None,
     };
-    Arc::new(Scope::open(Arc::clone(log), Arc::new(SystemClock), Arc::new(connection), None))
+    let metrics = Arc::new(crate::telemetry::Metrics::new());
+    let (clock, connection) = (Arc::new(SystemClock), Arc::new(connection));
+    Arc::new(Scope::open(Arc::clone(log), clock, connection, None, metrics))
 }
 
 /// The records of one class that are durable now.
@@ -51,6 +53,12 @@ impl Recording {
 
     fn note(&self) {
         self.seen.lock().unwrap().push(records_of(&self.dir, "kms"));
+    }
+}
+
+impl Keys for Recording {
+    fn default_key(&self) -> String {
+        "chosen".to_owned()
     }
 }
 
@@ -108,6 +116,14 @@ async fn the_record_is_on_disk_before_the_call() {
     let context = decrypt["kms"]["ec"].to_string();
     assert!(context.contains("ledger") && context.contains("2026/q3"), "{context}");
     assert_eq!(records_of(dir.path(), "kms").len(), 2, "a success needs no second record");
+    let page = scope.metrics.encode();
+    for line in [
+        "appliance_kms_requests_total{operation=\"GenerateDataKey\",result=\"success\"} 1",
+        "appliance_kms_requests_total{operation=\"Decrypt\",result=\"success\"} 1",
+        "appliance_audit_append_seconds_count 2",
+    ] {
+        assert!(page.contains(line), "no `{line}` in\n{page}");
+    }
     log.close().unwrap();
 }
 
@@ -136,4 +152,15 @@ async fn without_a_record_there_is_no_call() {
     let answer = keys.generate(None, &context("ledger", "k")).await;
     assert!(matches!(answer, Err(KeyError::Unavailable(_))));
     assert!(inner.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_named_is_recorded_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log_in(dir.path());
+    let keys = Audited::new(Recording::new(dir.path(), false), scope_on(&log));
+    let generated = keys.generate(None, &context("ledger", "k")).await.unwrap();
+    assert_eq!(generated.sealed.key_id, "chosen");
+    assert_eq!(records_of(dir.path(), "kms")[0]["kms"]["key"], "chosen");
+    log.close().unwrap();
 }

@@ -12,21 +12,22 @@ use tokio::task::JoinError;
 use super::checksum::Algorithm;
 use super::digests::{Digests, Wanted};
 use super::error::BodyError;
-use super::payload::checksum_fact;
+use super::payload::{Etag, checksum_fact};
 
 /// A stream that is hashed while it is read. An error of the stream ends it and keeps its type in [`SourceError`].
 pub struct Hashing {
     stream: BoxStream<'static, Result<Bytes, SourceError>>,
     digests: Digests,
+    etag: Etag,
     facts: Facts,
 }
 
 impl Hashing {
-    /// Hashes with MD5 for the ETag and with `algorithm`, if one is asked for.
+    /// Hashes for such an ETag and with `algorithm`, if one is asked for.
     ///
     /// # Errors
     /// When `algorithm` is no checksum that S3 has.
-    pub fn new<S, E>(stream: S, algorithm: Option<&str>) -> Result<Self, BodyError>
+    pub fn new<S, E>(stream: S, etag: Etag, algorithm: Option<&str>) -> Result<Self, BodyError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: std::error::Error + Send + Sync + 'static,
@@ -38,8 +39,9 @@ impl Hashing {
         };
         let stream =
             stream.map(|bytes| bytes.map_err(|error| SourceError(Box::new(error)))).boxed();
-        let digests = Digests::new(Wanted { sha256: false, md5: true, checksum: algorithm });
-        Ok(Self { stream, digests, facts: Facts { etag: String::new(), checksum: None } })
+        let digests =
+            Digests::new(Wanted { sha256: false, md5: etag == Etag::Md5, checksum: algorithm });
+        Ok(Self { stream, digests, etag, facts: Facts { etag: String::new(), checksum: None } })
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>, SourceError> {
@@ -47,7 +49,10 @@ impl Hashing {
         self.digests.make_room().await.map_err(interrupted)?;
         let Some(bytes) = self.stream.next().await.transpose()? else {
             let computed = self.digests.finish().await.map_err(interrupted)?;
-            let etag = computed.md5.map(hex::encode).unwrap_or_default();
+            let etag = match self.etag {
+                Etag::Md5 => computed.md5.map(hex::encode).unwrap_or_default(),
+                Etag::Opaque => Etag::random().map_err(|error| SourceError(Box::new(error)))?,
+            };
             let checksum =
                 computed.checksum.map(|(algorithm, digest)| checksum_fact(algorithm, &digest));
             self.facts = Facts { etag, checksum };

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use storage::{Checksum, ChecksumKind, Facts, Source, SourceError};
+use storage::{Checksum, ChecksumKind, Facts, Source, SourceError, SseKind};
 use subtle::ConstantTimeEq;
 
 use super::checksum::{Algorithm, encode};
@@ -42,6 +42,8 @@ pub struct Payload {
     /// Judged when the body is first used: an operation whose checksum headers mean something else drops it before.
     declared: Result<Option<Declared>, BodyError>,
     wanted: Wanted,
+    /// Of what the body becomes, if it becomes an object or a part.
+    etag: Option<Etag>,
     /// The whole body has arrived; the checksum of its trailer is below.
     at_end: bool,
     trailing: Option<String>,
@@ -53,6 +55,35 @@ enum State {
     Reading(Digests),
     Ended(Facts),
     Failed(BodyError),
+}
+
+/// What the ETag of an object or part is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Etag {
+    /// MD5 of the plaintext, as clients that compare it expect of SSE-S3.
+    Md5,
+    /// 128 random bits: under a key of the customer an ETag is not the MD5 of the data, and MD5 is what limits a PUT.
+    ///
+    /// Source: S3 API reference, Object, "ETag".
+    Opaque,
+}
+
+impl Etag {
+    /// For an object that is encrypted so.
+    #[must_use]
+    pub const fn of(kind: SseKind) -> Self {
+        match kind {
+            SseKind::S3 => Self::Md5,
+            SseKind::Kms => Self::Opaque,
+        }
+    }
+
+    /// A new opaque one.
+    pub(super) fn random() -> Result<String, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(hex::encode(bytes))
+    }
 }
 
 /// Plaintext bytes handed out so far; outlives the payload, for the audit record.
@@ -94,6 +125,7 @@ impl Payload {
             expected_md5: expected.md5,
             declared: Declared::of(headers),
             wanted: Wanted::default(),
+            etag: None,
             at_end: false,
             trailing: None,
             state: State::Fresh,
@@ -120,17 +152,18 @@ impl Payload {
             || matches!(self.declared, Ok(Some(_)))
     }
 
-    /// Says that this body becomes an object or a part, whose ETag is the MD5 of its bytes.
+    /// Says that this body becomes an object or a part with such an ETag.
     ///
     /// # Errors
     /// Without a declared length, above 5 GiB, or when the checksum headers are refused.
-    pub fn begin(&mut self) -> Result<(), BodyError> {
+    pub fn begin(&mut self, etag: Etag) -> Result<(), BodyError> {
         match self.length {
             None => return Err(BodyError::MissingLength),
             Some(length) if length > OBJECT_BYTES_MAX => return Err(BodyError::TooLarge),
             Some(_) => {}
         }
-        self.wanted.md5 = true;
+        self.wanted.md5 = etag == Etag::Md5;
+        self.etag = Some(etag);
         self.declared.clone().map(drop)
     }
 
@@ -290,7 +323,13 @@ impl Payload {
                 Some(checksum_fact(*algorithm, digest))
             }
         };
-        Ok(Facts { etag: md5.map(hex::encode).unwrap_or_default(), checksum })
+        let etag = match self.etag {
+            Some(Etag::Opaque) => {
+                Etag::random().map_err(|error| BodyError::Transport(Arc::new(error)))?
+            }
+            Some(Etag::Md5) | None => md5.map(hex::encode).unwrap_or_default(),
+        };
+        Ok(Facts { etag, checksum })
     }
 
     fn verify_checksum(&self, algorithm: Algorithm, digest: &[u8]) -> Result<(), BodyError> {

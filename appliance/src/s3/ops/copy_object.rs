@@ -10,7 +10,7 @@ use storage::{BucketName, ErrorKind, ObjectKey, Opened};
 
 use super::put_object::{put_of, write_checks};
 use crate::authz::{Check, Effect, Permit};
-use crate::s3::body::Hashing;
+use crate::s3::body::{Etag, Hashing};
 use crate::s3::conditions::{COPY_SOURCE, check_read};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{answer_encryption, tags_of_header, xml_date};
@@ -65,7 +65,7 @@ impl Operation for CopyObject {
         }
         let algorithm = checksum_of(&call, &opened)?;
         let body = permit.store().read(permit.keys(), opened, None).await?.body;
-        let mut hashing = Hashing::new(body, algorithm.as_deref())?;
+        let mut hashing = Hashing::new(body, Etag::of(put.sse.kind()), algorithm.as_deref())?;
         let stored = permit.store().put(permit.keys(), put, &mut hashing).await?;
         let mut document = xml::Writer::document();
         document.root("CopyObjectResult");

@@ -9,6 +9,7 @@ use storage::{BucketName, ErrorKind, ObjectInfo, ObjectKey, Put, Store, WriteCon
 
 use crate::authz::{Check, Effect, Permit};
 use crate::s3::answer;
+use crate::s3::body::Etag;
 use crate::s3::conditions::write_condition;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{
@@ -36,7 +37,7 @@ impl Operation for PutObject {
         let tags = tags_of_header(&call.headers)?;
         let put = put_of(&call, bucket.clone(), key.clone(), tags)?;
         let precondition = put.precondition.clone();
-        call.payload.begin()?;
+        call.payload.begin(Etag::of(put.sse.kind()))?;
         let stored = permit.store().put(permit.keys(), put, &mut call.payload).await;
         let stored = match stored {
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {

@@ -6,7 +6,7 @@ use storage::{ByteRange, UploadId};
 
 use super::copy_object::CopySource;
 use crate::authz::{Check, Effect, Permit};
-use crate::s3::body::Hashing;
+use crate::s3::body::{Etag, Hashing};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{answer_encryption, put, xml_date};
 use crate::s3::range::parse_range;
@@ -30,8 +30,8 @@ impl Operation for UploadPart {
         let (bucket, key) = call.object()?;
         let number = part_number(&call)?;
         let upload = upload_id(&call);
-        call.payload.begin()?;
         let begun = permit.store().upload(&bucket, &key, &upload).await?;
+        call.payload.begin(Etag::of(begun.sse.kind))?;
         if let Some((algorithm, _)) = &begun.checksum {
             call.payload.want_checksum(algorithm)?;
         }
@@ -76,10 +76,10 @@ impl Operation for UploadPartCopy {
         let upload = upload_id(&call);
         let opened = CopySource::of(&call)?.open(&permit, &call).await?;
         let range = copy_range(&call, opened.info.size)?;
-        let asked = permit.store().upload(&bucket, &key, &upload).await?.checksum;
-        let algorithm = asked.map(|(algorithm, _)| algorithm);
+        let begun = permit.store().upload(&bucket, &key, &upload).await?;
+        let algorithm = begun.checksum.map(|(algorithm, _)| algorithm);
         let body = permit.store().read(permit.keys(), opened, range).await?.body;
-        let mut hashing = Hashing::new(body, algorithm.as_deref())?;
+        let mut hashing = Hashing::new(body, Etag::of(begun.sse.kind), algorithm.as_deref())?;
         let now_us = call.scope.now_us();
         let part = permit
             .store()

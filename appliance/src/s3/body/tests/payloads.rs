@@ -14,7 +14,7 @@ use storage::{ChecksumKind, Source};
 use super::wire::{drain, head, headers, payload, plain, stream};
 use crate::s3::auth::Authenticated;
 use crate::s3::body::checksum::{Algorithm, encode};
-use crate::s3::body::{BodyError, Hashing, Limits, OBJECT_BYTES_MAX, Payload};
+use crate::s3::body::{BodyError, Etag, Hashing, Limits, OBJECT_BYTES_MAX, Payload};
 
 const HELLO: &[u8] = b"hello";
 
@@ -196,7 +196,8 @@ async fn storage_gets_our_error_back() {
 async fn a_copied_stream_has_the_same_facts() {
     let pieces =
         [Ok::<_, std::io::Error>(Bytes::from_static(b"he")), Ok(Bytes::from_static(b"llo"))];
-    let mut hashing = Hashing::new(futures::stream::iter(pieces), Some("CRC32C")).unwrap();
+    let mut hashing =
+        Hashing::new(futures::stream::iter(pieces), Etag::Md5, Some("CRC32C")).unwrap();
     let mut copied = Vec::new();
     while let Some(bytes) = hashing.next().await.unwrap() {
         copied.extend_from_slice(&bytes);
@@ -208,8 +209,12 @@ async fn a_copied_stream_has_the_same_facts() {
     );
     assert_eq!(facts.checksum.unwrap().value, "mnG7TA==");
     assert!(
-        Hashing::new(futures::stream::empty::<Result<Bytes, std::io::Error>>(), Some("MD5"))
-            .is_err()
+        Hashing::new(
+            futures::stream::empty::<Result<Bytes, std::io::Error>>(),
+            Etag::Md5,
+            Some("MD5")
+        )
+        .is_err()
     );
 }
 
@@ -268,4 +273,19 @@ proptest! {
             prop_assert!(end.is_err() || released == HELLO || released.is_empty());
         }
     }
+}
+
+#[test]
+fn an_opaque_etag_is_no_digest_and_never_twice_the_same() {
+    let etag = || {
+        let body = vec![Bytes::from_static(HELLO)];
+        let head = headers(&[("content-length", "5")]);
+        let mut payload = payload(body, &Authenticated::Anonymous, &head).unwrap();
+        payload.begin(Etag::Opaque).unwrap();
+        drain(&mut payload).1.unwrap();
+        payload.facts().etag
+    };
+    let (one, other) = (etag(), etag());
+    assert_eq!(one.len(), 32);
+    assert!(one != other && one != hex::encode(Md5::digest(HELLO)));
 }

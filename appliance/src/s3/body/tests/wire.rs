@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::s3::auth::{Authenticated, Policy, SecretKey, Secrets, Verifier};
 use crate::s3::body::checksum::{Algorithm, encode};
-use crate::s3::body::{BodyError, Limits, Payload};
+use crate::s3::body::{BodyError, Etag, Limits, Payload};
 
 pub(super) const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 pub(super) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -159,7 +159,7 @@ pub(super) fn plain(
 ) -> Result<(Vec<u8>, Payload), BodyError> {
     let mut payload =
         payload(vec![Bytes::from_static(body)], &Authenticated::Anonymous, &headers(pairs))?;
-    payload.begin()?;
+    payload.begin(Etag::Md5)?;
     let (released, end) = drain(&mut payload);
     end.map(|()| (released, payload))
 }
