@@ -4,11 +4,13 @@
 //! request reaches it: a key operation that is not in the log does not exist.
 
 mod audited;
+mod customer;
 mod keystore;
 mod local;
 mod seal;
 
 pub use self::audited::Audited;
+pub use self::customer::{CUSTOMER_KEY, CustomerKey};
 pub use self::keystore::KeystoreError;
 pub use self::local::{DEFAULT_KEY, Imported, KeyInfo, Local};
 

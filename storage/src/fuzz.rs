@@ -104,7 +104,7 @@ fn package(bytes: &[u8]) {
     let (Ok(bucket), Ok(key)) = (BucketName::parse("bucket"), ObjectKey::parse("key")) else {
         return;
     };
-    let context = KeyContext { bucket, key, version: NULL_VERSION.to_owned() };
+    let context = KeyContext { bucket, key, version: NULL_VERSION.to_owned(), client: [].into() };
     let open = |backend| {
         let key = PartKey::derive(backend, &DataKey::new([7; 32]), &[9; 16], 0, &context).ok()?;
         Opener::new(key, size, from..size).push(sealed).ok()

@@ -81,7 +81,11 @@ pub enum Sse {
     Kms {
         /// The key that the client named.
         key_id: Option<String>,
+        /// The encryption context that the client gave: part of what the data key is bound to.
+        context: BTreeMap<String, String>,
     },
+    /// SSE-C: the key service of the call seals under the customer's key, whichever it is.
+    Customer,
 }
 
 impl Sse {
@@ -90,6 +94,7 @@ impl Sse {
         match self {
             Self::S3 => SseKind::S3,
             Self::Kms { .. } => SseKind::Kms,
+            Self::Customer => SseKind::Customer,
         }
     }
 }
@@ -101,6 +106,8 @@ pub enum SseKind {
     S3,
     /// SSE-KMS.
     Kms,
+    /// SSE-C: who reads it must hand in a key service with the customer's key.
+    Customer,
 }
 
 /// The encryption of a stored object.

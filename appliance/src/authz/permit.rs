@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use storage::{KeyService, Store};
 
-use crate::kms::{Audited, Keys};
+use crate::kms::{Audited, CustomerKey, Keys};
 use crate::scope::Scope;
 
 /// Evidence that operation `O` was allowed for this request.
@@ -37,6 +37,13 @@ impl<O> Permit<O> {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.capability.store
+    }
+
+    /// The customer's key in the place of ours, if there is one; each call is a record.
+    #[must_use]
+    pub fn keys_under(&self, customer: Option<Arc<CustomerKey>>) -> Arc<Audited> {
+        let ours = &self.capability.keys;
+        customer.map_or_else(|| Arc::clone(ours), |key| Arc::new(ours.under(key)))
     }
 
     /// Keys for this request; each call is a record.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use audit::{ErrorInfo, Kms, LogError, Phase};
 use futures::future::BoxFuture;
 use storage::{DataKey, GeneratedKey, KeyContext, KeyError, KeyService, SealedKey};
+use tracing::Instrument as _;
 
 use super::Keys;
 use crate::scope::Scope;
@@ -24,6 +25,12 @@ impl Audited {
     #[must_use]
     pub fn new(inner: Arc<dyn Keys>, scope: Arc<Scope>) -> Self {
         Self { inner, scope }
+    }
+
+    /// The same, for a key that the customer brought: its use is recorded, the key is not.
+    #[must_use]
+    pub fn under(&self, keys: Arc<dyn Keys>) -> Self {
+        Self { inner: keys, scope: Arc::clone(&self.scope) }
     }
 
     async fn announce(&self, kms: &Kms) -> Result<(), KeyError> {
@@ -50,7 +57,11 @@ impl Audited {
             op: operation.into(),
             key: key.into(),
             ver: version,
-            ec: context.as_pairs().map(|(name, value)| (name.into(), value.into())).into(),
+            ec: context
+                .as_pairs()
+                .into_iter()
+                .map(|(name, value)| (name.into_owned(), value.to_owned()))
+                .collect(),
             parent: Some(self.scope.request_id.clone()),
         }
     }
@@ -68,7 +79,8 @@ impl KeyService for Audited {
         key_id: Option<&'a str>,
         context: &'a KeyContext,
     ) -> BoxFuture<'a, Result<GeneratedKey, KeyError>> {
-        Box::pin(async move {
+        let span = tracing::info_span!("kms", operation = "GenerateDataKey");
+        let call = async move {
             // Chosen here, so that the record names the key that is used even if the default changes meanwhile.
             let key = key_id.map_or_else(|| self.inner.default_key(), ToOwned::to_owned);
             let kms = self.facts("GenerateDataKey", &key, None, context);
@@ -76,7 +88,8 @@ impl KeyService for Audited {
             let answer = self.inner.generate(Some(&key), context).await;
             self.scope.metrics.kms_request("GenerateDataKey", answer.is_ok());
             self.conclude(kms, answer).await
-        })
+        };
+        Box::pin(call.instrument(span))
     }
 
     fn unseal<'a>(
@@ -84,13 +97,15 @@ impl KeyService for Audited {
         sealed: &'a SealedKey,
         context: &'a KeyContext,
     ) -> BoxFuture<'a, Result<DataKey, KeyError>> {
-        Box::pin(async move {
+        let span = tracing::info_span!("kms", operation = "Decrypt");
+        let call = async move {
             let kms = self.facts("Decrypt", &sealed.key_id, Some(sealed.version), context);
             self.announce(&kms).await?;
             let answer = self.inner.unseal(sealed, context).await;
             self.scope.metrics.kms_request("Decrypt", answer.is_ok());
             self.conclude(kms, answer).await
-        })
+        };
+        Box::pin(call.instrument(span))
     }
 }
 

@@ -212,18 +212,7 @@ impl Local {
         let versions = &ring.keys.get(key_id).ok_or_else(missing)?.versions;
         let material = versions.last().ok_or_else(missing)?;
         let version = versions.len() as u64;
-
-        let mut plain = Zeroizing::new([0; 32]);
-        let mut random = [0; 28];
-        getrandom::fill(plain.as_mut_slice()).map_err(|e| KeyError::Other(Box::new(e)))?;
-        getrandom::fill(&mut random).map_err(|e| KeyError::Other(Box::new(e)))?;
-        let aad = seal::context_bytes(key_id, version, context);
-        let blob =
-            seal::seal(material, &aad, plain.as_slice(), &random).ok_or(KeyError::Invalid)?;
-        Ok(GeneratedKey {
-            key: DataKey::new(*plain),
-            sealed: SealedKey { key_id: key_id.to_owned(), version, blob },
-        })
+        seal::generate(material, key_id, version, context)
     }
 
     fn unseal_now(&self, sealed: &SealedKey, context: &KeyContext) -> Result<DataKey, KeyError> {
@@ -232,9 +221,7 @@ impl Local {
         let versions = &ring.keys.get(&sealed.key_id).ok_or_else(missing)?.versions;
         let index = sealed.version.checked_sub(1).and_then(|index| usize::try_from(index).ok());
         let material = index.and_then(|index| versions.get(index)).ok_or_else(missing)?;
-        let aad = seal::context_bytes(&sealed.key_id, sealed.version, context);
-        let plain = seal::open(material, &aad, &sealed.blob).map_err(|_| KeyError::Invalid)?;
-        plain.as_slice().try_into().map(DataKey::new).map_err(|_| KeyError::Invalid)
+        seal::unseal(material, sealed, context).map_err(|_| KeyError::Invalid)
     }
 }
 

@@ -10,7 +10,7 @@ use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha256;
-use storage::KeyContext;
+use storage::{DataKey, GeneratedKey, KeyContext, KeyError, SealedKey};
 use zeroize::Zeroizing;
 
 /// The first byte of every sealed key.
@@ -54,6 +54,34 @@ pub(super) fn open(
     let cipher = cipher(material, salt).ok_or(NotOpened)?;
     let plain = cipher.decrypt(nonce.into(), Payload { msg: body, aad });
     plain.map(Zeroizing::new).map_err(|_| NotOpened)
+}
+
+/// A new data key, sealed under this version of a named key.
+pub(super) fn generate(
+    material: &Material,
+    key_id: &str,
+    version: u64,
+    context: &KeyContext,
+) -> Result<GeneratedKey, KeyError> {
+    let mut plain = Zeroizing::new([0; 32]);
+    let mut random = [0; SALT_BYTES + NONCE_BYTES];
+    getrandom::fill(plain.as_mut_slice()).map_err(|e| KeyError::Other(Box::new(e)))?;
+    getrandom::fill(&mut random).map_err(|e| KeyError::Other(Box::new(e)))?;
+    let aad = context_bytes(key_id, version, context);
+    let blob = seal(material, &aad, plain.as_slice(), &random).ok_or(KeyError::Invalid)?;
+    let sealed = SealedKey { key_id: key_id.to_owned(), version, blob };
+    Ok(GeneratedKey { key: DataKey::new(*plain), sealed })
+}
+
+/// Opens what [`generate`] sealed.
+pub(super) fn unseal(
+    material: &Material,
+    sealed: &SealedKey,
+    context: &KeyContext,
+) -> Result<DataKey, NotOpened> {
+    let aad = context_bytes(&sealed.key_id, sealed.version, context);
+    let plain = open(material, &aad, &sealed.blob)?;
+    plain.as_slice().try_into().map(DataKey::new).map_err(|_| NotOpened)
 }
 
 /// Derives 256 bits from the root key for one purpose.
@@ -104,6 +132,7 @@ mod tests {
             bucket: storage::BucketName::parse(bucket).unwrap(),
             key: storage::ObjectKey::parse(key).unwrap(),
             version: version.into(),
+            client: [].into(),
         }
     }
 

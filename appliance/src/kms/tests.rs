@@ -13,6 +13,7 @@ fn context(bucket: &str, key: &str) -> KeyContext {
         bucket: BucketName::parse(bucket).unwrap(),
         key: ObjectKey::parse(key).unwrap(),
         version: "null".into(),
+        client: [].into(),
     }
 }
 

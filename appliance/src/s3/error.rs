@@ -323,6 +323,7 @@ fn of_key(error: &storage::Error) -> S3Error {
     tracing::warn!(error = %Chain(key), "the key service refused");
     match key {
         storage::KeyError::NotFound { .. } => Code::KmsNotFound.into(),
+        storage::KeyError::Denied { .. } => Code::AccessDenied.into(),
         _ => Code::ServiceUnavailable.because("The key service cannot answer now."),
     }
 }

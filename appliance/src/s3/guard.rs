@@ -9,11 +9,9 @@ use super::request::header;
 const UNSUPPORTED_PREFIXES: &[&str] = &[
     "x-amz-bucket-object-lock-enabled",
     "x-amz-bypass-governance-retention",
-    "x-amz-copy-source-server-side-encryption-customer-",
     "x-amz-grant-",
     "x-amz-mfa",
     "x-amz-object-lock-",
-    "x-amz-server-side-encryption-customer-",
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
 ];
@@ -70,10 +68,7 @@ mod tests {
             refused("x-amz-object-lock-mode", "COMPLIANCE").as_deref(),
             Some("NotImplemented")
         );
-        assert_eq!(
-            refused("x-amz-server-side-encryption-customer-algorithm", "AES256").as_deref(),
-            Some("NotImplemented")
-        );
+        assert_eq!(refused("x-amz-mfa", "serial 123456").as_deref(), Some("NotImplemented"));
         assert_eq!(refused("x-amz-bucket-object-lock-enabled", "false"), None);
         assert_eq!(
             refused("x-amz-acl", "public-read").as_deref(),

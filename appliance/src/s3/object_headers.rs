@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -18,6 +20,9 @@ const USER_PREFIX: &str = "x-amz-meta-";
 
 /// Tags of an object at most. Source: S3 user guide, "Categorizing your objects using tags".
 const TAGS_MAX: usize = 10;
+/// Of an encryption context as it is sent; it is kept in the object's row and in every record of the key's use.
+const CONTEXT_BYTES_MAX: usize = 2048;
+const CUSTOMER_PREFIX: &str = "x-amz-server-side-encryption-customer-";
 
 /// The headers that a PUT stores with its object.
 ///
@@ -129,10 +134,21 @@ pub fn checked_tags(
 pub fn encryption(headers: &HeaderMap) -> Result<Sse, S3Error> {
     let key_id = header(headers, "x-amz-server-side-encryption-aws-kms-key-id");
     let context = header(headers, "x-amz-server-side-encryption-context");
+    let is_customer = headers.keys().any(|name| name.as_str().starts_with(CUSTOMER_PREFIX));
+    if is_customer {
+        return match header(headers, "x-amz-server-side-encryption") {
+            // The key itself is read where the connection is known: see `customer`.
+            None if key_id.is_none() && context.is_none() => Ok(Sse::Customer),
+            _ => Err(Code::InvalidArgument.because(
+                "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+            )),
+        };
+    }
     match header(headers, "x-amz-server-side-encryption") {
-        Some("aws:kms") if context.is_some() => Err(Code::NotImplemented
-            .because("An encryption context of the client is not implemented.")),
-        Some("aws:kms") => Ok(Sse::Kms { key_id: key_id.and_then(bare_key_id) }),
+        Some("aws:kms") => Ok(Sse::Kms {
+            key_id: key_id.and_then(bare_key_id),
+            context: context.map_or_else(|| Ok(BTreeMap::new()), client_context)?,
+        }),
         None | Some("AES256") if key_id.is_some() || context.is_some() => {
             Err(Code::InvalidArgument.because(
                 "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
@@ -143,6 +159,16 @@ pub fn encryption(headers: &HeaderMap) -> Result<Sse, S3Error> {
             Err(Code::InvalidArgument.because("The encryption method specified is not supported"))
         }
     }
+}
+
+/// The encryption context of the client. Source: S3 API reference, PutObject.
+fn client_context(header: &str) -> Result<BTreeMap<String, String>, S3Error> {
+    let json = STANDARD.decode(header).ok().filter(|_| header.len() <= CONTEXT_BYTES_MAX);
+    json.and_then(|json| serde_json::from_slice(&json).ok()).ok_or_else(|| {
+        Code::InvalidArgument.because(
+            "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map",
+        )
+    })
 }
 
 /// The key name without the `arn:aws:kms:` prefix; an empty name is the default key.
@@ -159,6 +185,7 @@ pub fn write_context(context: &mut Context, headers: &HeaderMap, tags: &BTreeMap
         "x-amz-metadata-directive",
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-customer-algorithm",
         "x-amz-storage-class",
         "if-match",
         "if-none-match",
@@ -212,6 +239,9 @@ pub fn answer_encryption(headers: &mut HeaderMap, sse: &SseInfo) {
             put(headers, "x-amz-server-side-encryption", "aws:kms");
             let key_id = format!("arn:aws:kms:{}", sse.key_id);
             put(headers, "x-amz-server-side-encryption-aws-kms-key-id", &key_id);
+        }
+        SseKind::Customer => {
+            put(headers, "x-amz-server-side-encryption-customer-algorithm", "AES256");
         }
     }
 }
@@ -317,7 +347,23 @@ mod tests {
             ("x-amz-server-side-encryption", "aws:kms"),
             ("x-amz-server-side-encryption-aws-kms-key-id", "arn:aws:kms:k1"),
         ]);
-        assert_eq!(encryption(&kms).unwrap(), Sse::Kms { key_id: Some("k1".to_owned()) });
+        assert_eq!(
+            encryption(&kms).unwrap(),
+            Sse::Kms { key_id: Some("k1".to_owned()), context: BTreeMap::new() }
+        );
+        let bound = |context: &'static str| {
+            encryption(&headers(&[
+                ("x-amz-server-side-encryption", "aws:kms"),
+                ("x-amz-server-side-encryption-context", context),
+            ]))
+        };
+        let context = [("team".to_owned(), "audit".to_owned())].into();
+        // {"team":"audit"}
+        assert_eq!(bound("eyJ0ZWFtIjoiYXVkaXQifQ==").unwrap(), Sse::Kms { key_id: None, context });
+        // {"team":1}, no JSON, no base64.
+        for junk in ["eyJ0ZWFtIjoxfQ==", "dGVhbQ==", "{}"] {
+            assert_eq!(bound(junk).unwrap_err().code, "InvalidArgument", "{junk}");
+        }
         let stray = headers(&[("x-amz-server-side-encryption-aws-kms-key-id", "k1")]);
         assert_eq!(encryption(&stray).unwrap_err().code, "InvalidArgument");
         let unknown = headers(&[("x-amz-server-side-encryption", "ROT13")]);

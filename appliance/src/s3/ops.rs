@@ -1,6 +1,7 @@
 //! One file per verb. Each names its checks and carries the operation out with the permit it is given.
 
 pub mod abort_upload;
+pub mod bucket_acl;
 pub mod bucket_location;
 pub mod bucket_policy;
 pub mod bucket_versioning;
@@ -17,6 +18,7 @@ pub mod list_buckets;
 pub mod list_objects;
 pub mod list_parts;
 pub mod list_uploads;
+pub mod object_acl;
 pub mod object_tagging;
 pub mod put_object;
 pub mod upload_part;

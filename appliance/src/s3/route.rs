@@ -151,6 +151,8 @@ impl Default for Table {
             Row::of::<ops::create_bucket::CreateBucket>(Method::PUT, Bucket, &[]),
             Row::of::<ops::head_bucket::HeadBucket>(Method::HEAD, Bucket, &[]),
             Row::of::<ops::delete_bucket::DeleteBucket>(Method::DELETE, Bucket, &[]),
+            Row::of::<ops::bucket_acl::GetBucketAcl>(Method::GET, Bucket, &["acl"]),
+            Row::of::<ops::bucket_acl::PutBucketAcl>(Method::PUT, Bucket, &["acl"]),
             Row::of::<ops::bucket_location::GetBucketLocation>(Method::GET, Bucket, &["location"]),
             Row::of::<ops::bucket_versioning::GetBucketVersioning>(
                 Method::GET,
@@ -170,6 +172,8 @@ impl Default for Table {
                 .with_header("x-amz-copy-source"),
             Row::of::<ops::put_object::PutObject>(Method::PUT, Object, &[]),
             Row::of::<ops::delete_object::DeleteObject>(Method::DELETE, Object, &[]),
+            Row::of::<ops::object_acl::GetObjectAcl>(Method::GET, Object, &["acl"]),
+            Row::of::<ops::object_acl::PutObjectAcl>(Method::PUT, Object, &["acl"]),
             Row::of::<ops::object_tagging::GetObjectTagging>(Method::GET, Object, &["tagging"]),
             Row::of::<ops::object_tagging::PutObjectTagging>(Method::PUT, Object, &["tagging"]),
             Row::of::<ops::object_tagging::DeleteObjectTagging>(

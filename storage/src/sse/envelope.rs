@@ -1,5 +1,7 @@
 //! What an object row keeps about its encryption.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::key::{DataKey, KeyContext, KeyService, SealedKey};
@@ -14,6 +16,9 @@ const SEALED_BYTES_MAX: usize = 4096;
 pub(crate) struct Envelope {
     kind: SseKind,
     sealed: SealedKey,
+    /// The client's part of the key's context.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    context: BTreeMap<String, String>,
 }
 
 impl Envelope {
@@ -23,15 +28,17 @@ impl Envelope {
         sse: &Sse,
         context: &KeyContext,
     ) -> Result<(DataKey, Self), Error> {
-        let (kind, key_id) = match sse {
-            Sse::S3 => (SseKind::S3, None),
-            Sse::Kms { key_id } => (SseKind::Kms, key_id.as_deref()),
+        let (key_id, client) = match sse {
+            Sse::Kms { key_id, context } => (key_id.as_deref(), context.clone()),
+            Sse::S3 | Sse::Customer => (None, BTreeMap::new()),
         };
-        let generated = keys.generate(key_id, context).await?;
+        let context = KeyContext { client, ..context.clone() };
+        let generated = keys.generate(key_id, &context).await?;
         if generated.sealed.blob.len() > SEALED_BYTES_MAX {
             return Err(Error::TooLarge { what: "a sealed key", limit: SEALED_BYTES_MAX as u64 });
         }
-        Ok((generated.key, Self { kind, sealed: generated.sealed }))
+        let kind = sse.kind();
+        Ok((generated.key, Self { kind, sealed: generated.sealed, context: context.client }))
     }
 
     /// Asks the key service for the data key.
@@ -40,7 +47,8 @@ impl Envelope {
         keys: &dyn KeyService,
         context: &KeyContext,
     ) -> Result<DataKey, Error> {
-        Ok(keys.unseal(&self.sealed, context).await?)
+        let context = KeyContext { client: self.context.clone(), ..context.clone() };
+        Ok(keys.unseal(&self.sealed, &context).await?)
     }
 
     pub(crate) fn info(&self) -> SseInfo {

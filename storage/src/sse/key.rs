@@ -1,5 +1,7 @@
 //! Data keys and the service that seals them.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use futures::future::BoxFuture;
@@ -60,16 +62,23 @@ pub struct KeyContext {
     pub key: ObjectKey,
     /// The version of the object.
     pub version: String,
+    /// What the client binds the key to besides: the encryption context of SSE-KMS.
+    pub client: BTreeMap<String, String>,
 }
 
 impl KeyContext {
-    /// The context as the pairs that key services authenticate and audit records carry, in this order.
-    pub fn as_pairs(&self) -> [(&'static str, &str); 3] {
-        [
+    /// The context as the pairs that key services authenticate and audit records carry, in this order. Names of the
+    /// client's own pairs begin with `client:`, so they cannot pass for ours.
+    pub fn as_pairs(&self) -> Vec<(Cow<'static, str>, &str)> {
+        let ours = [
             ("bucket", self.bucket.as_str()),
             ("key", self.key.as_str()),
             ("version", self.version.as_str()),
-        ]
+        ];
+        let ours = ours.into_iter().map(|(name, value)| (Cow::Borrowed(name), value));
+        let client = self.client.iter();
+        let client = client.map(|(name, value)| (format!("client:{name}").into(), value.as_str()));
+        ours.chain(client).collect()
     }
 }
 

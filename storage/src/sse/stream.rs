@@ -156,7 +156,8 @@ impl PartKey {
 fn aad(blob: &[u8; 16], part: u16, context: &KeyContext) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update(b"appliance package v1");
-    for (_, value) in context.as_pairs() {
+    // The data key is bound to the client's own pairs already; these say where in the store a package belongs.
+    for value in [context.bucket.as_str(), context.key.as_str(), &context.version] {
         digest.update((value.len() as u64).to_be_bytes());
         digest.update(value);
     }
@@ -323,6 +324,7 @@ mod tests {
             bucket: BucketName::parse("bucket").unwrap(),
             key: ObjectKey::parse(name).unwrap(),
             version: NULL_VERSION.to_owned(),
+            client: [].into(),
         };
         PartKey::derive(backend, &DataKey::new([7; 32]), &[9; 16], part, &context).unwrap()
     }

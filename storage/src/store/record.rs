@@ -79,5 +79,10 @@ impl PartRow {
 
 /// The context of the only version there is.
 pub(super) fn context(bucket: &BucketName, key: &ObjectKey) -> KeyContext {
-    KeyContext { bucket: bucket.clone(), key: key.clone(), version: NULL_VERSION.to_owned() }
+    KeyContext {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        version: NULL_VERSION.to_owned(),
+        client: BTreeMap::new(),
+    }
 }

@@ -18,7 +18,10 @@ async fn create(bench: &Bench, store: &Store, name: &str) -> UploadId {
         key: key(name),
         headers: Default::default(),
         tags: [("t".to_owned(), "v".to_owned())].into(),
-        sse: Sse::Kms { key_id: Some("named".into()) },
+        sse: Sse::Kms {
+            key_id: Some("named".into()),
+            context: [("team".to_owned(), "audit".to_owned())].into(),
+        },
         checksum: Some(("CRC64NVME".into(), ChecksumKind::Full)),
         authorised_by: "3".into(),
         at_us: 9,

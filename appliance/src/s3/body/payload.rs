@@ -74,7 +74,7 @@ impl Etag {
     pub const fn of(kind: SseKind) -> Self {
         match kind {
             SseKind::S3 => Self::Md5,
-            SseKind::Kms => Self::Opaque,
+            SseKind::Kms | SseKind::Customer => Self::Opaque,
         }
     }
 

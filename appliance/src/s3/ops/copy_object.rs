@@ -12,6 +12,7 @@ use super::put_object::{put_of, write_checks};
 use crate::authz::{Check, Effect, Permit};
 use crate::s3::body::{Etag, Hashing};
 use crate::s3::conditions::{COPY_SOURCE, check_read};
+use crate::s3::customer::{self, Customer};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{answer_encryption, tags_of_header, xml_date};
 use crate::s3::request::{Call, object_key};
@@ -64,9 +65,13 @@ impl Operation for CopyObject {
             put.headers = opened.info.headers.clone();
         }
         let algorithm = checksum_of(&call, &opened)?;
-        let body = permit.store().read(permit.keys(), opened, None).await?.body;
+        let source = call.customer(&customer::COPY_SOURCE)?;
+        let source_keys = customer::read_keys(&permit, &opened.info.sse, source.as_ref())?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::write_keys(&permit, customer.as_ref());
+        let body = permit.store().read(&*source_keys, opened, None).await?.body;
         let mut hashing = Hashing::new(body, Etag::of(put.sse.kind()), algorithm.as_deref())?;
-        let stored = permit.store().put(permit.keys(), put, &mut hashing).await?;
+        let stored = permit.store().put(&*keys, put, &mut hashing).await?;
         let mut document = xml::Writer::document();
         document.root("CopyObjectResult");
         document.text("LastModified", xml_date(stored.modified_us));
@@ -77,6 +82,7 @@ impl Operation for CopyObject {
         document.close("CopyObjectResult");
         let mut response = answer::xml(StatusCode::OK, document.finish());
         answer_encryption(response.headers_mut(), &stored.sse);
+        Customer::answer(customer.as_ref(), response.headers_mut());
         Ok(response)
     }
 }
@@ -101,9 +107,14 @@ fn tag_directive(call: &Call) -> Result<Directive, S3Error> {
 }
 
 fn changes_storage(call: &Call) -> bool {
-    ["x-amz-storage-class", "x-amz-server-side-encryption"]
-        .iter()
-        .any(|name| call.header(name).is_some())
+    [
+        "x-amz-storage-class",
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    ]
+    .iter()
+    .any(|name| call.header(name).is_some())
 }
 
 /// The algorithm asked for, else the one the source has.

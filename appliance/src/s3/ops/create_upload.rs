@@ -6,6 +6,7 @@ use storage::{ChecksumKind, CreateUpload};
 
 use super::put_object::write_checks;
 use crate::authz::{Check, Effect, Permit};
+use crate::s3::customer::{self, Customer};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{
     answer_encryption, checksum_kind, encryption, put, stored_headers, tags_of_header,
@@ -41,7 +42,9 @@ impl Operation for CreateMultipartUpload {
             authorised_by: call.scope.decision(),
             at_us: call.scope.now_us(),
         };
-        let id = permit.store().create_upload(permit.keys(), upload).await?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::write_keys(&permit, customer.as_ref());
+        let id = permit.store().create_upload(&*keys, upload).await?;
         let mut document = xml::Writer::document();
         document.root("InitiateMultipartUploadResult");
         document.text("Bucket", bucket.as_str());
@@ -51,6 +54,7 @@ impl Operation for CreateMultipartUpload {
         let mut response = answer::xml(StatusCode::OK, document.finish());
         let headers = response.headers_mut();
         answer_encryption(headers, &permit.store().upload(&bucket, &key, &id).await?.sse);
+        Customer::answer(customer.as_ref(), headers);
         if let Some((algorithm, kind)) = checksum {
             put(headers, "x-amz-checksum-algorithm", &algorithm);
             put(headers, "x-amz-checksum-type", checksum_kind(kind));

@@ -9,6 +9,7 @@ use crate::authz::{Check, Effect, Permit, Refusal};
 use crate::s3::answer;
 use crate::s3::auth::Authenticated;
 use crate::s3::conditions::{READ, check_read};
+use crate::s3::customer::{self, Customer};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{answer_checksum, answer_object, put};
 use crate::s3::range::{Selected, parse_range};
@@ -32,9 +33,12 @@ impl Operation for GetObject {
         let opened = open(&permit, &call).await?;
         check_read(READ, &call.headers, &opened.info)?;
         let selected = select(&call, &opened.info)?;
-        let headers = answer_headers(&call, &opened.info, &selected)?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::read_keys(&permit, &opened.info.sse, customer.as_ref())?;
+        let mut headers = answer_headers(&call, &opened.info, &selected)?;
+        Customer::answer(customer.as_ref(), &mut headers);
         let range = selected.range.map(|(start, end)| ByteRange::From(start, Some(end - 1)));
-        let object = permit.store().read(permit.keys(), opened, range).await?;
+        let object = permit.store().read(&*keys, opened, range).await?;
         Ok(answer::stream(selected.status(), headers, object.body))
     }
 }
@@ -56,8 +60,15 @@ impl Operation for HeadObject {
         let opened = open(&permit, &call).await?;
         check_read(READ, &call.headers, &opened.info)?;
         let selected = select(&call, &opened.info)?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::read_keys(&permit, &opened.info.sse, customer.as_ref())?;
         let mut response = answer::empty(selected.status());
         *response.headers_mut() = answer_headers(&call, &opened.info, &selected)?;
+        Customer::answer(customer.as_ref(), response.headers_mut());
+        if customer.is_some() {
+            // The metadata is for who has the key; only opening tells. Nothing of the body is read.
+            permit.store().read(&*keys, opened, None).await?;
+        }
         Ok(response)
     }
 }

@@ -11,6 +11,7 @@ use crate::authz::{Check, Effect, Permit};
 use crate::s3::answer;
 use crate::s3::body::Etag;
 use crate::s3::conditions::write_condition;
+use crate::s3::customer::{self, Customer};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{
     answer_checksum, answer_encryption, encryption, put, stored_headers, tags_of_header,
@@ -36,9 +37,11 @@ impl Operation for PutObject {
         let (bucket, key) = call.object()?;
         let tags = tags_of_header(&call.headers)?;
         let put = put_of(&call, bucket.clone(), key.clone(), tags)?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::write_keys(&permit, customer.as_ref());
         let precondition = put.precondition.clone();
         call.payload.begin(Etag::of(put.sse.kind()))?;
-        let stored = permit.store().put(permit.keys(), put, &mut call.payload).await;
+        let stored = permit.store().put(&*keys, put, &mut call.payload).await;
         let stored = match stored {
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {
                 return Err(unmet(permit.store(), &bucket, &key, &precondition).await);
@@ -47,6 +50,7 @@ impl Operation for PutObject {
         };
         let mut response = answer::empty(StatusCode::OK);
         answer_written(response.headers_mut(), &stored);
+        Customer::answer(customer.as_ref(), response.headers_mut());
         Ok(response)
     }
 }

@@ -7,6 +7,7 @@ use storage::{ByteRange, UploadId};
 use super::copy_object::CopySource;
 use crate::authz::{Check, Effect, Permit};
 use crate::s3::body::{Etag, Hashing};
+use crate::s3::customer::{self, Customer};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::object_headers::{answer_encryption, put, xml_date};
 use crate::s3::range::parse_range;
@@ -31,6 +32,8 @@ impl Operation for UploadPart {
         let number = part_number(&call)?;
         let upload = upload_id(&call);
         let begun = permit.store().upload(&bucket, &key, &upload).await?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::read_keys(&permit, &begun.sse, customer.as_ref())?;
         call.payload.begin(Etag::of(begun.sse.kind))?;
         if let Some((algorithm, _)) = &begun.checksum {
             call.payload.want_checksum(algorithm)?;
@@ -38,11 +41,12 @@ impl Operation for UploadPart {
         let now_us = call.scope.now_us();
         let part = permit
             .store()
-            .put_part(permit.keys(), &bucket, &key, &upload, number, &mut call.payload, now_us)
+            .put_part(&*keys, &bucket, &key, &upload, number, &mut call.payload, now_us)
             .await?;
         let mut response = answer::empty(StatusCode::OK);
         put(response.headers_mut(), "etag", &format!("\"{}\"", part.etag));
         answer_encryption(response.headers_mut(), &begun.sse);
+        Customer::answer(customer.as_ref(), response.headers_mut());
         if let Some(checksum) = &part.checksum {
             let name = format!("x-amz-checksum-{}", checksum.algorithm.to_ascii_lowercase());
             put(response.headers_mut(), &name, &checksum.value);
@@ -78,12 +82,16 @@ impl Operation for UploadPartCopy {
         let range = copy_range(&call, opened.info.size)?;
         let begun = permit.store().upload(&bucket, &key, &upload).await?;
         let algorithm = begun.checksum.map(|(algorithm, _)| algorithm);
-        let body = permit.store().read(permit.keys(), opened, range).await?.body;
+        let source = call.customer(&customer::COPY_SOURCE)?;
+        let source_keys = customer::read_keys(&permit, &opened.info.sse, source.as_ref())?;
+        let customer = call.customer(&customer::OBJECT)?;
+        let keys = customer::read_keys(&permit, &begun.sse, customer.as_ref())?;
+        let body = permit.store().read(&*source_keys, opened, range).await?.body;
         let mut hashing = Hashing::new(body, Etag::of(begun.sse.kind), algorithm.as_deref())?;
         let now_us = call.scope.now_us();
         let part = permit
             .store()
-            .put_part(permit.keys(), &bucket, &key, &upload, number, &mut hashing, now_us)
+            .put_part(&*keys, &bucket, &key, &upload, number, &mut hashing, now_us)
             .await?;
         let mut document = xml::Writer::document();
         document.root("CopyPartResult");
