@@ -173,7 +173,8 @@ fn check(scope: &Scope, operation: Operation) -> Result<Check, AdminError> {
     if let Some(actor) = scope.actor() {
         principal_context(&mut context, scope, &actor.principal.account);
     }
-    Ok(Check { action, resource: Resource::Any, context, class: Class::Query })
+    let params = BTreeMap::new();
+    Ok(Check { action, resource: Resource::Any, context, class: Class::Query, params })
 }
 
 /// Records what was asked and what was found, and waits until it is durable.

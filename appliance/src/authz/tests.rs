@@ -72,6 +72,7 @@ fn check(dice: &mut Dice, principal: &Principal) -> Check {
         },
         context,
         class: Class::Data,
+        params: [].into(),
     }
 }
 

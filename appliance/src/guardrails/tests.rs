@@ -76,6 +76,7 @@ impl House {
             resource: Resource::Object { bucket: "ledger".into(), key: key.into() },
             context: Context::new(),
             class: Class::Data,
+            params: [].into(),
         };
         let permit = self.gate.decide::<()>(&scope, Effect::Read, vec![check]).await;
         scope.settle().await.unwrap();
