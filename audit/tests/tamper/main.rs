@@ -1,6 +1,8 @@
 //! Whatever is done to the directory of a closed log, the verifier names it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
+mod corpus;
+
 use std::{
     fs,
     path::{Path, PathBuf},
