@@ -163,6 +163,7 @@ fn add(engine: &mut Engine, name: &str, text: &str) -> Result<(), RegoError> {
         )));
     }
     certify::repeatable(name, text)?;
+    certify::shallow(name, text)?;
     let package = engine
         .add_policy(name.to_owned(), text.to_owned())
         .map_err(|error| certify::located(name, &error.to_string()))?;

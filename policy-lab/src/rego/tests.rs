@@ -280,3 +280,28 @@ fn engines_are_reused_between_threads() {
     });
     assert!(guardrails.idle().len() <= 4, "one engine per thread at most");
 }
+
+/// Each level doubles the time of the library's parser; without the bound the second load does not end.
+#[test]
+fn brackets_that_the_parser_could_not_finish_are_refused() {
+    let nested = |levels: usize| {
+        let inner = levels - 1; // The body is a level of its own.
+        format!(
+            "deny contains {{\"id\": \"d\"}} if {{\n x := {}1{}\n count(x) > 1\n}}",
+            "[".repeat(inner),
+            "]".repeat(inner)
+        )
+    };
+    load(&nested(super::certify::NESTING_MAX)).expect("deep enough for people");
+    for levels in [super::certify::NESTING_MAX + 1, 66] {
+        let error = load(&nested(levels)).expect_err("too deep");
+        assert!(error.message.contains("nested"), "{error}");
+        assert_eq!(error.line, 4);
+    }
+    let text = format!(
+        "deny contains {{\"id\": \"{}\"}} if {{ false }} # {}",
+        "[".repeat(99),
+        "{".repeat(99)
+    );
+    load(&text).expect("text and comments nest nothing");
+}
