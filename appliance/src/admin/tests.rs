@@ -258,7 +258,7 @@ async fn policies_are_written_attached_and_in_force() {
         house.root(Method::GET, "info-canned-policy?name=lister", Value::Null).await.unwrap();
     assert_eq!(plain, document);
     let all = house.root(Method::GET, "list-canned-policies", Value::Null).await.unwrap();
-    assert_eq!(all.as_object().unwrap().len(), 6);
+    assert_eq!(all.as_object().unwrap().len(), 7);
 
     let lister = json!({ "policies": ["lister"], "user": "nobody" });
     let denied = house.call("nobody", Method::GET, "list-users", Vec::new()).await;

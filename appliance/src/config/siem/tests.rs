@@ -43,7 +43,7 @@ fn what_means_nothing_is_refused_with_its_reason() {
         ("kind = \"webhook\"\nurl = \"https://h/?a=b\"", "has a query"),
         ("kind = \"syslog\"\nurl = \"https://h\"", "is no address of this kind"),
         (&format!("{https}kind = \"webhook\"\nfilter = \"class=\""), "filter:"),
-        (&format!("{https}kind = \"webhook\"\nfilter = \"class=kms | limit 3\""), "do not belong"),
+        (&format!("{https}kind = \"webhook\"\nfilter = \"class=kms | limit 3\""), "has no stages"),
         (&format!("{https}kind = \"webhook\"\nformat = \"xml\""), "is none of native"),
         (&format!("{https}kind = \"elastic\"\nformat = \"cef\""), "takes no cef"),
         (&format!("{https}kind = \"minio\"\nformat = \"ocsf\""), "has one format"),
