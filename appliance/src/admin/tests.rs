@@ -281,7 +281,7 @@ async fn policies_are_written_attached_and_in_force() {
         json!([{ "policy": "lister", "users": ["nobody"], "groups": [] }])
     );
     let everything = house.sealed(Method::GET, &format!("{entities}?"), Value::Null).await.unwrap();
-    assert_eq!(everything["policyMappings"].as_array().unwrap().len(), 6);
+    assert_eq!(everything["policyMappings"].as_array().unwrap().len(), 7);
 
     let set =
         "set-user-or-group-policy?policyName=readonly,writeonly&userOrGroup=nobody&isGroup=false";
