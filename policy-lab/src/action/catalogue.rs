@@ -1,7 +1,7 @@
 //! Every action that a policy can name: S3's own, then what the admin API, the key service and the token service check.
 //!
 //! Sources: service authorization reference for Amazon S3 (levels and resource types); the action lists of MinIO's
-//! admin, KMS and STS policies. `admin:AuditRead` and `admin:SIEM*` are ours.
+//! admin, KMS and STS policies. `admin:Audit*` and `admin:SIEM*` are ours.
 
 use super::AccessLevel::{List, PermissionsManagement, Read, Tagging, Write};
 use super::ResourceKind::{Bucket, None, Object};
@@ -11,7 +11,6 @@ use super::{AccessLevel, ActionInfo, ResourceKind};
 pub const CATALOGUE: &[ActionInfo] = &[
     info("admin:AddUserToGroup", PermissionsManagement, None),
     info("admin:AttachUserOrGroupPolicy", PermissionsManagement, None),
-    info("admin:AuditRead", Read, None),
     info("admin:AuditGet", Read, None),
     info("admin:AuditSearch", Read, None),
     info("admin:AuditTail", Read, None),
