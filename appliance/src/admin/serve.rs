@@ -5,16 +5,16 @@ use std::sync::Arc;
 use audit::Outcome;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, header as names};
+use http::{HeaderValue, Request, Response, header as names};
 use hyper::body::Incoming;
 
 use super::{AdminError, BODY_BYTES_MAX, Trail, handle, record_outcome};
 use crate::app::App;
+use crate::frame;
 use crate::s3::answer;
 use crate::s3::audited::authenticate;
 use crate::s3::auth::Authenticated;
 use crate::s3::body::Payload;
-use crate::s3::request::header;
 use crate::scope::Scope;
 use crate::server::{Body, Connection};
 
@@ -24,11 +24,10 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let agent = header(request.headers(), "user-agent");
-    let scope = Arc::new(app.open_scope(connection, agent));
+    let scope = frame::open(&app, connection, request.headers());
     let (parts, body) = request.into_parts();
     let answered = receive(&app, &scope, &parts, body).await;
-    let mut response = match answered {
+    let response = match answered {
         Ok(response) => {
             let (head, body) = response.into_parts();
             let mut whole = answer::bytes(head.status, body);
@@ -37,11 +36,7 @@ pub async fn serve(
         }
         Err(error) => error_response(&app, &scope, parts.uri.path(), &error),
     };
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float")]
-    let seconds = scope.elapsed_us() as f64 / 1e6;
-    app.metrics().request_finished("admin", response.status().as_u16(), seconds);
-    finish(&app, &scope, response.headers_mut());
-    response
+    frame::close(&app, &scope, "admin", response.status().as_u16(), response)
 }
 
 async fn receive(
@@ -93,20 +88,7 @@ pub(crate) fn error_response(
     let headers = response.headers_mut();
     headers.insert(names::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(event) = &error.decision {
-        insert(headers, "x-appliance-decision", event);
+        frame::insert(headers, "x-appliance-decision", event);
     }
     response
-}
-
-pub(crate) fn finish(app: &App, scope: &Scope, headers: &mut HeaderMap) {
-    headers.insert(names::SERVER, HeaderValue::from_static("appliance"));
-    insert(headers, "x-amz-request-id", &scope.request_id);
-    insert(headers, "x-amz-id-2", app.host_id());
-    insert(headers, "x-content-type-options", "nosniff");
-}
-
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }

@@ -15,12 +15,13 @@ use super::{Context, Operation, follow};
 use crate::admin::{self, AdminError};
 use crate::app::App;
 use crate::authz::{Check, Effect, Permit};
+use crate::frame;
 use crate::s3::answer;
 use crate::s3::audited::authenticate;
 use crate::s3::auth::{Authenticated, PayloadKind, Scheme};
 use crate::s3::body::Payload;
 use crate::s3::query::Query as Pairs;
-use crate::s3::request::{header, principal_context, transport_context};
+use crate::s3::request::{principal_context, transport_context};
 use crate::scope::Scope;
 use crate::server::{Body, Connection};
 
@@ -52,18 +53,13 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let agent = header(request.headers(), "user-agent");
-    let scope = Arc::new(app.open_scope(connection, agent));
+    let scope = frame::open(&app, connection, request.headers());
     let (parts, body) = request.into_parts();
-    let mut response = match receive(&app, &scope, &parts, body).await {
+    let response = match receive(&app, &scope, &parts, body).await {
         Ok(response) => response,
         Err(error) => admin::error_response(&app, &scope, parts.uri.path(), &error),
     };
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float")]
-    let seconds = scope.elapsed_us() as f64 / 1e6;
-    app.metrics().request_finished("audit", response.status().as_u16(), seconds);
-    admin::finish(&app, &scope, response.headers_mut());
-    response
+    frame::close(&app, &scope, "audit", response.status().as_u16(), response)
 }
 
 async fn receive(

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use audit::{Class, ErrorInfo, Outcome, Record, Resource};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header as names};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tracing::Instrument;
@@ -23,6 +23,7 @@ use super::{answer, guard};
 use crate::app::App;
 use crate::authz::{Effect, touched};
 use crate::config::AuditReads;
+use crate::frame::{self, insert};
 use crate::iam::Snapshot;
 use crate::scope::{Actor, Scope};
 use crate::server::{Body, Connection};
@@ -33,8 +34,7 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let agent = header(request.headers(), "user-agent");
-    let scope = Arc::new(app.open_scope(connection, agent));
+    let scope = frame::open(&app, connection, request.headers());
     let head_only = request.method() == Method::HEAD;
     let path = request.uri().path().to_owned();
     let mut trail = Trail::default();
@@ -49,11 +49,8 @@ pub async fn serve(
         Ok(response) => response,
         Err(error) => error_response(&app, &scope, &trail, &path, head_only, &error),
     };
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float")]
-    let seconds = scope.elapsed_us() as f64 / 1e6;
-    app.metrics().request_finished(trail.name, code.as_u16(), seconds);
     app.metrics().received_bytes(trail.bytes_in);
-    finish(&app, &scope, result)
+    frame::close(&app, &scope, trail.name, code.as_u16(), result)
 }
 
 /// What is known of a request as it goes, for its outcome.
@@ -271,25 +268,6 @@ fn error_response(
         insert(headers, "x-appliance-decision", event);
     }
     response
-}
-
-/// Headers that every answer carries.
-fn finish(app: &App, scope: &Scope, mut response: Response<Body>) -> Response<Body> {
-    let headers = response.headers_mut();
-    headers.insert(names::SERVER, HeaderValue::from_static("appliance"));
-    insert(headers, "x-amz-request-id", &scope.request_id);
-    insert(headers, "x-amz-id-2", app.host_id());
-    insert(headers, "x-content-type-options", "nosniff");
-    if scope.connection.tls.is_some() {
-        insert(headers, "strict-transport-security", "max-age=31536000; includeSubDomains");
-    }
-    response
-}
-
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }
 
 /// Counts what leaves and records the outcome when the body ends, or when the client is gone.
