@@ -33,6 +33,7 @@ use self::operation::Answer;
 pub use self::operation::{Call, Operation, Row};
 pub(crate) use self::serve::error_response;
 pub use self::serve::serve;
+pub(crate) use self::world::world;
 use crate::authz::Gate;
 use crate::iam::Iam;
 use crate::s3::auth::{PayloadKind, Scheme, Signed};

@@ -96,7 +96,12 @@ impl App {
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
         let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
         let audit_dir = material.paths.audit_dir.clone();
-        let auditor = auditor::Context::new(Arc::clone(&log), audit_dir, Arc::new(signer));
+        let auditor = auditor::Context::new(
+            Arc::clone(&log),
+            audit_dir,
+            (Arc::clone(&gate), Arc::clone(&iam)),
+            Arc::new(signer),
+        );
         let looker = Looker::new(
             resolved.guardrails_dir.clone(),
             Arc::clone(&gate),

@@ -8,6 +8,7 @@ mod ask;
 mod follow;
 pub(crate) mod ndjson;
 mod operation;
+pub(crate) mod policies;
 mod serve;
 
 use std::path::PathBuf;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 
 use audit::{Log, Signer};
 use tokio::sync::Semaphore;
+
+use crate::authz::Gate;
+use crate::iam::Iam;
 
 pub use self::operation::Operation;
 pub use self::serve::serve;
@@ -32,6 +36,9 @@ pub struct Context {
     log: Arc<Log>,
     /// The log's directory.
     dir: PathBuf,
+    /// What is in force, for questions about policies.
+    gate: Arc<Gate>,
+    iam: Arc<Iam>,
     /// The log's key, for answers that shall hold elsewhere.
     signer: Arc<dyn Signer>,
     searches: Arc<Semaphore>,
@@ -40,9 +47,15 @@ pub struct Context {
 
 impl Context {
     #[must_use]
-    pub fn new(log: Arc<Log>, dir: PathBuf, signer: Arc<dyn Signer>) -> Self {
+    pub fn new(
+        log: Arc<Log>,
+        dir: PathBuf,
+        (gate, iam): (Arc<Gate>, Arc<Iam>),
+        signer: Arc<dyn Signer>,
+    ) -> Self {
         let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
-        Self { log, dir, signer, searches, followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)) }
+        let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
+        Self { log, dir, gate, iam, signer, searches, followers }
     }
 }
 

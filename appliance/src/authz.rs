@@ -324,7 +324,7 @@ fn auth_of(decision: &Decision, digest: &str, context: Context, started: Instant
         .by
         .iter()
         .map(|statement| Matched {
-            id: format!("{}:{}#{}", statement.layer.as_str(), statement.policy, statement.index),
+            id: statement.id(),
             sid: statement.sid.as_deref().map(Into::into),
             ver: None,
         })

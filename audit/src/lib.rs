@@ -66,7 +66,8 @@ pub use record::{
     Resource, Sse, Trace, Verdict,
 };
 pub use search::{
-    Answer, Bar, Cell, Coverage, Histogram, Method, Row, SearchError, SearchOptions, Table,
-    find_event, histogram, read_record, records, search, tail,
+    Answer, Bar, Cell, Coverage, Histogram, Method, NoPolicies, Policies, Replay, Replayed, Row,
+    SearchError, SearchOptions, Table, find_event, histogram, read_record, records, search,
+    search_with, tail,
 };
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

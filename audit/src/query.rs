@@ -11,6 +11,7 @@
 //!        | "fields" list | "sort" field ["asc"|"desc"] | "limit" n
 //!        | agg *("," agg) ["by" key *("," key)] | "distinct" key | "gaps(" duration ")"
 //!        | "firstseen" key "baseline" duration | "sequence by" keys "within" duration step *("then" step) | "top" n
+//!        | "policies() minus (" filter "| distinct auth.by )" | "replay policy=" name ["as" name] ["over" filter]
 //! agg    = "count" | ("sum"|"min"|"max"|"avg"|"dcount"|"pNN") "(" field ")"
 //! key    = field | field "/" bits | "bin(time," duration ")" | "hour(time)"          step = "[" filter "]" [">=" n]
 //! ```
@@ -22,8 +23,8 @@ use crate::leaf;
 
 pub use error::QueryError;
 pub(crate) use filter::{Filter, Pred, Test};
-use stage::Expand;
 pub(crate) use stage::Tabular;
+use stage::{Expand, Make};
 
 mod error;
 pub(crate) mod field;
@@ -90,6 +91,12 @@ impl Query {
     /// Whether the answer is a table of figures; records otherwise.
     pub fn makes_table(&self) -> bool {
         self.table.is_some()
+    }
+
+    /// Whether the answer depends on policies, for [`crate::search_with()`].
+    pub fn asks_policies(&self) -> bool {
+        let make = self.table.as_ref().map(|table| &table.make);
+        matches!(make, Some(Make::Unused | Make::Replay { .. }))
     }
 
     /// Whether the filter alone decides about each record, as a reader needs it that follows the log.

@@ -16,6 +16,7 @@ pub(crate) use cursor::{Brought, Located};
 pub use cursor::{Records, Tail, records, tail};
 pub use histogram::{Bar, Histogram, histogram};
 pub use locate::{find_event, read_record};
+pub use policies::{NoPolicies, Policies, Replay, Replayed};
 pub use table::{Cell, TABLE_BYTES_MAX, TABLE_ROWS_MAX, Table};
 
 mod claim;
@@ -25,6 +26,7 @@ mod histogram;
 mod indexed;
 pub(crate) mod locate;
 mod plan;
+mod policies;
 mod scan;
 mod table;
 
@@ -117,6 +119,9 @@ pub enum SearchError {
     /// A table would be too large.
     #[error("{0}; narrow the query")]
     TooMuch(&'static str),
+    /// The query asks for policies, and they cannot be had.
+    #[error("{0}")]
+    Policies(String),
     /// It would take too long.
     #[error("the search takes longer than {}; narrow the query", seconds(*.0))]
     TooLong(Duration),
@@ -165,7 +170,20 @@ impl SearchError {
 /// # Errors
 /// [`SearchError`]. An answer is never cut silently: its coverage says what it is complete for.
 pub fn search(dir: &Path, query: &Query, options: SearchOptions) -> Result<Answer, SearchError> {
-    plan::answer(dir, query, options)
+    search_with(dir, query, options, &NoPolicies)
+}
+
+/// Answers a query that may also speak of policies: `policies()` and `replay`.
+///
+/// # Errors
+/// As [`search`]; [`SearchError::Policies`] when there is no such policy.
+pub fn search_with(
+    dir: &Path,
+    query: &Query,
+    options: SearchOptions,
+    policies: &dyn Policies,
+) -> Result<Answer, SearchError> {
+    plan::answer(dir, query, options, policies)
 }
 
 /// All segments of a directory in order.

@@ -113,6 +113,19 @@ pub struct StatementRef {
     pub index: u32,
 }
 
+impl StatementRef {
+    /// The statement's name in the log: `identity:readonly#0`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        statement_id(self.layer, &self.policy, self.index)
+    }
+}
+
+/// As [`StatementRef::id`].
+pub(crate) fn statement_id(layer: Layer, policy: &str, index: u32) -> String {
+    format!("{}:{policy}#{index}", layer.as_str())
+}
+
 /// A member of the guardrails' `deny` set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Denial {

@@ -8,8 +8,8 @@ use policy_lab::replay::{ExportedGroup, ExportedGuardrail, ExportedUser, Exporte
 
 use super::AdminError;
 use super::operation::{Answer, Call, Operation, Sealed};
-use crate::authz::{Effect, Permit};
-use crate::iam::Status;
+use crate::authz::{Effect, Gate, Permit};
+use crate::iam::{Snapshot, Status};
 
 /// `GET export-world`.
 #[derive(Debug)]
@@ -23,13 +23,12 @@ impl Operation for ExportWorld {
     const SEALED: Sealed = Sealed::Neither;
 
     async fn run(_permit: Permit<Self>, call: Call) -> Result<Answer, AdminError> {
-        Answer::json(&world(&call))
+        Answer::json(&world(&call.snapshot(), &call.context.gate))
     }
 }
 
-fn world(call: &Call) -> ExportedWorld {
-    let snapshot = call.snapshot();
-    let gate = &call.context.gate;
+/// The world as it is now.
+pub(crate) fn world(snapshot: &Snapshot, gate: &Gate) -> ExportedWorld {
     let users = snapshot.users().map(|(name, user)| {
         let enabled = user.status == Status::Enabled;
         (name.to_owned(), ExportedUser { enabled, policies: user.policies.clone() })

@@ -1,18 +1,22 @@
 //! Questions with an end: a query, a record, the records of a request.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audit::note::Vkey;
 use audit::{
-    Answer, Head, Method, Query, QueryError, SearchError, SearchOptions, Signer, checkpoint,
+    Answer, Head, Method, NoPolicies, Query, QueryError, SearchError, SearchOptions, Signer,
+    checkpoint, search_with,
 };
 use http::StatusCode;
+use policy_lab::replay::{Export, ExportError};
 use serde::Deserialize;
 
+use super::policies::Policies;
 use super::serve::Found;
 use super::{Context, ndjson};
-use crate::admin::AdminError;
+use crate::admin::{AdminError, world};
 
 /// Longest search.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -92,15 +96,22 @@ pub(super) async fn search(
     let query = Query::parse(&question.q, now_us).map_err(|error| misunderstood(&error))?;
     let (dir, mut options) = (context.dir.clone(), question.options());
     let signer = question.signed.then(|| context.signer.clone());
+    let world = query.asks_policies().then(|| world(&context.iam.snapshot(), &context.gate));
     at_leisure(context, move || {
+        let world = world.map(|world| Export::new(world).map_err(unreadable)).transpose()?;
+        let known = world.map(|world| Policies::new(Arc::new(world), &dir));
+        let policies: &dyn audit::Policies = match &known {
+            Some(known) => known,
+            None => &NoPolicies,
+        };
         let Some(signer) = signer else {
-            let answer = audit::search(&dir, &query, options).map_err(unanswered)?;
+            let answer = search_with(&dir, &query, options, policies).map_err(unanswered)?;
             return written(&query, &answer);
         };
         // What no head covers yet could be lost in a crash, and a signature over it would be a lie.
         let head = newest_head(&dir, &*signer)?;
         options.after = Some(options.after.unwrap_or(head.size).min(head.size));
-        let answer = audit::search(&dir, &query, options).map_err(unanswered)?;
+        let answer = search_with(&dir, &query, options, policies).map_err(unanswered)?;
         let claim = audit::search::claim(&dir, &query, &answer.coverage, head, options.within);
         let note = claim.map_err(unanswered)?.sign(&question.q, &*signer).map_err(unsigned)?;
         let mut found = written(&query, &answer)?;
@@ -115,6 +126,11 @@ fn newest_head(dir: &Path, signer: &dyn Signer) -> Result<Head, AdminError> {
     let bytes = std::fs::read(dir.join("checkpoint")).map_err(unsigned)?;
     let vkey = Vkey::parse(&signer.vkey()).map_err(unsigned)?;
     checkpoint::open(&bytes, &vkey).map_err(unsigned)
+}
+
+fn unreadable(error: ExportError) -> AdminError {
+    tracing::error!(%error, "the policies in force could not be read for a question about them");
+    AdminError::internal()
 }
 
 fn unsigned(error: impl std::fmt::Display) -> AdminError {
@@ -180,6 +196,7 @@ pub(super) fn misunderstood(error: &QueryError) -> AdminError {
 
 fn unanswered(error: SearchError) -> AdminError {
     match error {
+        SearchError::Policies(message) => AdminError::bad_request("InvalidQuery", message),
         SearchError::TooMuch(_) | SearchError::TooManyToSort | SearchError::TooLong(_) => {
             too_large(&error.to_string())
         }

@@ -98,7 +98,7 @@ async fn an_auditor_sees_the_log_and_nothing_else() {
     for (body, says) in [
         (&br#"{"q":"desicion=deny"}"#[..], "did you mean `decision`?"),
         (br#"{"q":"","order":"x"}"#, "unknown field"),
-        (br#"{"q":"replay policy=v3"}"#, "policy-lab simulate"),
+        (br#"{"q":"replay policy=v3"}"#, "there is no policy `v3`"),
     ] {
         let answer = server.send(&auditor, Method::POST, &path, "", &[], body).await;
         assert_eq!(answer.status, 400);
@@ -106,6 +106,50 @@ async fn an_auditor_sees_the_log_and_nothing_else() {
     }
     let unknown = server.send(&auditor, Method::GET, "/_/audit/v1/all", "", &[], b"").await;
     assert_eq!(unknown.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_policies_is_answered_from_those_in_force() {
+    let server = Server::start().await;
+    let auditor = server.add_user("auditor-1").await;
+    server.attach("auditor", &auditor).await;
+    let writer = server.add_user("writer").await;
+    server.attach("readwrite", &writer).await;
+    server.root().put_bucket("records").await;
+    let path = "/records/key";
+    assert_eq!(server.send(&writer, Method::PUT, path, "", &[], b"x").await.status, 200);
+    let ask = async |q: &str| {
+        let body: &str = serde_json::json!({ "q": q }).to_string().leak();
+        let path = format!("{PREFIX}query");
+        let answer = server.send(&auditor, Method::POST, &path, "", &[], body.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let lines = answer.text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let mut lines: Vec<serde_json::Value> = lines.collect();
+        assert!(lines.pop().unwrap()["coverage"].is_object());
+        lines
+    };
+
+    // Of the statements that somebody has, one let the writer in and one lets this question in.
+    let unused = ask("policies() minus (time>-90d | distinct auth.by)").await;
+    let names: Vec<_> = unused.iter().map(|row| row["auth.by.id"].as_str().unwrap()).collect();
+    assert!(!names.contains(&"identity:readwrite#0"), "{names:?}");
+    assert!(!names.contains(&"identity:auditor#0"), "{names:?}");
+    let idle = server.add_user("idle").await;
+    server.attach("readonly", &idle).await;
+    let unused = ask("policies() minus (time>-90d | distinct auth.by)").await;
+    let readonly = |row: &&serde_json::Value| row["auth.by.id"] == "identity:readonly#0";
+    assert_eq!(unused.iter().filter(readonly).count(), 1, "{unused:?}");
+
+    // Under `readonly` the writer would not have written; read decisions come out as they were.
+    let changed = "replay policy=readonly as readwrite over time>-7d \
+                   | where decision!=replay.decision | fields action, replay.reason";
+    let rows = ask(changed).await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["action"], "s3:PutObject");
+    assert_eq!(rows[0]["replay.reason"], "implicit-deny");
+    let same = "replay policy=readwrite as readwrite | where decision!=replay.decision";
+    assert!(ask(same).await.is_empty());
     server.stop().await;
 }
 

@@ -134,7 +134,26 @@ pub(crate) enum Make {
     FirstSeen { key: Key, baseline_us: u64 },
     /// One row per run of steps in order, within a time, for each combination of values.
     Sequence { by: Vec<Key>, within_us: u64, steps: Vec<Step> },
+    /// One row per statement in force that no match names.
+    Unused,
+    /// One row per decision, beside what a policy would have decided.
+    Replay { policy: String, instead_of: Option<String> },
 }
+
+/// The columns of `replay`: what was decided about whom, and what would have been.
+pub(crate) const REPLAY_COLUMNS: [&str; 11] = [
+    "time",
+    "seq",
+    "event",
+    "principal.arn",
+    "action",
+    "resources.bucket",
+    "resources.key",
+    "auth.decision",
+    "auth.reason",
+    "replay.decision",
+    "replay.reason",
+];
 
 /// One step of a sequence.
 #[derive(Clone, Debug)]
@@ -160,6 +179,8 @@ impl Make {
                 let ends = ["from", "to", "first_seq", "last_seq"];
                 by.iter().map(Key::name).chain(ends.map(str::to_owned)).collect()
             }
+            Self::Unused => fixed(&["auth.by.id"]),
+            Self::Replay { .. } => fixed(&REPLAY_COLUMNS),
         }
     }
 }

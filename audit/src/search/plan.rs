@@ -11,8 +11,8 @@ use crate::{
 };
 
 use super::{
-    Answer, Coverage, Deadline, Method, Row, SORTED_ROWS_MAX, SearchError, SearchOptions, indexed,
-    scan, table,
+    Answer, Coverage, Deadline, Method, Policies, Row, SORTED_ROWS_MAX, SearchError, SearchOptions,
+    indexed, scan, table,
 };
 
 /// Requests or sessions that `expand` follows.
@@ -22,6 +22,7 @@ pub(super) fn answer(
     dir: &Path,
     query: &Query,
     options: SearchOptions,
+    policies: &dyn Policies,
 ) -> Result<Answer, SearchError> {
     let mut walk = Walk::of(dir, query, options)?;
     match &query.table {
@@ -30,7 +31,7 @@ pub(super) fn answer(
                 let any = Filter::Or(steps.iter().map(|step| step.filter.clone()).collect());
                 walk.filter = Filter::And(vec![walk.filter, any]);
             }
-            tabulated(&walk, query, tabular)
+            tabulated(&walk, query, tabular, policies)
         }
         None => listed(&walk, query, options.limit),
     }
@@ -129,8 +130,13 @@ fn listed(walk: &Walk<'_>, query: &Query, limit: usize) -> Result<Answer, Search
 }
 
 /// Figures over all matches.
-fn tabulated(walk: &Walk<'_>, query: &Query, tabular: &Tabular) -> Result<Answer, SearchError> {
-    let mut collector = table::collector(query, tabular);
+fn tabulated(
+    walk: &Walk<'_>,
+    query: &Query,
+    tabular: &Tabular,
+    policies: &dyn Policies,
+) -> Result<Answer, SearchError> {
+    let mut collector = table::collector(query, tabular, policies)?;
     let mut matches = 0;
     let walked = walk.newest_first(&mut |row| {
         matches += 1;

@@ -14,9 +14,10 @@ use crate::{
     },
 };
 
-use super::{Deadline, Row, SearchError, scan::Bounds};
+use super::{Deadline, Policies, Row, SearchError, scan::Bounds};
 
 mod groups;
+mod policies;
 mod sequence;
 mod series;
 
@@ -102,8 +103,12 @@ pub(super) trait Collect {
 }
 
 /// What collects for a query.
-pub(super) fn collector<'q>(query: &'q Query, table: &'q Tabular) -> Box<dyn Collect + 'q> {
-    match &table.make {
+pub(super) fn collector<'q>(
+    query: &'q Query,
+    table: &'q Tabular,
+    policies: &'q dyn Policies,
+) -> Result<Box<dyn Collect + 'q>, SearchError> {
+    Ok(match &table.make {
         Make::Groups { aggs, by } => Box::new(groups::Groups::new(aggs, by)),
         Make::Distinct(key) => Box::new(groups::Distinct::new(key)),
         Make::Gaps { longer_us } => {
@@ -113,7 +118,12 @@ pub(super) fn collector<'q>(query: &'q Query, table: &'q Tabular) -> Box<dyn Col
         Make::Sequence { by, within_us, steps } => {
             Box::new(sequence::Sequence::new(by, *within_us, steps))
         }
-    }
+        Make::Unused => Box::new(policies::Unused::new(policies)?),
+        Make::Replay { policy, instead_of } => {
+            let which = (policy.as_str(), instead_of.as_deref());
+            Box::new(policies::Replays::new(policies, which, &table.then)?)
+        }
+    })
 }
 
 /// Does what the later stages say.

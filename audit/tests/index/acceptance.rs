@@ -7,6 +7,32 @@ use serde_json::Value;
 
 use crate::scene::{self, NOW_US};
 
+/// Two policies are in force, and a draft `v3` that denies writing.
+struct Drafts;
+
+impl Policies for Drafts {
+    fn statements(&self) -> Result<Vec<String>, String> {
+        Ok(["pol-read", "pol-write", "pol-never"].map(str::to_owned).to_vec())
+    }
+
+    fn replay(&self, policy: &str, _: Option<&str>) -> Result<Box<dyn Replay + '_>, String> {
+        match policy {
+            "v3" => Ok(Box::new(Self)),
+            other => Err(format!("there is no policy `{other}`")),
+        }
+    }
+}
+
+impl Replay for Drafts {
+    fn decide(&mut self, _: u64, leaf: &[u8]) -> Result<Option<Replayed>, String> {
+        let record: Value = serde_json::from_slice(leaf).map_err(|error| error.to_string())?;
+        let Some(recorded) = record.pointer("/auth/decision") else { return Ok(None) };
+        let writes = record["action"] == "s3:PutObject";
+        let decision = if writes { "deny".into() } else { recorded.as_str().unwrap().to_owned() };
+        Ok(Some(Replayed { decision, reason: "implicit-deny".to_owned() }))
+    }
+}
+
 /// One answer: names of records as text, or the rows of a table.
 fn answer(dir: &Path, text: &str, method: Method) -> Value {
     let query = match Query::parse(text, NOW_US) {
@@ -14,7 +40,8 @@ fn answer(dir: &Path, text: &str, method: Method) -> Value {
         Err(error) => return Value::from(error.message),
     };
     let options = SearchOptions { limit: 10_000, method, ..SearchOptions::default() };
-    let answer = search(dir, &query, options).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let answer =
+        search_with(dir, &query, options, &Drafts).unwrap_or_else(|e| panic!("{text}: {e}"));
     assert_eq!(answer.coverage.method, method, "{text}");
     match answer.table {
         Some(table) => {

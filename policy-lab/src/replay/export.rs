@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decision::statement_id;
 use crate::rego::REVIEW_TIME_MAX;
 use crate::{
-    Attached, DocumentError, DocumentKind, Guardrails, Policy, PolicySet, Principal, PrincipalKind,
-    RegoError,
+    Attached, DocumentError, DocumentKind, Guardrails, Layer, Policy, PolicySet, Principal,
+    PrincipalKind, RegoError,
 };
 
 /// The word in `schema`.
@@ -166,13 +167,37 @@ impl Export {
         })
     }
 
+    /// A policy by its name, attached or not.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<&Attached> {
+        self.policies.get(name)
+    }
+
     /// Every policy that somebody has, and every bucket policy.
     pub fn attached(&self) -> impl Iterator<Item = &Attached> {
+        self.held().chain(self.buckets.values())
+    }
+
+    /// Every policy that somebody has.
+    fn held(&self) -> impl Iterator<Item = &Attached> {
         let groups = self.text.groups.values().flat_map(|group| &group.policies);
         let users = self.text.users.values().flat_map(|user| &user.policies);
         let held: BTreeSet<&String> = groups.chain(users).collect();
-        let identity = self.policies.iter().filter(move |(name, _)| held.contains(name));
-        identity.map(|(_, attached)| attached).chain(self.buckets.values())
+        let policies = self.policies.iter().filter(move |(name, _)| held.contains(name));
+        policies.map(|(_, attached)| attached)
+    }
+
+    /// Every statement of [`Self::attached`], under its name in the log.
+    #[must_use]
+    pub fn statement_ids(&self) -> Vec<String> {
+        let identity = self.held().map(|attached| (Layer::Identity, attached));
+        let buckets = self.buckets.values().map(|attached| (Layer::Bucket, attached));
+        let of = |(layer, attached): (Layer, &Attached)| {
+            let count = u32::try_from(attached.policy.statements.len()).unwrap_or(u32::MAX);
+            let name = Arc::clone(&attached.name);
+            (0..count).map(move |index| statement_id(layer, &name, index))
+        };
+        identity.chain(buckets).flat_map(of).collect()
     }
 
     /// The policies in force for a caller on a bucket.

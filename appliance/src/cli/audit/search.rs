@@ -2,14 +2,17 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use audit::{Method, Query, SearchOptions};
 use clap::{Args, ValueEnum};
+use policy_lab::replay::Export;
 
 use super::place::Place;
 use super::rows::{self, Form};
 use super::{found, histogram};
+use crate::auditor::policies::Policies;
 use crate::cli::Exit;
 use crate::cli::exit::failure;
 
@@ -21,7 +24,9 @@ use crate::cli::exit::failure;
     appliance audit search 'denied | count by principal.arn, reason | top 10'\n  \
     appliance audit search 'bucket=invoices | sum(bytes_out) by user, bin(time,1h)'\n  \
     appliance audit search 'sequence by user within 10m [denied]>=5 then [allowed]'\n  \
-    appliance audit search 'action~\"s3:*\" time>-7d' --histogram\n\n\
+    appliance audit search 'action~\"s3:*\" time>-7d' --histogram\n  \
+    appliance audit search 'policies() minus (time>-90d | distinct auth.by)' --world world.json\n  \
+    appliance audit search 'replay policy=v3 over time>-7d | where decision!=replay.decision' --world world.json\n\n\
     Exit codes: 0 found, 1 nothing found, 2 usage.")]
 pub(in crate::cli) struct Search {
     /// Filter and stages; everything when empty.
@@ -35,6 +40,9 @@ pub(in crate::cli) struct Search {
     /// Only records before this one: the last `seq` of the page before.
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
+    /// For `policies()` and `replay`: what is in force, as `appliance iam export` wrote it.
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
     /// Which way to search; the answer is the same.
     #[arg(long, value_enum, default_value_t = Way::Auto)]
     method: Way,
@@ -69,7 +77,10 @@ impl Search {
         if self.histogram || self.svg.is_some() {
             return self.draw(&dir, &query, options);
         }
-        let answer = audit::search(&dir, &query, options);
+        let answer = match &self.world {
+            None => audit::search(&dir, &query, options),
+            Some(world) => audit::search_with(&dir, &query, options, &policies(world, &dir)?),
+        };
         let answer = found(answer).with_context(|| format!("searching `{}`", dir.display()))?;
         let form = if self.json { Form::Json } else { Form::Table };
         let mut out = io::stdout().lock();
@@ -110,4 +121,12 @@ impl Search {
         rows::write_coverage(&answer.coverage)?;
         Ok(if answer.bars.is_empty() { Exit::Negative } else { Exit::Ok })
     }
+}
+
+/// The policies of an exported world.
+fn policies(world: &Path, log: &Path) -> anyhow::Result<Policies> {
+    let invalid = |why: String| failure(Exit::Usage, format!("`{}`: {why}", world.display()));
+    let text = std::fs::read_to_string(world).map_err(|error| invalid(error.to_string()))?;
+    let export = Export::parse(&text).map_err(|error| invalid(error.to_string()))?;
+    Ok(Policies::new(Arc::new(export), log))
 }

@@ -10,12 +10,6 @@ use crate::query::{
 
 use super::{Parser, resolve};
 
-/// Stages of the language that need more than the log itself.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("replay", "replaying a policy is for `policy-lab simulate`, which reads this log"),
-    ("policies", "the log alone does not know the policies in force; ask the server for them"),
-];
-
 impl Parser {
     /// Whether a query without a filter begins here: what follows tells a stage from a text to look for.
     pub(super) fn begins_with_stage(&mut self) -> bool {
@@ -39,9 +33,6 @@ impl Parser {
             Some((at, _)) => return Err(QueryError::new(at, "a stage is expected")),
             None => return Err(QueryError::new(self.end, "a stage is missing after `|`")),
         };
-        if let Some((_, message)) = ELSEWHERE.iter().find(|(stage, _)| *stage == name) {
-            return Err(QueryError::new(at, *message));
-        }
         match name.as_str() {
             "fields" => self.fields(query),
             "limit" => {
@@ -58,7 +49,11 @@ impl Parser {
             "expand" => self.expand(query, at),
             _ => {
                 may_become_table(query, at, &name)?;
-                let make = self.make(&name, at)?;
+                let make = match name.as_str() {
+                    "policies" => self.unused(query, at)?,
+                    "replay" => self.replay(query)?,
+                    name => self.make(name, at)?,
+                };
                 let columns = make.columns();
                 self.columns = Some(columns.clone());
                 query.table = Some(Tabular { make, then: Vec::new(), columns });
@@ -172,6 +167,43 @@ impl Parser {
         table.then.push(Rework::Sort { column, order: Order::Descending });
         table.then.push(Rework::Limit(rows));
         Ok(())
+    }
+
+    /// `policies() minus (filter | distinct auth.by)`, which no filter precedes.
+    fn unused(&mut self, query: &mut Query, at: usize) -> Result<Make, QueryError> {
+        if !matches!(query.filter, Filter::All) || query.expand.is_some() {
+            let message = "`policies()` begins a query; write the filter behind `minus (`";
+            return Err(QueryError::new(at, message));
+        }
+        self.expect(&Token::Open, "`(`")?;
+        self.expect(&Token::Close, "`)`")?;
+        self.word("minus")?;
+        self.expect(&Token::Open, "`(`")?;
+        query.filter = self.filter(0)?;
+        self.expect(&Token::Pipe, "`| distinct auth.by`")?;
+        self.word("distinct")?;
+        let at = self.at();
+        match self.key()? {
+            Key::Field(field) if field == "auth.by.id" => {}
+            _ => return Err(QueryError::new(at, "policies can only be compared with `auth.by`")),
+        }
+        self.expect(&Token::Close, "`)`")?;
+        Ok(Make::Unused)
+    }
+
+    /// `replay policy=name [as name] [over filter]`
+    fn replay(&mut self, query: &mut Query) -> Result<Make, QueryError> {
+        self.word("policy")?;
+        self.expect(&Token::Op(Op::Equal), "`=`")?;
+        let (_, policy, _) = self.value()?;
+        let instead_of = match self.keyword("as") {
+            true => Some(self.value()?.1),
+            false => None,
+        };
+        if self.keyword("over") {
+            self.more(query)?;
+        }
+        Ok(Make::Replay { policy, instead_of })
     }
 
     fn sequence(&mut self) -> Result<Make, QueryError> {
