@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok; 1 a change that `--fail-on` names, or a past that was not reproduced; 2 usage or invalid input;
 //! 4 no sure answer; 8 the log fails verification. stdout is data, stderr everything else.
 
+mod bench;
 mod canned;
 mod check;
 mod coverage;
@@ -53,6 +54,8 @@ enum Verb {
     Generate(generate::Arguments),
     /// Turn logs of other servers into requests
     Import(import::Arguments),
+    /// Time the decisions of your own policies on your own requests
+    Bench(bench::Arguments),
     /// Print a canned policy, or list them
     Canned(canned::Arguments),
 }
@@ -95,6 +98,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Verb::Coverage(arguments) => coverage::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Import(arguments) => import::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Canned(arguments) => canned::run(&arguments),
     };
     match result {

@@ -25,7 +25,7 @@ impl PrincipalKind {
 }
 
 /// The authenticated caller of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     pub kind: PrincipalKind,
     pub name: String,

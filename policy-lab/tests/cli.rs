@@ -520,3 +520,30 @@ fn a_request_is_explained() {
         assert!(refused.contains(message) && refused.contains("=> 2"), "{refused}");
     }
 }
+
+#[test]
+fn policies_are_timed() {
+    let directory = tempfile::tempdir().expect("made");
+    let path = directory.path();
+    files(path);
+    write(path, "requests.jsonl", REQUESTS);
+    let timed = ["bench", "--policy", "reader.json", "inbox.rego", "--requests", "requests.jsonl"];
+    let table = run(path, &timed, "");
+    for line in ["policies alone", "as recorded", "4 requests of requests.jsonl", "=> 0"] {
+        assert!(table.contains(line), "{line} is missing in\n{table}");
+    }
+    let document = run(path, &[&timed[..], &["--json"]].concat(), "");
+    let json: serde_json::Value = serde_json::from_str(
+        document.split_once('\n').and_then(|(_, rest)| rest.split_once("=>")).expect("ends").0,
+    )
+    .expect("one object");
+    assert_eq!(json["requests"], 4);
+    for part in ["policies", "recorded"] {
+        let nanoseconds = |name: &str| json[part][name].as_f64().expect("a number");
+        assert!(nanoseconds("p50_ns") > 0.0, "{json}");
+        assert!(nanoseconds("p50_ns") <= nanoseconds("slowest_ns"), "{json}");
+    }
+    write(path, "none.jsonl", "");
+    let none = run(path, &["bench", "--policy", "readonly", "--requests", "none.jsonl"], "");
+    assert!(none.contains("has no request to decide") && none.contains("=> 2"), "{none}");
+}
