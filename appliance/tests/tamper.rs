@@ -10,6 +10,9 @@ use fixtures::data;
 use fixtures::process::Launch;
 use serde_json::Value;
 
+#[path = "tamper/copies.rs"]
+mod copies;
+
 const BATCH_END: &[u8] = b"{\"_c\":";
 const BLOCK_BYTES: usize = 4096;
 const VALID: i64 = 0;
