@@ -9,6 +9,7 @@
 )]
 
 mod apart;
+mod operators;
 mod peer;
 mod reference;
 

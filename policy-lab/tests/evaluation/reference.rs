@@ -2,6 +2,8 @@
 //!
 //! `None` is "no sure answer". Shares no code with the library but its plain data types.
 
+pub(crate) mod condition;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,16 +23,19 @@ enum Sign {
     Star,
 }
 
+/// Sign by sign: how much of the text can be behind it.
 fn covers(pattern: &[Sign], text: &[char]) -> bool {
-    match (pattern, text) {
-        ([], []) => true,
-        ([Sign::Star, rest @ ..], _) => {
-            covers(rest, text) || !text.is_empty() && covers(pattern, &text[1..])
-        }
-        ([Sign::One, rest @ ..], [_, more @ ..]) => covers(rest, more),
-        ([Sign::Char(a), rest @ ..], [b, more @ ..]) => a == b && covers(rest, more),
-        _ => false,
+    let mut reached = vec![false; text.len() + 1];
+    reached[0] = true;
+    for sign in pattern {
+        let behind = |at: usize| match sign {
+            Sign::Star => reached[..=at].contains(&true),
+            Sign::One => at > 0 && reached[at - 1],
+            Sign::Char(char) => at > 0 && reached[at - 1] && text[at - 1] == *char,
+        };
+        reached = (0..=text.len()).map(behind).collect();
     }
+    reached[text.len()]
 }
 
 /// Puts values in; `None` if one is missing.
@@ -40,12 +45,7 @@ fn signs(pattern: &str, wildcards: bool, context: &Context) -> Option<Vec<Sign>>
     while let Some(char) = rest.chars().next() {
         if let Some(name) = rest.strip_prefix("${") {
             let (name, after) = name.split_once('}').expect("closed");
-            let [value] = context.get(name)? else { return None };
-            // Several-valued by nature, also with one value.
-            if name.eq_ignore_ascii_case("aws:TagKeys") {
-                return None;
-            }
-            signs.extend(value.chars().map(Sign::Char));
+            signs.extend(variable(name, context)?.chars().map(Sign::Char));
             rest = after;
             continue;
         }
@@ -57,6 +57,22 @@ fn signs(pattern: &str, wildcards: bool, context: &Context) -> Option<Vec<Sign>>
         rest = &rest[char.len_utf8()..];
     }
     Some(signs)
+}
+
+/// What `${…}` stands for.
+fn variable(name: &str, context: &Context) -> Option<String> {
+    if ["*", "?", "$"].contains(&name) {
+        return Some(name.to_owned());
+    }
+    let (name, default) = match name.split_once(',') {
+        Some((name, default)) => (name, Some(default.trim().trim_matches('\'').to_owned())),
+        None => (name, None),
+    };
+    match context.get(name) {
+        // Several-valued by nature, also with one value.
+        Some([value]) if !name.eq_ignore_ascii_case("aws:TagKeys") => Some(value.clone()),
+        _ => default,
+    }
 }
 
 fn fits(pattern: &str, wildcards: bool, text: &str, context: &Context) -> bool {
@@ -100,48 +116,13 @@ fn resource_holds(statement: &Value, request: &Request) -> Option<bool> {
     }
 }
 
-/// One operator on one key.
-fn clause_holds(operator: &str, key: &str, values: &Value, context: &Context) -> Option<bool> {
-    let values = list(values);
-    let present = context.get(key);
-    if operator == "Null" {
-        let absent = present.is_none_or(<[String]>::is_empty);
-        return Some(values.contains(&absent.to_string()));
-    }
-    let (set, rest) = operator.split_once(':').unwrap_or(("", operator));
-    let (base, if_exists) = match rest.strip_suffix("IfExists") {
-        Some(base) => (base, true),
-        None => (rest, false),
-    };
-    let negated = base.contains("Not");
-    let one = |value: &str| -> bool {
-        let matched = values.iter().any(|p| match base.replace("Not", "").as_str() {
-            "StringEquals" => fits(p, false, value, context),
-            "StringLike" => fits(p, true, value, context),
-            "NumericLessThan" => {
-                value.parse::<i64>().is_ok_and(|v| v < p.parse::<i64>().expect("a number"))
-            }
-            "Bool" => value.eq_ignore_ascii_case(p),
-            other => panic!("not generated: {other}"),
-        });
-        matched != negated
-    };
-    let is_set = key.eq_ignore_ascii_case("aws:TagKeys");
-    match (set, present) {
-        ("ForAllValues", present) => Some(present.unwrap_or_default().iter().all(|v| one(v))),
-        ("ForAnyValue", None) if if_exists => None,
-        ("ForAnyValue", present) => Some(present.unwrap_or_default().iter().any(|v| one(v))),
-        (_, None) => Some(if_exists || negated),
-        (_, Some([value])) if !is_set => Some(one(value)),
-        _ => None,
-    }
-}
-
 fn conditions_hold(statement: &Value, context: &Context) -> Option<bool> {
     let operators = statement["Condition"].as_object().into_iter().flatten();
     let clauses = operators.flat_map(|(operator, keys)| {
         let keys = keys.as_object().into_iter().flatten();
-        keys.map(move |(key, values)| clause_holds(operator, key, values, context))
+        keys.map(move |(key, values)| {
+            condition::holds("aws", operator, key, values, context).expect("a valid policy")
+        })
     });
     and(clauses)
 }
@@ -333,7 +314,31 @@ fn statement() -> impl Strategy<Value = Value> {
                     "${aws:TagKeys}"
                 ]),
             ),
-            (Just("NumericLessThan"), some_of(&["1", "5"])),
+            (
+                prop::sample::select(vec!["StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"]),
+                some_of(&["X", "a*", "${aws:username}"]),
+            ),
+            (
+                prop::sample::select(vec![
+                    "NumericLessThan",
+                    "NumericNotEquals",
+                    "NumericGreaterThanEquals"
+                ]),
+                some_of(&["1", "3.0", "5"]),
+            ),
+            (
+                prop::sample::select(vec!["DateLessThan", "DateNotEquals"]),
+                some_of(&["3", "5", "1970-01-01T00:00:03Z"]),
+            ),
+            (
+                prop::sample::select(vec!["IpAddress", "NotIpAddress"]),
+                some_of(&["10.0.0.0/8", "::/0"]),
+            ),
+            (
+                prop::sample::select(vec!["ArnLike", "ArnNotEquals"]),
+                some_of(&["arn:aws:s3:::*", "arn:aws:s3:::${aws:username}"]),
+            ),
+            (Just("BinaryEquals"), some_of(&["eA==", "Kg=="])),
             (Just("Bool"), some_of(&["true", "false"])),
         ],
         prop::sample::select(vec!["s3:prefix", "aws:TagKeys", "AWS:UserName", "test:other"]),
@@ -360,10 +365,11 @@ fn statement() -> impl Strategy<Value = Value> {
     )
 }
 
+/// What keys of requests hold.
+const VALUES: [&str; 9] = ["x", "xy", "a", "*", "3", "True", "10.1.2.3", "::1", "arn:aws:s3:::x"];
+
 fn request() -> impl Strategy<Value = Request> {
-    let values = || {
-        prop::collection::vec(prop::sample::select(vec!["x", "xy", "a", "*", "3", "True"]), 0..3)
-    };
+    let values = || prop::collection::vec(prop::sample::select(VALUES.to_vec()), 0..3);
     let context = prop::collection::btree_map(
         prop::sample::select(vec!["s3:prefix", "aws:TagKeys", "aws:username", "test:other"]),
         values(),
