@@ -66,8 +66,8 @@ pub use record::{
     Resource, Sse, Trace, Verdict,
 };
 pub use search::{
-    Answer, Bar, Cell, Coverage, Histogram, Method, NoPolicies, Policies, Replay, Replayed, Row,
-    SearchError, SearchOptions, Table, find_event, histogram, read_record, records, search,
-    search_with, tail,
+    Answer, Bar, Cell, Coverage, Histogram, Method, NoPolicies, Piece, Policies, Replay, Replayed,
+    Row, SearchError, SearchOptions, Table, find_event, histogram, pieces, read_record, records,
+    search, search_with, tail,
 };
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

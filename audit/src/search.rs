@@ -16,6 +16,7 @@ pub(crate) use cursor::{Brought, Located};
 pub use cursor::{Records, Tail, records, tail};
 pub use histogram::{Bar, Histogram, histogram};
 pub use locate::{find_event, read_record};
+pub use pieces::{Piece, Pieces, pieces};
 pub use policies::{NoPolicies, Policies, Replay, Replayed};
 pub use table::{Cell, TABLE_BYTES_MAX, TABLE_ROWS_MAX, Table};
 
@@ -25,6 +26,7 @@ mod file;
 mod histogram;
 mod indexed;
 pub(crate) mod locate;
+mod pieces;
 mod plan;
 mod policies;
 mod scan;

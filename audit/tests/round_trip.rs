@@ -32,6 +32,17 @@ fn record(thread: u64, i: u64) -> Record {
     record
 }
 
+fn segments(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![dir.join("seg")];
+    for _ in ["year", "month", "day", "file"] {
+        let inside = |dir: &std::path::PathBuf| std::fs::read_dir(dir).unwrap();
+        found = found.iter().flat_map(inside).map(|entry| entry.unwrap().path()).collect();
+    }
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    found.sort();
+    found
+}
+
 fn check(dir: &std::path::Path, last_seen: Option<Head>) -> Report {
     let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
     let options = VerifyOptions { vkey, last_seen, strict: true, progress: &|_, _| {} };
@@ -73,6 +84,40 @@ fn threads_append_and_every_acknowledged_record_is_there() {
     assert_eq!(read_record(dir.path(), report.size).unwrap(), None);
     let all: Vec<u64> = records(dir.path()).map(|r| r.unwrap().0).collect();
     assert!(all.into_iter().eq(0..report.size));
+}
+
+#[test]
+fn pieces_are_the_records_in_one_row() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        // Segments so small that there are many.
+        let (log, _) = open(dir.path(), 20 << 10);
+        for part in 0..4 {
+            let records: Vec<Record> = (0..40).map(|i| record(round * 4 + part, i)).collect();
+            log.append_all(&records).unwrap().wait().unwrap();
+        }
+        log.close().unwrap();
+    }
+    assert!(segments(dir.path()).len() > 1, "several segments");
+    let mut next = 0;
+    let mut lines = Vec::new();
+    for piece in pieces(dir.path()) {
+        let piece = piece.unwrap();
+        assert_eq!(piece.first, next);
+        next += piece.lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        lines.extend(piece.lines);
+    }
+    let records = records(dir.path()).flat_map(|r| [r.unwrap().1, b"\n".to_vec()].concat());
+    assert!(records.eq(lines));
+
+    // Both end before a batch that is not whole.
+    let last = segments(dir.path()).pop().unwrap();
+    let bytes = std::fs::read(&last).unwrap();
+    let at = bytes.iter().rposition(|byte| *byte == b'"').unwrap();
+    std::fs::write(&last, &bytes[..at]).unwrap();
+    let lines: Vec<u8> = pieces(dir.path()).flat_map(|piece| piece.unwrap().lines).collect();
+    let records = audit::records(dir.path()).flat_map(|r| [r.unwrap().1, b"\n".to_vec()].concat());
+    assert!(records.eq(lines));
 }
 
 #[test]
