@@ -74,6 +74,11 @@ impl Action {
         }
     }
 
+    /// Some action, in a request that is yet to be read.
+    pub(crate) fn placeholder() -> Self {
+        Self(Name::Known(0))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {

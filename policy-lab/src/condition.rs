@@ -20,7 +20,7 @@ pub(crate) use self::operator::Comparison;
 pub(crate) use self::operator::{Family, Operator, Quantifier};
 use self::test::Test;
 use crate::Profile;
-use crate::context::{Context, Key, Slot};
+use crate::context::{Context, Key, Slot, Wanted};
 
 /// The outcome of a test that may have no sure answer.
 ///
@@ -127,6 +127,12 @@ impl Clause {
 
     pub(crate) fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Gathers the keys whose values it looks at.
+    pub(crate) fn wants(&self, wanted: &mut Wanted) {
+        wanted.add(&self.key);
+        self.test.wants(wanted);
     }
 
     pub(crate) fn operator(&self) -> Operator {

@@ -5,10 +5,12 @@
 //! values only, so that a context survives a journey through the log unchanged.
 
 mod catalogue;
+mod wanted;
 
 use std::cmp::Ordering;
 
 pub use self::catalogue::{CATALOGUE, KeyInfo, KeyKind};
+pub(crate) use self::wanted::Wanted;
 
 /// A key name, resolved once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,10 +87,7 @@ impl Context {
 
     /// Gives a key these values, in place of what it had. An empty list is present but empty.
     pub fn set_many(&mut self, key: &str, values: Vec<String>) {
-        match Key::new(key) {
-            Key::Known(position) => self.set_known(position, values),
-            Key::Other(folded) => self.set_other(folded, key, values),
-        }
+        self.put(Key::new(key), key, values);
     }
 
     /// The values of a key; `None` if it is absent.
@@ -230,7 +229,8 @@ fn exact(name: &str) -> Option<u8> {
     rows.iter().find(is_named).copied()
 }
 
-fn position(name: &str) -> Option<u8> {
+/// The row of a name in any spelling.
+pub(crate) fn position(name: &str) -> Option<u8> {
     if let Some(found) = exact(name) {
         return Some(found);
     }

@@ -11,9 +11,11 @@
 //! Source: IAM user guide, "Policy evaluation logic". Where AWS lets a direct grant in a bucket policy pass a boundary
 //! or session policy, we do not: the safer reading.
 
+use std::sync::Arc;
+
 use crate::decision::{Decision, Denial, Effect, Layer, Reason, Ruling, StatementPlace};
 use crate::document::{Named, Statement, Verb};
-use crate::{Policies, PolicySet, PrincipalKind, Request};
+use crate::{Guardrails, Policies, PolicySet, PrincipalKind, Request};
 
 /// Decides a request. Pure, bounded by the size of the policies, and never panics; any doubt is a deny.
 #[must_use]
@@ -45,6 +47,23 @@ pub fn rule<'a>(policies: impl Into<Policies<'a>>, request: &Request) -> Ruling 
     conclude(request, search(policies, request))
 }
 
+/// The ruling with what the guardrails say of it, which `ask` finds out: the reason for which they deny, if they do.
+pub(crate) fn rule_guarded<'a>(
+    policies: impl Into<Policies<'a>>,
+    request: &Request,
+    ask: impl FnOnce(&Arc<Guardrails>, Ruling) -> Option<Reason>,
+) -> Ruling {
+    let policies = policies.into();
+    let ruling = rule(policies, request);
+    match policies.set.guardrails.as_ref().and_then(|guardrails| ask(guardrails, ruling)) {
+        None => ruling,
+        Some(reason) => {
+            let by = ruling.by.filter(|_| ruling.effect == Effect::ExplicitDeny);
+            Ruling { effect: Effect::ExplicitDeny, reason, by }
+        }
+    }
+}
+
 /// The decision when these statements are known to take effect: what the explanation ends with.
 pub(crate) fn evaluate_traced(
     set: &PolicySet,
@@ -66,7 +85,7 @@ pub(crate) fn evaluate_traced(
 }
 
 /// A ruling with the names of the statements.
-fn named(set: &PolicySet, request: &Request, ruling: Ruling) -> Decision {
+pub(crate) fn named(set: &PolicySet, request: &Request, ruling: Ruling) -> Decision {
     let Ruling { effect, reason, by } = ruling;
     let by = match effect {
         Effect::ExplicitDeny => denying(set, request).filter_map(|at| set.reference(at)).collect(),

@@ -11,7 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::compiled::Compiled;
 use self::index::Index;
+pub(crate) use self::manifest::Documents;
 pub use self::manifest::ManifestError;
+use crate::context::Wanted;
 use crate::decision::{Layer, StatementPlace, StatementRef};
 use crate::document::Statement;
 use crate::{Guardrails, Policy, Profile, Request};
@@ -96,6 +98,16 @@ impl PolicySet {
         })
     }
 
+    /// The condition keys that a decision can depend on.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        self.statements().for_each(|(_, statement)| statement.wants(&mut wanted));
+        if self.guardrails.is_some() {
+            wanted.add_everything();
+        }
+        wanted
+    }
+
     /// The policy at a place.
     pub(crate) fn policy(&self, place: StatementPlace) -> Option<&Attached> {
         match place.layer {
@@ -175,6 +187,6 @@ impl PolicySet {
         manifest: &str,
         fetch: &mut dyn FnMut([u8; 32]) -> Option<String>,
     ) -> Result<Self, ManifestError> {
-        manifest::read(manifest, fetch)
+        Documents::default().set(manifest, fetch)
     }
 }

@@ -6,15 +6,20 @@
 
 mod audit_line;
 mod bounds;
+mod canonical;
 mod complete;
 mod coverage;
 mod export;
 mod generate;
 mod group;
 mod import;
+mod in_force;
 mod line;
+mod log;
 mod outcome;
+mod reader;
 mod request_line;
+mod review;
 mod who_can;
 mod world;
 
@@ -27,14 +32,15 @@ pub use self::export::{
 pub use self::generate::Generator;
 pub use self::import::{Foreign, Imported, import};
 pub use self::line::{Event, LineError};
+pub use self::log::{Chunk, LogOptions, Replayed, Unreadable, simulate_log};
 pub use self::outcome::{Class, Group, Mismatch, Outcome, SelfCheck, Totals, Unresolved};
 pub use self::request_line::request_line;
 pub use self::who_can::{Access, Can, context as caller_context, reasons, who_can};
 pub use self::world::{Change, World, WorldError};
 
 use self::bounds::{Answer, Bounds};
-use self::group::Groups;
-use crate::{Decision, Request};
+use self::review::{Findings, Review};
+use crate::{Decision, Effect, Reason, Request, Ruling};
 
 /// A request from a log or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +57,26 @@ pub struct Recorded {
 }
 
 /// A decision of the past.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedDecision {
     pub allowed: bool,
     /// [`crate::Reason::as_str`].
     pub reason: Option<String>,
     /// Hex of [`crate::PolicySet::digest`].
     pub digest: Option<String>,
+}
+
+/// How an event is decided, as far as a review looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Verdict {
+    allowed: bool,
+    reason: Reason,
+}
+
+impl From<Ruling> for Verdict {
+    fn from(ruling: Ruling) -> Self {
+        Self { allowed: ruling.effect == Effect::Allow, reason: ruling.reason }
+    }
 }
 
 /// How much detail an outcome keeps.
@@ -92,124 +111,13 @@ pub fn simulate_in_detail(
     draft: &World,
     detail: Detail,
 ) -> Outcome {
-    let mut review = Review {
-        totals: Totals::default(),
-        self_check: SelfCheck::default(),
-        groups: Groups::new(detail),
-        bounds: Bounds::default(),
-        unresolved: Vec::new(),
-        samples_max: detail.samples_max,
-    };
+    let mut review = Review::new(baseline, draft);
+    let mut findings = Findings::new(detail);
     for event in events {
-        review.event(&event, baseline, draft);
+        let sides = review.sides(&event);
+        review.event(&event, &sides, &mut findings);
     }
-    review.finish()
-}
-
-struct Review {
-    totals: Totals,
-    self_check: SelfCheck,
-    groups: Groups,
-    bounds: Bounds,
-    unresolved: Vec<Unresolved>,
-    samples_max: usize,
-}
-
-impl Review {
-    fn event(&mut self, event: &Recorded, baseline: &World, draft: &World) {
-        self.totals.events += 1;
-        let sets = (baseline.policies(event), draft.policies(event));
-        let before = sets.0.as_ref().map(|set| self.bounds.decide(set, event));
-        self.reproduce(event, baseline, &before);
-        match (before, &sets.1) {
-            (Ok(before), Ok(after)) => {
-                let after = self.bounds.decide(after, event);
-                self.compare(event, &before, &after);
-            }
-            (Err(error), _) | (_, Err(error)) => self.unresolved(event, error),
-        }
-    }
-
-    /// Decides as the server did; if that is the baseline, it is done already.
-    fn reproduce(
-        &mut self,
-        event: &Recorded,
-        baseline: &World,
-        before: &Result<Answer, &WorldError>,
-    ) {
-        match before {
-            Ok(Answer::Sure(decision)) if baseline.is_as_recorded() => {
-                self.check(event, Ok(decision));
-            }
-            Ok(Answer::Unknown(_)) if baseline.is_as_recorded() => {}
-            Err(error) if baseline.is_as_recorded() => self.check(event, Err(error)),
-            _ if baseline.has_recorded_sets() && event.complete.is_everything() => {
-                self.check(event, baseline.decide_as_recorded(event).as_ref());
-            }
-            _ => {}
-        }
-    }
-
-    fn compare(&mut self, event: &Recorded, before: &Answer, after: &Answer) {
-        self.totals.evaluated += 1;
-        let class = match (before, after) {
-            (Answer::Sure(before), Answer::Sure(after)) => {
-                match (before.is_allowed(), after.is_allowed()) {
-                    (true, false) => Class::NewlyDenied,
-                    (false, true) => Class::NewlyAllowed,
-                    _ if before.reason != after.reason => Class::ReasonChanged,
-                    _ => return,
-                }
-            }
-            _ => Class::Unknown,
-        };
-        *match class {
-            Class::NewlyDenied => &mut self.totals.newly_denied,
-            Class::NewlyAllowed => &mut self.totals.newly_allowed,
-            Class::Unknown => &mut self.totals.unknown,
-            Class::ReasonChanged => &mut self.totals.reason_changed,
-        } += 1;
-        self.groups.add(class, event, before, after);
-    }
-
-    /// Holds the replayed decision against the recorded one, where the log says enough.
-    fn check(&mut self, event: &Recorded, replayed: Result<&Decision, &WorldError>) {
-        let Some(recorded) = event.recorded.as_ref().filter(|recorded| recorded.digest.is_some())
-        else {
-            return;
-        };
-        self.self_check.compared += 1;
-        let same = replayed.as_ref().is_ok_and(|decision| {
-            decision.is_allowed() == recorded.allowed
-                && recorded
-                    .reason
-                    .as_deref()
-                    .is_none_or(|reason| reason == decision.reason.as_str())
-        });
-        if same {
-            self.self_check.reproduced += 1;
-        } else if self.self_check.mismatches.len() < self.samples_max.max(1) {
-            self.self_check.mismatches.push(Mismatch::new(event, recorded, replayed));
-        }
-    }
-
-    fn unresolved(&mut self, event: &Recorded, error: &WorldError) {
-        self.totals.unresolved += 1;
-        if self.unresolved.len() < self.samples_max.max(1) {
-            self.unresolved.push(Unresolved { id: event.id.clone(), why: error.to_string() });
-        }
-    }
-
-    fn finish(self) -> Outcome {
-        let (groups, ungrouped) = self.groups.finish();
-        Outcome {
-            totals: self.totals,
-            self_check: self.self_check,
-            groups,
-            ungrouped,
-            unresolved: self.unresolved,
-        }
-    }
+    findings.finish()
 }
 
 /// Decides one event; where the record does not say enough, the keys that would decide.
@@ -221,7 +129,7 @@ pub fn decide_one(
     event: &Recorded,
 ) -> Result<Result<Decision, Vec<String>>, WorldError> {
     let policies = world.policies(event)?;
-    Ok(match Bounds::default().decide(&policies, event) {
+    Ok(match Bounds::default().decide(policies.set(), event) {
         Answer::Sure(decision) => Ok(decision),
         Answer::Unknown(keys) => Err(keys.to_vec()),
     })

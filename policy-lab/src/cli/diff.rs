@@ -30,10 +30,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let changes = |spec: &String| spec::changes(std::slice::from_ref(spec));
     let (old, new) = (changes(&arguments.old)?, changes(&arguments.new)?);
     let beyond = access(&old).zip(access(&new)).map(|(old, new)| beyond(&old, &new));
-    let world = |changes: Vec<Change>| {
-        changes.into_iter().fold(arguments.events.world(), policy_lab::replay::World::with)
+    let world = |changes: &[Change]| {
+        let start = arguments.events.world();
+        changes.iter().cloned().fold(start, policy_lab::replay::World::with)
     };
-    let worlds = simulate::Worlds { baseline: world(old), draft: world(new) };
+    let worlds = || (world(&old), world(&new));
     let title = simulate::title(arguments.old.clone(), vec![arguments.new.clone()]);
     let verdict = simulate::review(&arguments.events, &arguments.review, &worlds, title)?;
     if let Some(beyond) = beyond {

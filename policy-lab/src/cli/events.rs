@@ -6,7 +6,7 @@ mod since;
 
 use std::path::PathBuf;
 
-use policy_lab::replay::{Foreign, Recorded, World};
+use policy_lab::replay::{Detail, Foreign, Outcome, Recorded, World, simulate_in_detail};
 
 use self::since::Since;
 use super::Failure;
@@ -45,9 +45,52 @@ pub(super) struct Replayed<T> {
     pub(super) unreadable: u64,
 }
 
+/// What became of the events in two worlds.
+pub(super) struct Simulated {
+    pub(super) outcome: Outcome,
+    /// Proposed policies that nobody had.
+    pub(super) unmatched: Vec<String>,
+}
+
 impl Events {
+    /// Replays every event that is wanted in two worlds, which `worlds` makes; for a log, on all processors.
+    pub(super) fn simulate(
+        &self,
+        worlds: &(dyn Fn() -> (World, World) + Sync),
+        detail: Detail,
+    ) -> Result<Replayed<Simulated>, Failure> {
+        let mut replayed = if self.is_audit() {
+            audit_log::simulate(self, worlds, detail)?
+        } else {
+            let (baseline, draft) = worlds();
+            let visit = |events: &mut dyn Iterator<Item = Recorded>| {
+                simulate_in_detail(events, &baseline, &draft, detail)
+            };
+            let Replayed { value: outcome, source, unreadable } = self.one_by_one(visit)?;
+            let unmatched = draft.unmatched().into_iter().map(str::to_owned).collect();
+            Replayed { value: Simulated { outcome, unmatched }, source, unreadable }
+        };
+        self.say_every(&mut replayed.source);
+        Ok(replayed)
+    }
+
     /// Lets `visit` see every event that is wanted.
     pub(super) fn replay<T>(
+        &self,
+        visit: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> T,
+    ) -> Result<Replayed<T>, Failure> {
+        let mut replayed = self.one_by_one(visit)?;
+        self.say_every(&mut replayed.source);
+        Ok(replayed)
+    }
+
+    fn say_every(&self, source: &mut String) {
+        if self.every > 1 {
+            *source += &format!(", one of {}", self.every);
+        }
+    }
+
+    fn one_by_one<T>(
         &self,
         visit: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> T,
     ) -> Result<Replayed<T>, Failure> {
@@ -58,14 +101,10 @@ impl Events {
                 u64::is_multiple_of(number, self.every)
             }))
         };
-        let mut replayed = match &self.requests {
-            Some(path) => requests::replay(path, self.from, self.since, visit)?,
-            None => audit_log::replay(self, visit)?,
-        };
-        if self.every > 1 {
-            replayed.source += &format!(", one of {}", self.every);
+        match &self.requests {
+            Some(path) => requests::replay(path, self.from, self.since, visit),
+            None => audit_log::replay(self, visit),
         }
-        Ok(replayed)
     }
 
     /// The events carry decisions of their own.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use policy_lab::replay::{Class, Detail, Outcome, World, simulate_in_detail};
+use policy_lab::replay::{Change, Class, Detail, Export, Outcome, World};
 use policy_lab::report::{self, Title};
 
-use super::events::{Events, Replayed};
+use super::events::{Events, Replayed, Simulated};
 use super::{Failure, Verdict, input, spec};
 
 #[derive(Debug, clap::Args)]
@@ -96,7 +96,8 @@ impl FailOn {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
-    let worlds = worlds(arguments)?;
+    let sides = sides(arguments)?;
+    let worlds = || sides.worlds(&arguments.events);
     let baseline = match &arguments.world {
         Some(path) => format!("the world of {}", path.display()),
         None if arguments.events.is_audit() => "what was recorded".to_owned(),
@@ -113,18 +114,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     review(&arguments.events, &arguments.review, &worlds, title(baseline, arguments.draft.clone()))
 }
 
-/// Replays the events in both worlds and reports what changes.
+/// Replays the events in the two worlds that `worlds` makes, and reports what changes.
 pub(super) fn review(
     events: &Events,
     arguments: &Review,
-    worlds: &Worlds,
+    worlds: &(dyn Fn() -> (World, World) + Sync),
     title: Title,
 ) -> Result<Verdict, Failure> {
     let detail = Detail { samples_max: arguments.samples, prefix_depth: arguments.prefix_depth };
-    let Replayed { value: outcome, source, unreadable } = events
-        .replay(|events| simulate_in_detail(events, &worlds.baseline, &worlds.draft, detail))?;
+    let Replayed { value: simulated, source, unreadable } = events.simulate(worlds, detail)?;
+    let Simulated { outcome, unmatched } = simulated;
     report(arguments, &outcome, &Title { source, ..title })?;
-    for name in worlds.draft.unmatched() {
+    for name in unmatched {
         eprintln!(
             "warning: no event was decided by a policy named `{name}`; the draft of it changed nothing"
         );
@@ -171,12 +172,27 @@ pub(super) fn title(baseline: String, draft: Vec<String>) -> Title {
     Title { source: String::new(), baseline, draft, file }
 }
 
-pub(super) struct Worlds {
-    pub(super) baseline: World,
-    pub(super) draft: World,
+/// What both worlds are made from.
+struct Sides {
+    export: Option<Arc<Export>>,
+    baseline: Vec<Change>,
+    /// On top of the baseline.
+    draft: Vec<Change>,
 }
 
-fn worlds(arguments: &Arguments) -> anyhow::Result<Worlds> {
+impl Sides {
+    fn worlds(&self, events: &Events) -> (World, World) {
+        let start = || match &self.export {
+            Some(export) => events.beside(World::exported(Arc::clone(export))),
+            None => events.world(),
+        };
+        let before = self.baseline.iter().cloned();
+        let after = before.clone().chain(self.draft.iter().cloned());
+        (before.fold(start(), World::with), after.fold(start(), World::with))
+    }
+}
+
+fn sides(arguments: &Arguments) -> anyhow::Result<Sides> {
     let (keyword, baseline): (Vec<_>, Vec<_>) =
         arguments.baseline.iter().cloned().partition(|spec| spec == "recorded");
     if !keyword.is_empty() && !arguments.events.is_audit() {
@@ -190,11 +206,5 @@ fn worlds(arguments: &Arguments) -> anyhow::Result<Worlds> {
     let baseline = spec::changes(&baseline)?;
     let draft = spec::changes(&arguments.draft)?;
     let export = arguments.world.as_deref().map(input::export).transpose()?;
-    let start = || match &export {
-        Some(export) => arguments.events.beside(World::exported(Arc::clone(export))),
-        None => arguments.events.world(),
-    };
-    let before = baseline.iter().cloned().fold(start(), World::with);
-    let after = baseline.into_iter().chain(draft).fold(start(), World::with);
-    Ok(Worlds { baseline: before, draft: after })
+    Ok(Sides { export, baseline, draft })
 }

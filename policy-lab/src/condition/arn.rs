@@ -1,7 +1,7 @@
 //! ARN conditions: six fields, each a pattern of its own, so that `*` does not cross a colon before the last.
 
 use crate::arn::Arn;
-use crate::context::Context;
+use crate::context::{Context, Wanted};
 use crate::pattern::{Pattern, Syntax};
 
 /// A policy's ARN. A text that is not an ARN matches nothing.
@@ -36,6 +36,10 @@ impl ArnPattern {
         let (Some(fields), Some(arn)) = (&self.0, Arn::parse(value)) else { return false };
         let values = [arn.partition, arn.service, arn.region, arn.account, arn.resource];
         fields.iter().zip(values).all(|(field, value)| field.matches(value, context))
+    }
+
+    pub(super) fn wants(&self, wanted: &mut Wanted) {
+        self.0.iter().flatten().for_each(|field| field.wants(wanted));
     }
 
     pub(super) fn resolves(&self, context: &Context) -> bool {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::operator::{Comparison, Family, Operator};
 use super::{Reading, arn, binary, date, ip, numeric, string};
 use crate::Profile;
-use crate::context::Context;
+use crate::context::{Context, Wanted};
 use crate::pattern::{Pattern, Syntax};
 
 #[derive(Clone, Debug)]
@@ -97,6 +97,22 @@ impl Test {
 }
 
 impl Test {
+    /// Gathers the keys of the variables in it.
+    pub(super) fn wants(&self, wanted: &mut Wanted) {
+        match self {
+            Self::Text(patterns) | Self::TextIgnoreCase(patterns) => {
+                patterns.iter().for_each(|pattern| pattern.wants(wanted));
+            }
+            Self::Arn(patterns) => patterns.iter().for_each(|pattern| pattern.wants(wanted)),
+            Self::Numeric(..)
+            | Self::Date(..)
+            | Self::Bool(_)
+            | Self::Binary(_)
+            | Self::Ip(_)
+            | Self::Null(_) => {}
+        }
+    }
+
     pub(super) fn resolves(&self, context: &Context) -> bool {
         match self {
             Self::Text(patterns) | Self::TextIgnoreCase(patterns) => {

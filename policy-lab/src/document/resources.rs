@@ -2,7 +2,7 @@
 
 use crate::arn::Arn;
 use crate::condition::{Reading, Truth};
-use crate::context::Context;
+use crate::context::{Context, Wanted};
 use crate::pattern::{Glob, Pattern, Syntax, Text};
 use crate::{DocumentKind, Resource};
 
@@ -79,6 +79,16 @@ impl Resources {
             return vec![Reach::EVERYWHERE];
         }
         self.entries.iter().filter_map(Entry::reach).collect()
+    }
+
+    /// Gathers the keys of the variables.
+    pub(super) fn wants(&self, wanted: &mut Wanted) {
+        for entry in &self.entries {
+            match entry {
+                Entry::Keys { key: pattern, .. } | Entry::Path(pattern) => pattern.wants(wanted),
+                Entry::All | Entry::Bucket(_) | Entry::KmsKey | Entry::Foreign => {}
+            }
+        }
     }
 
     /// Every variable has a value.

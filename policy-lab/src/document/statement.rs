@@ -8,6 +8,7 @@ use super::span::Spans;
 use crate::Request;
 use crate::action::ActionSet;
 use crate::condition::{Clause, Truth};
+use crate::context::Wanted;
 
 /// What a statement does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,14 @@ impl Statement {
     /// The statement has `NotPrincipal`.
     pub(crate) fn excepts_principals(&self) -> bool {
         self.principals.as_ref().is_some_and(|principals| principals.inverted)
+    }
+
+    /// Gathers the condition keys that it looks at.
+    pub(crate) fn wants(&self, wanted: &mut Wanted) {
+        self.clauses.iter().for_each(|clause| clause.wants(wanted));
+        if let Some(resources) = &self.resources {
+            resources.wants(wanted);
+        }
     }
 
     /// Whether the statement takes effect, its principals aside.

@@ -2,7 +2,7 @@
 
 use super::raw;
 use super::{Glob, Part, Text, Token, matches_tokens, push_text, push_wildcards};
-use crate::context::{Context, Key};
+use crate::context::{Context, Key, Wanted};
 
 /// What is special in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,22 @@ impl Pattern {
                     text.into().equals(&filled)
                 }
             }
+        }
+    }
+
+    /// Gathers the keys of the variables.
+    pub(crate) fn wants(&self, wanted: &mut Wanted) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Template(pieces) => {
+                for piece in pieces {
+                    if let Piece::Variable { key, .. } = piece {
+                        wanted.add(key);
+                    }
+                }
+            }
+            // The text is read anew for every request, with the values of the others in it.
+            Self::Raw { .. } => wanted.add_everything(),
         }
     }
 

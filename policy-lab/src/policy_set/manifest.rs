@@ -4,6 +4,7 @@
 //! `{"name":…,"sha256":…}`; what is not attached is absent. Members are sorted and strings escaped as in RFC 8785, so
 //! equal sets have equal digests.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use crate::{DocumentError, DocumentKind, Guardrails, Policy, RegoError};
 
 /// Documents that a manifest may name.
 const DOCUMENTS_MAX: usize = 10_000;
+
+/// Guardrails kept loaded.
+const GUARDRAILS_MAX: usize = 256;
 
 /// Why a manifest could not be turned into policies.
 #[derive(Debug, thiserror::Error)]
@@ -77,16 +81,95 @@ impl Entry {
             Some(text) => Ok(text),
         }
     }
+}
+
+/// Documents that were read already: most sets of a log name the same ones.
+///
+/// Bounded: what was read is forgotten when it is more than a set could name.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    policies: HashMap<(String, DocumentKind), Arc<Policy>>,
+    /// By names and hashes of the sources.
+    guardrails: HashMap<Vec<(String, [u8; 32])>, Arc<Guardrails>>,
+}
+
+impl Documents {
+    /// The guardrails of these sources, ready for a review; `None` if there are no sources.
+    pub(crate) fn guardrails(
+        &mut self,
+        sources: Vec<(String, String)>,
+    ) -> Result<Option<Arc<Guardrails>>, RegoError> {
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        let digest = |text: &String| Sha256::digest(text.as_bytes()).into();
+        let mut key: Vec<_> =
+            sources.iter().map(|(name, text)| (name.clone(), digest(text))).collect();
+        key.sort_unstable();
+        if let Some(loaded) = self.guardrails.get(&key) {
+            return Ok(Some(Arc::clone(loaded)));
+        }
+        let loaded = Arc::new(Guardrails::load(sources)?.with_time_limit(REVIEW_TIME_MAX));
+        if self.guardrails.len() >= GUARDRAILS_MAX {
+            self.guardrails.clear();
+        }
+        self.guardrails.insert(key, Arc::clone(&loaded));
+        Ok(Some(loaded))
+    }
 
     fn attached(
-        &self,
+        &mut self,
+        entry: &Entry,
         kind: DocumentKind,
         fetch: &mut dyn FnMut([u8; 32]) -> Option<String>,
     ) -> Result<Attached, ManifestError> {
-        let text = self.text(fetch)?;
-        let policy = Policy::parse(&text, kind)
-            .map_err(|source| ManifestError::Policy { name: self.name.clone(), source })?;
-        Ok(Attached { name: Arc::from(self.name.as_str()), policy: Arc::new(policy) })
+        let name = Arc::from(entry.name.as_str());
+        let key = (entry.sha256.clone(), kind);
+        if let Some(policy) = self.policies.get(&key) {
+            return Ok(Attached { name, policy: Arc::clone(policy) });
+        }
+        let policy = Policy::parse(&entry.text(fetch)?, kind)
+            .map_err(|source| ManifestError::Policy { name: entry.name.clone(), source })?;
+        let policy = Arc::new(policy);
+        if self.policies.len() >= DOCUMENTS_MAX {
+            self.policies.clear();
+        }
+        self.policies.insert(key, Arc::clone(&policy));
+        Ok(Attached { name, policy })
+    }
+
+    /// Makes a set again from its manifest; `fetch` finds a document by its SHA-256.
+    pub(crate) fn set(
+        &mut self,
+        manifest: &str,
+        fetch: &mut dyn FnMut([u8; 32]) -> Option<String>,
+    ) -> Result<PolicySet, ManifestError> {
+        let manifest: Manifest = serde_json::from_str(manifest)
+            .map_err(|error| ManifestError::Malformed(error.to_string()))?;
+        if manifest.v != 1 {
+            return Err(ManifestError::Malformed(format!("version {} is not known", manifest.v)));
+        }
+        if manifest.identity.len() + manifest.guardrails.len() > DOCUMENTS_MAX {
+            return Err(ManifestError::Malformed(format!("more than {DOCUMENTS_MAX} documents")));
+        }
+        let mut optional = |entry: Option<Entry>, kind| {
+            entry.map(|entry| self.attached(&entry, kind, fetch)).transpose()
+        };
+        let bucket = optional(manifest.bucket, DocumentKind::Bucket)?;
+        let boundary = optional(manifest.boundary, DocumentKind::Boundary)?;
+        let session = optional(manifest.session, DocumentKind::Session)?;
+        let identity = manifest
+            .identity
+            .iter()
+            .map(|entry| self.attached(entry, DocumentKind::Identity, fetch))
+            .collect::<Result<_, _>>()?;
+        let sources = manifest
+            .guardrails
+            .iter()
+            .map(|entry| Ok((entry.name.clone(), entry.text(fetch)?)))
+            .collect::<Result<Vec<_>, ManifestError>>()?;
+        let guardrails = self.guardrails(sources)?;
+        Ok(PolicySet { identity, bucket, boundary, session, guardrails })
     }
 }
 
@@ -109,40 +192,6 @@ pub(super) fn write(set: &PolicySet) -> String {
     };
     // Strings and integers in plain structs always serialise.
     serde_json::to_string(&manifest).unwrap_or_default()
-}
-
-pub(super) fn read(
-    text: &str,
-    fetch: &mut dyn FnMut([u8; 32]) -> Option<String>,
-) -> Result<PolicySet, ManifestError> {
-    let manifest: Manifest =
-        serde_json::from_str(text).map_err(|error| ManifestError::Malformed(error.to_string()))?;
-    if manifest.v != 1 {
-        return Err(ManifestError::Malformed(format!("version {} is not known", manifest.v)));
-    }
-    if manifest.identity.len() + manifest.guardrails.len() > DOCUMENTS_MAX {
-        return Err(ManifestError::Malformed(format!("more than {DOCUMENTS_MAX} documents")));
-    }
-    let mut optional =
-        |entry: Option<Entry>, kind| entry.map(|entry| entry.attached(kind, fetch)).transpose();
-    let bucket = optional(manifest.bucket, DocumentKind::Bucket)?;
-    let boundary = optional(manifest.boundary, DocumentKind::Boundary)?;
-    let session = optional(manifest.session, DocumentKind::Session)?;
-    let identity = manifest
-        .identity
-        .iter()
-        .map(|entry| entry.attached(DocumentKind::Identity, fetch))
-        .collect::<Result<_, _>>()?;
-    let sources = manifest
-        .guardrails
-        .iter()
-        .map(|entry| Ok((entry.name.clone(), entry.text(fetch)?)))
-        .collect::<Result<Vec<_>, ManifestError>>()?;
-    let guardrails = match sources.is_empty() {
-        true => None,
-        false => Some(Arc::new(Guardrails::load(sources)?.with_time_limit(REVIEW_TIME_MAX))),
-    };
-    Ok(PolicySet { identity, bucket, boundary, session, guardrails })
 }
 
 #[cfg(test)]

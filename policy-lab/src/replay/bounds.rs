@@ -19,10 +19,19 @@ const READINGS_MAX: usize = 4_096;
 
 /// What is known about a decision.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
-    Sure(Decision),
+pub(super) enum Answer<D> {
+    Sure(D),
     /// It depends on these keys, which the record does not speak of.
     Unknown(Rc<[String]>),
+}
+
+impl<D> Answer<D> {
+    pub(super) fn map<E>(self, map: impl FnOnce(D) -> E) -> Answer<E> {
+        match self {
+            Self::Sure(decision) => Answer::Sure(map(decision)),
+            Self::Unknown(keys) => Answer::Unknown(keys),
+        }
+    }
 }
 
 /// The key of a reading: the policy set by its place in memory, and the missing keys.
@@ -43,7 +52,7 @@ struct Readings {
 
 impl Bounds {
     /// Decides an event, as far as its record goes.
-    pub(super) fn decide(&mut self, set: &Rc<PolicySet>, event: &Recorded) -> Answer {
+    pub(super) fn decide(&mut self, set: &Rc<PolicySet>, event: &Recorded) -> Answer<Decision> {
         if event.complete.is_everything() {
             return Answer::Sure(evaluate(set, &event.request));
         }

@@ -1,9 +1,10 @@
 //! Gathers changed events by what they have in common.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::bounds::Answer;
-use super::{Class, Detail, Group, Recorded};
+use super::{Class, Detail, Group, Recorded, Verdict};
 use crate::{Action, Resource};
 
 /// Groups kept at most; what does not fit is counted.
@@ -22,16 +23,47 @@ struct Key {
 
 pub(super) struct Groups {
     detail: Detail,
-    found: HashMap<Key, (u64, Vec<String>)>,
+    max: usize,
+    found: HashMap<Key, Found>,
     ungrouped: u64,
+}
+
+struct Found {
+    /// How many groups were found before this one.
+    order: usize,
+    count: u64,
+    samples: Vec<String>,
 }
 
 impl Groups {
     pub(super) fn new(detail: Detail) -> Self {
-        Self { detail, found: HashMap::new(), ungrouped: 0 }
+        Self { detail, max: GROUPS_MAX, found: HashMap::new(), ungrouped: 0 }
     }
 
-    pub(super) fn add(&mut self, class: Class, event: &Recorded, before: &Answer, after: &Answer) {
+    /// The groups of one piece of a log: as many as there are, so that joining all pieces keeps those that one walk over
+    /// the whole would keep.
+    pub(super) fn of_piece(detail: Detail) -> Self {
+        Self { max: usize::MAX, ..Self::new(detail) }
+    }
+
+    /// Adds what was found later in the log.
+    pub(super) fn join(&mut self, later: Self) {
+        self.ungrouped += later.ungrouped;
+        let mut later: Vec<_> = later.found.into_iter().collect();
+        later.sort_unstable_by_key(|(_, found)| found.order);
+        for (key, found) in later {
+            let samples = found.samples.iter().map(String::as_str);
+            self.count(key, found.count, samples);
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        class: Class,
+        event: &Recorded,
+        before: &Answer<Verdict>,
+        after: &Answer<Verdict>,
+    ) {
         let request = &event.request;
         let key = Key {
             class,
@@ -42,15 +74,22 @@ impl Groups {
             after: word(after),
             keys: missing(before, after),
         };
-        if self.found.len() >= GROUPS_MAX && !self.found.contains_key(&key) {
-            self.ungrouped += 1;
-            return;
-        }
-        let (count, samples) = self.found.entry(key).or_default();
-        *count += 1;
-        if samples.len() < self.detail.samples_max {
-            samples.push(event.id.clone());
-        }
+        self.count(key, 1, std::iter::once(event.id.as_str()));
+    }
+
+    fn count<'a>(&mut self, key: Key, count: u64, samples: impl Iterator<Item = &'a str>) {
+        let order = self.found.len();
+        let found = match self.found.entry(key) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(_) if order >= self.max => {
+                self.ungrouped += count;
+                return;
+            }
+            Entry::Vacant(place) => place.insert(Found { order, count: 0, samples: Vec::new() }),
+        };
+        found.count += count;
+        let room = self.detail.samples_max.saturating_sub(found.samples.len());
+        found.samples.extend(samples.take(room).map(str::to_owned));
     }
 
     /// The groups in the order of the report, and how many events are in none.
@@ -58,7 +97,7 @@ impl Groups {
         let mut groups: Vec<_> = self
             .found
             .into_iter()
-            .map(|(key, (count, samples))| Group {
+            .map(|(key, Found { count, samples, .. })| Group {
                 class: key.class,
                 principal: key.principal,
                 action: key.action.as_str().to_owned(),
@@ -82,15 +121,15 @@ impl Groups {
     }
 }
 
-fn word(answer: &Answer) -> &'static str {
+fn word(answer: &Answer<Verdict>) -> &'static str {
     match answer {
-        Answer::Sure(decision) => decision.reason.as_str(),
+        Answer::Sure(verdict) => verdict.reason.as_str(),
         Answer::Unknown(_) => "unknown",
     }
 }
 
 /// The keys that would decide, of both answers.
-fn missing(before: &Answer, after: &Answer) -> Vec<String> {
+fn missing(before: &Answer<Verdict>, after: &Answer<Verdict>) -> Vec<String> {
     let mut keys = Vec::new();
     for answer in [before, after] {
         if let Answer::Unknown(missing) = answer {

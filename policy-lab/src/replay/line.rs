@@ -85,16 +85,16 @@ pub(super) fn values(value: &Value) -> Result<Vec<String>, LineError> {
 #[derive(Default, Deserialize)]
 pub(super) struct Caller<'a> {
     #[serde(borrow)]
-    account: Option<Text<'a>>,
+    pub(super) account: Option<Text<'a>>,
     #[serde(borrow)]
-    arn: Option<Text<'a>>,
-    groups: Option<Vec<String>>,
+    pub(super) arn: Option<Text<'a>>,
+    pub(super) groups: Option<Vec<String>>,
     #[serde(borrow)]
-    name: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
     #[serde(borrow)]
-    parent: Option<Text<'a>>,
+    pub(super) parent: Option<Text<'a>>,
     #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
+    pub(super) kind: Option<Text<'a>>,
 }
 
 /// Text that borrows from the line where it has no escapes.

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Recorded, RecordedDecision, WorldError};
-use crate::Decision;
+use super::{Recorded, RecordedDecision, Verdict, WorldError};
 
 /// The result of a replay; [`crate::report`] turns it into text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -46,6 +45,18 @@ pub struct Totals {
     pub unresolved: u64,
 }
 
+impl Totals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.evaluated += other.evaluated;
+        self.newly_denied += other.newly_denied;
+        self.newly_allowed += other.newly_allowed;
+        self.unknown += other.unknown;
+        self.reason_changed += other.reason_changed;
+        self.unresolved += other.unresolved;
+    }
+}
+
 /// Whether recorded decisions come out again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SelfCheck {
@@ -77,7 +88,7 @@ impl Mismatch {
     pub(super) fn new(
         event: &Recorded,
         recorded: &RecordedDecision,
-        replayed: Result<&Decision, &WorldError>,
+        replayed: Result<&Verdict, &WorldError>,
     ) -> Self {
         let word = |allowed| if allowed { "allow" } else { "deny" };
         Self {
@@ -88,9 +99,7 @@ impl Mismatch {
                 None => word(recorded.allowed).to_owned(),
             },
             replayed: match replayed {
-                Ok(decision) => {
-                    format!("{} ({})", word(decision.is_allowed()), decision.reason.as_str())
-                }
+                Ok(verdict) => format!("{} ({})", word(verdict.allowed), verdict.reason.as_str()),
                 Err(error) => error.to_string(),
             },
         }

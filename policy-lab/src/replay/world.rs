@@ -7,11 +7,14 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
+use super::in_force::InForce;
 use super::{Export, Recorded};
 use crate::explain::{Explanation, explain};
-use crate::policy_set::{Attached, ManifestError, PolicySet};
-use crate::rego::{Guardrails, REVIEW_TIME_MAX, RegoError};
-use crate::{Decision, Principal, Profile, evaluate};
+use crate::policy_set::{Attached, Documents, ManifestError, PolicySet};
+use crate::rego::RegoError;
+use crate::{Principal, Profile};
 
 /// Policy sets kept ready at most; the cache is emptied when it is full.
 const SETS_MAX: usize = 16_384;
@@ -50,7 +53,7 @@ pub enum WorldError {
     Guardrails(#[from] RegoError),
 }
 
-type Resolved = Result<Rc<PolicySet>, WorldError>;
+type Resolved = Result<Rc<InForce>, WorldError>;
 
 /// Policies for every event.
 ///
@@ -61,7 +64,9 @@ pub struct World {
     export: Option<Arc<Export>>,
     changes: Vec<Change>,
     /// By digest, as recorded.
-    recorded: RefCell<HashMap<String, Resolved>>,
+    recorded: RefCell<HashMap<String, Resolved, RandomState>>,
+    /// Documents that were read, for all sets that name them.
+    documents: RefCell<Documents>,
     /// With the changes.
     changed: RefCell<Prepared>,
     /// Names of [`Change::Named`] that were found attached somewhere.
@@ -77,6 +82,7 @@ impl World {
             export: None,
             changes: Vec::new(),
             recorded: RefCell::default(),
+            documents: RefCell::default(),
             changed: RefCell::default(),
             replaced: RefCell::default(),
         }
@@ -130,7 +136,7 @@ impl World {
     /// # Errors
     /// The policies in force for it cannot be found.
     pub fn explain(&self, event: &Recorded) -> Result<Explanation, WorldError> {
-        Ok(explain(&*self.policies(event)?, &event.request))
+        Ok(explain(self.policies(event)?.set(), &event.request))
     }
 
     /// The same as another profile reads the policies.
@@ -142,7 +148,7 @@ impl World {
         event: &Recorded,
         profile: Profile,
     ) -> Result<Explanation, WorldError> {
-        let set = self.policies(event)?.read_as(profile).map_err(|source| {
+        let set = self.policies(event)?.set().read_as(profile).map_err(|source| {
             let digest = digest_of(event).unwrap_or_default().to_owned();
             WorldError::Manifest { digest, source: Arc::new(source) }
         })?;
@@ -159,7 +165,7 @@ impl World {
             return self.as_recorded(event);
         }
         let request = &event.request;
-        let bucket = request.resource.bucket().unwrap_or_default();
+        let bucket = request.resource.bucket().filter(|_| self.by_bucket()).unwrap_or_default();
         let digest = digest_of(event).filter(|_| self.export.is_none()).unwrap_or_default();
         let caller = match self.by_caller() {
             true => Cow::Owned(caller(&request.principal)),
@@ -170,14 +176,27 @@ impl World {
         }
         let resolved = self
             .base(event)
-            .and_then(|base| self.changed(base, &request.principal, bucket).map(Rc::new));
+            .and_then(|base| self.changed(base, &request.principal, bucket))
+            .map(|set| Rc::new(InForce::new(set)));
         self.changed.borrow_mut().put(digest, &caller, bucket, &resolved);
         resolved
     }
 
-    /// The decision without the proposals.
-    pub(super) fn decide_as_recorded(&self, event: &Recorded) -> Result<Decision, WorldError> {
-        Ok(evaluate(&*self.as_recorded(event)?, &event.request))
+    /// The policies without the proposals.
+    pub(super) fn as_recorded(&self, event: &Recorded) -> Resolved {
+        let Some(fetch) = &self.fetch else { return Ok(Rc::default()) };
+        let digest = digest_of(event).ok_or(WorldError::NoDigest)?;
+        if let Some(resolved) = self.recorded.borrow().get(digest) {
+            return resolved.clone();
+        }
+        let resolved = load(digest, fetch, &mut self.documents.borrow_mut());
+        let resolved = resolved.map(|set| Rc::new(InForce::new(set)));
+        let mut recorded = self.recorded.borrow_mut();
+        if recorded.len() >= SETS_MAX {
+            recorded.clear();
+        }
+        recorded.insert(digest.to_owned(), resolved.clone());
+        resolved
     }
 
     /// Who calls makes a difference: with an export, not with recorded digests, which say it already.
@@ -186,11 +205,18 @@ impl World {
         self.export.is_some() || self.changes.iter().any(is_world)
     }
 
+    /// Which bucket is touched does.
+    fn by_bucket(&self) -> bool {
+        let of_buckets =
+            |change: &Change| matches!(change, Change::World(_) | Change::Bucket { .. });
+        self.export.is_some() || self.changes.iter().any(of_buckets)
+    }
+
     fn base(&self, event: &Recorded) -> Result<PolicySet, WorldError> {
         let request = &event.request;
         match &self.export {
             Some(export) => Ok(export.policies(&request.principal, request.resource.bucket())),
-            None => self.as_recorded(event).map(|set| (*set).clone()),
+            None => self.as_recorded(event).map(|recorded| (**recorded.set()).clone()),
         }
     }
 
@@ -222,23 +248,14 @@ impl World {
                     let mut sources = sources(&set);
                     sources.retain(|(there, _)| there != name);
                     sources.push((name.clone(), text.clone()));
-                    set.guardrails = guardrails(sources)?;
+                    set.guardrails = self.documents.borrow_mut().guardrails(sources)?;
                 }
-                Change::Guardrails(sources) => set.guardrails = guardrails(sources.clone())?,
+                Change::Guardrails(sources) => {
+                    set.guardrails = self.documents.borrow_mut().guardrails(sources.clone())?;
+                }
             }
         }
         Ok(set)
-    }
-
-    fn as_recorded(&self, event: &Recorded) -> Resolved {
-        let Some(fetch) = &self.fetch else { return Ok(Rc::default()) };
-        let digest = digest_of(event).ok_or(WorldError::NoDigest)?;
-        if let Some(resolved) = self.recorded.borrow().get(digest) {
-            return resolved.clone();
-        }
-        let resolved = load(digest, fetch).map(Rc::new);
-        remember(&self.recorded, digest.to_owned(), &resolved);
-        resolved
     }
 }
 
@@ -252,11 +269,13 @@ impl fmt::Debug for World {
     }
 }
 
+type Names<T> = HashMap<String, T, RandomState>;
+
 /// Sets with the changes, by digest, caller and bucket. Nested, so that looking one up makes no key.
 #[derive(Default)]
 struct Prepared {
     count: usize,
-    sets: HashMap<String, HashMap<String, HashMap<String, Resolved>>>,
+    sets: Names<Names<Names<Resolved>>>,
 }
 
 impl Prepared {
@@ -285,36 +304,18 @@ fn digest_of(event: &Recorded) -> Option<&str> {
     event.recorded.as_ref()?.digest.as_deref()
 }
 
-fn remember<K: std::hash::Hash + Eq>(
-    cache: &RefCell<HashMap<K, Resolved>>,
-    key: K,
-    resolved: &Resolved,
-) {
-    let mut cache = cache.borrow_mut();
-    if cache.len() >= SETS_MAX {
-        cache.clear();
-    }
-    cache.insert(key, resolved.clone());
-}
-
-fn load(digest: &str, fetch: &Fetch) -> Result<PolicySet, WorldError> {
+fn load(digest: &str, fetch: &Fetch, documents: &mut Documents) -> Result<PolicySet, WorldError> {
     let missing = || WorldError::Missing(digest.to_owned());
     let mut bytes = [0; 32];
     hex::decode_to_slice(digest, &mut bytes).map_err(|_| missing())?;
     let manifest = fetch(bytes).ok_or_else(missing)?;
-    PolicySet::from_manifest(&manifest, &mut |digest| fetch(digest)).map_err(|source| {
-        WorldError::Manifest { digest: digest.to_owned(), source: Arc::new(source) }
+    documents.set(&manifest, &mut |digest| fetch(digest)).map_err(|source| WorldError::Manifest {
+        digest: digest.to_owned(),
+        source: Arc::new(source),
     })
 }
 
 fn sources(set: &PolicySet) -> Vec<(String, String)> {
     let owned = |source: crate::rego::Source<'_>| (source.name.to_owned(), source.text.to_owned());
     set.guardrails.iter().flat_map(|guardrails| guardrails.sources().map(owned)).collect()
-}
-
-fn guardrails(sources: Vec<(String, String)>) -> Result<Option<Arc<Guardrails>>, RegoError> {
-    if sources.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Arc::new(Guardrails::load(sources)?.with_time_limit(REVIEW_TIME_MAX))))
 }

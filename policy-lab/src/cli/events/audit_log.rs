@@ -1,11 +1,17 @@
 //! Requests from an audit log, after it proved itself.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context as _, anyhow};
-use policy_lab::replay::{Event, Recorded, audit_line};
+use policy_lab::replay::{
+    Chunk, Detail, Event, LogOptions, Recorded, World, audit_line, simulate_log,
+};
 
-use super::{Events, Replayed};
+use super::since::Since;
+use super::{Events, Replayed, Simulated};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, input};
 
@@ -21,7 +27,7 @@ pub(in crate::cli) fn blobs(directory: &Path) -> impl Fn([u8; 32]) -> Option<Str
     }
 }
 
-/// Verifies the log and replays its decisions.
+/// Verifies the log and lets `visit` see its decisions, one at a time.
 pub(super) fn replay<T>(
     arguments: &Events,
     visit: impl FnOnce(&mut dyn Iterator<Item = Recorded>) -> T,
@@ -58,6 +64,40 @@ pub(super) fn replay<T>(
     }
     let source = format!("audit log {}, {size} records, {state}", directory.display());
     Ok(Replayed { value, source, unreadable })
+}
+
+/// Verifies the log and replays its decisions in two worlds, on all processors.
+pub(super) fn simulate(
+    arguments: &Events,
+    worlds: &(dyn Fn() -> (World, World) + Sync),
+    detail: Detail,
+) -> Result<Replayed<Simulated>, Failure> {
+    let directory = arguments.audit.as_deref().ok_or_else(|| anyhow!("no log was given"))?;
+    let (size, state) = verify(directory, arguments)?;
+    let options = LogOptions {
+        detail,
+        threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        since_us: arguments.since.map(Since::as_us),
+        every: arguments.every,
+    };
+    let chunks = audit::pieces(directory)
+        .map(|piece| piece.map(|piece| Chunk { first: piece.first, lines: piece.lines }));
+    let progress = Mutex::new(Progress::new("replaying the log"));
+    let told = |seq| progress.lock().unwrap_or_else(PoisonError::into_inner).at(seq, Some(size));
+    let replayed = simulate_log(chunks, worlds, options, &told)
+        .map_err(|error| Failure::Integrity(anyhow!(error).context("reading the log")))?;
+    drop(progress);
+    for (number, line) in (1..).zip(&replayed.complaints) {
+        complain(line.seq, &line.error.message, number);
+    }
+    if replayed.unreadable > 0 {
+        eprintln!("warning: {} decisions could not be replayed", replayed.unreadable);
+    }
+    Ok(Replayed {
+        value: Simulated { outcome: replayed.outcome, unmatched: replayed.unmatched },
+        source: format!("audit log {}, {size} records, {state}", directory.display()),
+        unreadable: replayed.unreadable,
+    })
 }
 
 fn complain(seq: u64, message: &str, number: u64) {

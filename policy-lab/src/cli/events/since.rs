@@ -11,7 +11,12 @@ pub(super) struct Since(Timestamp);
 impl Since {
     /// An event without time counts: better one too many than a silent gap.
     pub(super) fn includes(self, time_us: Option<i64>) -> bool {
-        time_us.is_none_or(|time| time >= self.0.as_microsecond())
+        time_us.is_none_or(|time| time >= self.as_us())
+    }
+
+    /// In microseconds since 1970.
+    pub(super) fn as_us(self) -> i64 {
+        self.0.as_microsecond()
     }
 }
 
