@@ -1,57 +1,23 @@
-//! What a decision costs, and how fast a log is replayed: `cargo bench -p policy-lab --bench decide`.
+//! What a decision costs: `cargo bench -p policy-lab --bench decide`.
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot build its question has failed")]
 
+#[path = "measure/thread_time.rs"]
+mod thread_time;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use policy_lab::explain::explain;
-use policy_lab::replay::{
-    Change, Complete, Recorded, RecordedDecision, World, audit_line, simulate,
-};
 use policy_lab::{
     Action, Attached, Compiled, Context, DocumentKind, Guardrails, Policy, PolicySet, Principal,
-    Request, Resource, canned, evaluate, rule,
+    Request, Resource, evaluate, rule,
 };
 
+use self::thread_time::ThreadTime;
+
 const STATEMENTS_PER_POLICY: usize = 4;
-
-/// Processor time of the thread: what a decision costs, also on a machine that others use.
-struct ThreadTime(WallTime);
-
-impl Measurement for ThreadTime {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let seconds = u64::try_from(now.tv_sec).expect("not negative");
-        Duration::new(seconds, u32::try_from(now.tv_nsec).expect("below a second"))
-    }
-
-    fn end(&self, started: Duration) -> Duration {
-        self.start() - started
-    }
-
-    fn add(&self, one: &Duration, other: &Duration) -> Duration {
-        *one + *other
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        self.0.to_f64(value)
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        self.0.formatter()
-    }
-}
 
 fn request() -> Request {
     let mut context = Context::new();
@@ -142,60 +108,6 @@ fn parse(criterion: &mut Criterion<ThreadTime>) {
     });
 }
 
-fn replay(criterion: &mut Criterion<ThreadTime>) {
-    const EVENTS: u64 = 1000;
-    let recorded_set = set(4);
-    let (manifest, digest) = (recorded_set.manifest(), recorded_set.digest());
-    let source = recorded_set.identity[0].policy.source().to_owned();
-    let world = || {
-        let (manifest, source) = (manifest.clone(), source.clone());
-        World::recorded(move |wanted| {
-            Some(if wanted == digest { manifest.clone() } else { source.clone() })
-        })
-    };
-    let baseline = world();
-    let readonly = vec![canned::attached("readonly").expect("canned")];
-    let draft = world().with(Change::Identity(readonly));
-    let event = |seq| Recorded {
-        id: format!("e{seq}"),
-        seq: Some(seq),
-        request: request(),
-        recorded: Some(RecordedDecision {
-            allowed: true,
-            reason: Some("identity-allow".into()),
-            digest: Some(hex::encode(digest)),
-        }),
-        complete: Complete::everything(),
-    };
-    let events: Vec<_> = (0..EVENTS).map(event).collect();
-    let mut group = criterion.benchmark_group("replay");
-    group.throughput(Throughput::Elements(EVENTS));
-    group.bench_function("two worlds", |bencher| {
-        bencher.iter(|| simulate(events.iter().cloned(), &baseline, &draft));
-    });
-    let line = record(&request(), &hex::encode(digest));
-    group.bench_function("two worlds, from lines of the log", |bencher| {
-        bencher.iter(|| {
-            let read = |seq| audit_line(seq, line.as_bytes()).ok().flatten();
-            let events = (0..EVENTS).filter_map(read).map(|event| event.recorded);
-            simulate(events, &baseline, &draft)
-        });
-    });
-    group.finish();
-}
-
-/// A decision record as the audit log has it.
-fn record(request: &Request, digest: &str) -> String {
-    let pair = |(key, values): (&str, &[String])| {
-        format!(r#"{{"k":"{key}","v":["{}"]}}"#, values.join("\",\""))
-    };
-    let context: Vec<_> = request.context.iter().map(pair).collect();
-    format!(
-        r#"{{"action":"s3:GetObject","auth":{{"by":[{{"id":"identity:p0#0"}}],"ctx":[{}],"decision":"allow","digest":"{digest}","reason":"identity-allow","us":3}},"class":"data","event":"01JDBZ6V0G0000000000000001","phase":"decision","principal":{{"access_key":"alice","account":"000000000000","arn":"arn:aws:iam::000000000000:user/alice","name":"alice","type":"IAMUser"}},"resources":[{{"arn":"arn:aws:s3:::bucket-0/team/alice/report.csv","bucket":"bucket-0","key":"team/alice/report.csv"}}],"seq":12,"time":"2026-11-23T10:00:00.000001Z","v":1}}"#,
-        context.join(",")
-    )
-}
-
 fn load(criterion: &mut Criterion<ThreadTime>) {
     const STATEMENTS: usize = 10_000;
     let texts: Vec<_> = (0..STATEMENTS / STATEMENTS_PER_POLICY)
@@ -229,7 +141,7 @@ fn explanation(criterion: &mut Criterion<ThreadTime>) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().with_measurement(ThreadTime(WallTime));
-    targets = decisions, explanation, guardrails, parse, load, replay
+    config = Criterion::default().with_measurement(ThreadTime::new());
+    targets = decisions, explanation, guardrails, parse, load
 }
 criterion_main!(benches);
