@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use audit::{Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, SystemClock};
+use audit::note::Vkey;
+use audit::{
+    Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, Signer as _, SystemClock,
+    Tiles,
+};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
@@ -45,6 +49,7 @@ pub struct App {
     admin: admin::Context,
     siem: Arc<Deliveries>,
     auditor: auditor::Context,
+    tiles: Arc<Tiles>,
     verifier: Verifier,
     operations: Table,
     guardrails: Mutex<Option<guardrails::Watch>>,
@@ -96,11 +101,15 @@ impl App {
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
         let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
         let audit_dir = material.paths.audit_dir.clone();
+        let vkey = Vkey::parse(&signer.vkey()).context("reading the log's own key")?;
+        let tiles = Tiles::start(&audit_dir, vkey, &log).context("opening the log's tiles")?;
+        let tiles = Arc::new(tiles);
         let auditor = auditor::Context::new(
             Arc::clone(&log),
             audit_dir,
             (Arc::clone(&gate), Arc::clone(&iam)),
             Arc::new(signer),
+            (Arc::clone(&tiles), resolved.audit_open),
         );
         let looker = Looker::new(
             resolved.guardrails_dir.clone(),
@@ -114,6 +123,7 @@ impl App {
             clock,
             log,
             auditor,
+            tiles,
             indexer: Mutex::new(Some(indexer)),
             admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam), Arc::clone(&siem)),
             siem,
@@ -147,6 +157,7 @@ impl App {
         if let Some(indexer) = indexer {
             indexer.stop();
         }
+        self.tiles.stop();
         self.store.close();
         self.log.close().context("closing the audit log")
     }

@@ -6,6 +6,7 @@
 
 mod ask;
 mod follow;
+mod log;
 pub(crate) mod ndjson;
 mod operation;
 pub(crate) mod policies;
@@ -14,21 +15,25 @@ mod serve;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use audit::{Log, Signer};
+use audit::{Log, Signer, Tiles};
 use tokio::sync::Semaphore;
-
-use crate::authz::Gate;
-use crate::iam::Iam;
 
 pub use self::operation::Operation;
 pub use self::serve::serve;
+use crate::authz::Gate;
+use crate::config::AuditOpen;
+use crate::iam::Iam;
 
-/// Where all calls live.
+/// Where the calls with an answer of our own live.
 pub const PREFIX: &str = "/_/audit/v1/";
+/// Where the log itself lives, as C2SP tlog-tiles; its origin follows.
+pub const LOG_PREFIX: &str = "/_/log/";
 /// Searches at the same time; each may read the whole log.
 const SEARCHES_MAX: usize = 2;
 /// Readers that follow the log at the same time.
 const FOLLOWERS_MAX: usize = 16;
+/// Tiles and proofs that are made at the same time; each reads 256 records at most.
+const TILES_MAX: usize = 8;
 
 /// What the calls work on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,8 +46,11 @@ pub struct Context {
     iam: Arc<Iam>,
     /// The log's key, for answers that shall hold elsewhere.
     signer: Arc<dyn Signer>,
+    open: AuditOpen,
+    tiles: Arc<Tiles>,
     searches: Arc<Semaphore>,
     followers: Arc<Semaphore>,
+    tile_reads: Arc<Semaphore>,
 }
 
 impl Context {
@@ -52,10 +60,20 @@ impl Context {
         dir: PathBuf,
         (gate, iam): (Arc<Gate>, Arc<Iam>),
         signer: Arc<dyn Signer>,
+        (tiles, open): (Arc<Tiles>, AuditOpen),
     ) -> Self {
-        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
-        let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-        Self { log, dir, gate, iam, signer, searches, followers }
+        Self {
+            log,
+            dir,
+            gate,
+            iam,
+            signer,
+            open,
+            tiles,
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            tile_reads: Arc::new(Semaphore::new(TILES_MAX)),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use key::{KEYS, Key};
 pub use raw::{Origin, Sources};
 pub use resolved::{
-    AuditReads, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials, Transport,
+    AuditOpen, AuditReads, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials, Transport,
 };
 pub use secret::Weakness;
 

@@ -7,6 +7,8 @@
 
 #[path = "enumeration/auditor.rs"]
 mod auditor;
+#[path = "enumeration/log.rs"]
+mod log;
 #[path = "enumeration/server.rs"]
 mod server;
 

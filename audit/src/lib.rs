@@ -70,4 +70,5 @@ pub use search::{
     Row, SearchError, SearchOptions, Table, find_event, histogram, pieces, read_record, records,
     search, search_with, tail,
 };
+pub use tiles::Tiles;
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

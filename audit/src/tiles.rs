@@ -1,7 +1,7 @@
 //! The log in the layout that other people's tools read: C2SP tlog-tiles.
 //!
-//! Tiles are derived from the records, never stored beside them: a tile of level 0 is the leaf hashes of 256 records, a
-//! tile of a higher level the roots of 256 tiles below it, an entry bundle the records themselves.
+//! Tiles are derived from the records: a tile of level 0 is the leaf hashes of 256 records, a tile of a higher level the
+//! roots of 256 tiles below it, an entry bundle the records themselves. [`Tiles`] serves those of a running log.
 //!
 //! # Source
 //! C2SP tlog-tiles, "Parameters" and "Merkle tree": paths, widths, and the length prefix of entries.
@@ -13,10 +13,14 @@ use crate::tree::{Frontier, Hash};
 
 pub use export::{ExportError, Exported, export};
 pub use prove::{ProveError, prove};
+pub use served::Tiles;
+pub use shelf::TileError;
 
 mod export;
 pub(crate) mod leaves;
 mod prove;
+mod served;
+mod shelf;
 
 /// Hashes in a full tile, and records in a full bundle.
 pub const TILE_WIDTH: u16 = 256;

@@ -21,7 +21,7 @@ pub const CANNED: [(&str, &str); 6] = [
 const AUDITOR: &str = r#"{
   "Version": "2012-10-17",
   "Statement": [
-    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditSearch", "admin:AuditTail"] }
+    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditSearch", "admin:AuditTail", "admin:AuditTile"] }
   ]
 }
 "#;

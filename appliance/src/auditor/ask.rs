@@ -156,8 +156,8 @@ fn written(query: &Query, answer: &Answer) -> Result<Found, AdminError> {
         fits(&body)?;
     }
     ndjson::coverage(&mut body, &answer.coverage);
-    let coverage = answer.coverage;
-    Ok(Found { body, content_type: "application/x-ndjson", coverage: Some(coverage) })
+    let coverage = Some(answer.coverage);
+    Ok(Found { content_type: "application/x-ndjson", coverage, ..Found::of(body) })
 }
 
 /// The record of an event.
@@ -172,7 +172,7 @@ pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminErr
             decision: None,
         })?;
         body.push(b'\n');
-        Ok(Found { body, content_type: "application/json", coverage: None })
+        Ok(Found { content_type: "application/json", ..Found::of(body) })
     })
     .await
 }

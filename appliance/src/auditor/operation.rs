@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::PREFIX;
+use super::{LOG_PREFIX, PREFIX, log};
 use crate::admin::AdminError;
 
 /// One kind of question.
@@ -16,11 +16,25 @@ pub enum Operation {
     Request,
     /// `GET tail`: records as they come.
     Tail,
+    /// `GET proof/SEQ`: a record and the proof that it is in the log.
+    Proof,
+    /// `GET checkpoint` and `GET tile/…` of the log itself: heads and hashes.
+    Tile,
+    /// `GET tile/entries/…` of the log itself: records.
+    Entries,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Search, Self::Event, Self::Request, Self::Tail];
+    pub const ALL: [Self; 7] = [
+        Self::Search,
+        Self::Event,
+        Self::Request,
+        Self::Tail,
+        Self::Proof,
+        Self::Tile,
+        Self::Entries,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -29,6 +43,9 @@ impl Operation {
             Self::Event => "AuditEvent",
             Self::Request => "AuditRequest",
             Self::Tail => "AuditTail",
+            Self::Proof => "AuditProof",
+            Self::Tile => "AuditTile",
+            Self::Entries => "AuditEntries",
         }
     }
 
@@ -36,11 +53,14 @@ impl Operation {
     pub const fn method(self) -> Method {
         match self {
             Self::Search => Method::POST,
-            Self::Event | Self::Request | Self::Tail => Method::GET,
+            Self::Event | Self::Request | Self::Tail | Self::Proof | Self::Tile | Self::Entries => {
+                Method::GET
+            }
         }
     }
 
-    /// Path behind the prefix; an id follows where it ends with a slash.
+    /// Path behind [`PREFIX`], or for the log itself behind [`LOG_PREFIX`] and the log's origin; an id follows where it
+    /// ends with a slash.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -48,6 +68,9 @@ impl Operation {
             Self::Event => "events/",
             Self::Request => "requests/",
             Self::Tail => "tail",
+            Self::Proof => "proof/",
+            Self::Tile => "/",
+            Self::Entries => "/tile/entries/",
         }
     }
 
@@ -56,18 +79,22 @@ impl Operation {
     pub const fn action(self) -> &'static str {
         match self {
             Self::Search => "admin:AuditSearch",
-            Self::Event | Self::Request => "admin:AuditGet",
+            Self::Event | Self::Request | Self::Proof | Self::Entries => "admin:AuditGet",
             Self::Tail => "admin:AuditTail",
+            Self::Tile => "admin:AuditTile",
         }
     }
 
-    /// The call at a path, and the id in it.
-    pub(super) fn of<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), AdminError> {
-        let place = path.strip_prefix(PREFIX).unwrap_or_default();
-        let found = Self::ALL.into_iter().find_map(|operation| {
-            let id = place.strip_prefix(operation.path())?;
-            (operation.path().ends_with('/') != id.is_empty()).then_some((operation, id))
-        });
+    /// The call at a path, and the id in it; `origin` is the log's.
+    pub(super) fn of<'a>(
+        method: &Method,
+        path: &'a str,
+        origin: &str,
+    ) -> Result<(Self, &'a str), AdminError> {
+        let found = match log::place(path, origin) {
+            Some(place) => Some((log::operation(place), place)),
+            None => path.strip_prefix(PREFIX).and_then(Self::with_id),
+        };
         match found {
             None => Err(AdminError {
                 code: "NoSuchCall".into(),
@@ -81,6 +108,26 @@ impl Operation {
             Some(found) => Ok(found),
         }
     }
+
+    fn with_id(place: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().filter(|operation| !operation.is_of_the_log()).find_map(|operation| {
+            let id = place.strip_prefix(operation.path())?;
+            (operation.path().ends_with('/') != id.is_empty()).then_some((operation, id))
+        })
+    }
+
+    const fn is_of_the_log(self) -> bool {
+        matches!(self, Self::Tile | Self::Entries)
+    }
+
+    /// Where the call is made, for the log of this origin; an id follows where it ends with a slash.
+    #[must_use]
+    pub fn place(self, origin: &str) -> String {
+        match self.is_of_the_log() {
+            true => format!("{LOG_PREFIX}{origin}{}", self.path()),
+            false => format!("{PREFIX}{}", self.path()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,16 +137,30 @@ mod tests {
     #[test]
     fn paths_resolve() {
         let of = |method: Method, path: &str| {
-            Operation::of(&method, &format!("{PREFIX}{path}"))
+            Operation::of(&method, &format!("/_/{path}"), "audit.example.com/n1")
                 .map(|(operation, id)| (operation, id.to_owned()))
                 .map_err(|error| error.status.as_u16())
         };
-        assert_eq!(of(Method::POST, "query"), Ok((Operation::Search, String::new())));
-        assert_eq!(of(Method::GET, "events/01J"), Ok((Operation::Event, "01J".into())));
-        assert_eq!(of(Method::GET, "requests/17C"), Ok((Operation::Request, "17C".into())));
-        assert_eq!(of(Method::GET, "query"), Err(405));
-        assert_eq!(of(Method::GET, "events/"), Err(404));
-        assert_eq!(of(Method::GET, "tail/x"), Err(404));
-        assert!(Operation::of(&Method::GET, "/_/else").is_err());
+        let get = |path: &str| of(Method::GET, path);
+        assert_eq!(of(Method::POST, "audit/v1/query"), Ok((Operation::Search, String::new())));
+        assert_eq!(get("audit/v1/events/01J"), Ok((Operation::Event, "01J".into())));
+        assert_eq!(get("audit/v1/requests/17C"), Ok((Operation::Request, "17C".into())));
+        assert_eq!(get("audit/v1/proof/17"), Ok((Operation::Proof, "17".into())));
+        let log = "log/audit.example.com/n1/";
+        assert_eq!(get(&format!("{log}checkpoint")), Ok((Operation::Tile, "checkpoint".into())));
+        let bundle = "tile/entries/000.p/1";
+        assert_eq!(get(&format!("{log}{bundle}")), Ok((Operation::Entries, bundle.into())));
+        assert_eq!(of(Method::POST, &format!("{log}{bundle}")), Err(405));
+        for (path, status) in [
+            ("audit/v1/query", 405),
+            ("audit/v1/events/", 404),
+            ("audit/v1/tail/x", 404),
+            ("audit/v1//", 404),
+            ("audit/v1//tile/entries/000", 404),
+            ("log/audit.example.com/n2/checkpoint", 404),
+            ("else", 404),
+        ] {
+            assert_eq!(get(path), Err(status), "{path}");
+        }
     }
 }

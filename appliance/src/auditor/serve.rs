@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use policy_lab::{Action, Resource};
 
 use super::ask::{self, Question};
-use super::{Context, Operation, follow};
+use super::{Context, Operation, follow, log};
 use crate::admin::{self, AdminError};
 use crate::app::App;
 use crate::authz::{Check, Effect, Permit};
@@ -45,6 +45,24 @@ pub(super) struct Found {
     pub(super) body: Vec<u8>,
     pub(super) content_type: &'static str,
     pub(super) coverage: Option<Coverage>,
+    /// Who may keep it, and for how long.
+    pub(super) cache: &'static str,
+}
+
+impl Found {
+    /// Bytes of no particular kind that nobody may keep.
+    pub(super) fn of(body: Vec<u8>) -> Self {
+        let content_type = "application/octet-stream";
+        Self { body, content_type, coverage: None, cache: "no-store" }
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let mut response = answer::bytes(StatusCode::OK, Bytes::from(self.body));
+        let headers = response.headers_mut();
+        headers.insert(names::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(names::CACHE_CONTROL, HeaderValue::from_static(self.cache));
+        response
+    }
 }
 
 /// Answers one request of an auditor.
@@ -70,15 +88,18 @@ async fn receive(
 ) -> Result<Response<Body>, AdminError> {
     // A failure here has its own record.
     let authenticated = authenticate(app, scope, parts).await?;
+    if matches!(authenticated, Authenticated::Anonymous)
+        && let Some((operation, place)) =
+            log::opened(app.auditor(), &parts.method, parts.uri.path())
+    {
+        return give_opened(app.auditor(), scope, operation, place).await;
+    }
     let mut trail = Trail { action: "admin:unresolved", params: BTreeMap::new() };
     let answered = operate(app, scope, parts, &authenticated, body, &mut trail).await;
     match answered {
         Ok(Answered::Whole(found)) => {
             record_outcome(scope, trail, Ok(&found)).await?;
-            let mut response = answer::bytes(StatusCode::OK, Bytes::from(found.body));
-            let content_type = HeaderValue::from_static(found.content_type);
-            response.headers_mut().insert(names::CONTENT_TYPE, content_type);
-            Ok(response)
+            Ok(found.into_response())
         }
         Ok(Answered::Stream(response)) => Ok(response),
         Err(error) => {
@@ -86,6 +107,25 @@ async fn receive(
             Err(error)
         }
     }
+}
+
+/// What the operator has opened to everybody. Hashes leave no record: they tell nothing of users, change nothing, and a
+/// log that grew by being watched would never be seen whole. Records that leave are recorded; there is no decision,
+/// because nobody is asked.
+async fn give_opened(
+    context: &Context,
+    scope: &Arc<Scope>,
+    operation: Operation,
+    place: &str,
+) -> Result<Response<Body>, AdminError> {
+    let result = log::fetch_opened(context, place).await;
+    if operation != Operation::Tile {
+        let mut trail = Trail { action: operation.action(), params: BTreeMap::new() };
+        trail.params.insert("operation".into(), operation.name().into());
+        trail.params.insert("place".into(), place.into());
+        record_outcome(scope, trail, result.as_ref()).await?;
+    }
+    result.map(Found::into_response)
 }
 
 enum Answered {
@@ -111,7 +151,8 @@ async fn operate(
     }
     let mut payload = Payload::new(body, authenticated, &parts.headers, app.body_limits())?;
     let body = payload.collect(BODY_BYTES_MAX).await?;
-    let (operation, id) = Operation::of(&parts.method, parts.uri.path())?;
+    let origin = app.auditor().tiles.origin();
+    let (operation, id) = Operation::of(&parts.method, parts.uri.path(), origin)?;
     trail.action = operation.action();
     trail.params.insert("operation".into(), operation.name().into());
     let checks = vec![check(scope, operation)?];
@@ -144,6 +185,14 @@ async fn carry_out(
         Operation::Event => {
             trail.params.insert("event".into(), id.into());
             ask::event(context, id).await.map(Answered::Whole)
+        }
+        Operation::Proof => {
+            trail.params.insert("seq".into(), id.into());
+            log::prove(context, id).await.map(Answered::Whole)
+        }
+        Operation::Tile | Operation::Entries => {
+            trail.params.insert("place".into(), id.into());
+            log::fetch(context, id).await.map(Answered::Whole)
         }
         Operation::Tail => {
             let pairs = Pairs::parse(parts.uri.query())?;

@@ -91,6 +91,12 @@ pub const KEYS: &[Key] = &[
         "sync",
         "sync: a read's first byte waits for its durable record; async: it does not",
     ),
+    key(
+        "audit.open",
+        &["APPLIANCE_AUDIT__OPEN"],
+        "nothing",
+        "what of the log under /_/log/ needs no credentials: nothing, hashes (and checkpoints), or records too",
+    ),
     Key {
         name: "siem",
         environment: &[],

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::raw::{Origin, Written};
 use super::{
-    AuditReads, ConfigError, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
-    Transport, drives, secret, siem,
+    AuditOpen, AuditReads, ConfigError, Limits, LogFormat, MetricsAccess, Resolved,
+    RootCredentials, Transport, drives, secret, siem,
 };
 use crate::kms::Imported;
 
@@ -42,6 +42,14 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
         kms_secret_key: parsed(written, "kms.secret_key", secret_key_of)?,
         audit_reads: parsed(written, "audit.reads", |text| {
             choice(text, &[("sync", AuditReads::Sync), ("async", AuditReads::Async)])
+        })?,
+        audit_open: parsed(written, "audit.open", |text| {
+            let options = [
+                ("nothing", AuditOpen::Nothing),
+                ("hashes", AuditOpen::Hashes),
+                ("records", AuditOpen::Records),
+            ];
+            choice(text, &options)
         })?,
         audit_mirrors: mirrors_of(written)?,
         otlp_endpoint: parsed(written, "telemetry.otlp_endpoint", endpoint_of)?,

@@ -32,6 +32,7 @@ pub struct Resolved {
     pub kms_secret_key: Option<Arc<Imported>>,
     pub transport: Transport,
     pub audit_reads: AuditReads,
+    pub audit_open: AuditOpen,
     /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
     pub audit_mirrors: Vec<PathBuf>,
     /// Base address of an OTLP/HTTP receiver; no spans are exported without one.
@@ -59,6 +60,7 @@ impl Resolved {
             kms_secret_key: None,
             transport: Transport::Tls,
             audit_reads: AuditReads::Sync,
+            audit_open: AuditOpen::Nothing,
             audit_mirrors: Vec::new(),
             otlp_endpoint: None,
             log_format: LogFormat::Text,
@@ -127,6 +129,16 @@ impl Transport {
 pub enum AuditReads {
     Sync,
     Async,
+}
+
+/// What of the log anybody may fetch, signed request or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditOpen {
+    Nothing,
+    /// Checkpoints and hashes: enough to watch that the log only grows, and nothing of what is in it.
+    Hashes,
+    /// The records as well.
+    Records,
 }
 
 /// Who may read `/minio/v2/metrics`.

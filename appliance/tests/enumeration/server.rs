@@ -67,11 +67,17 @@ impl As<'_> {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// A server that is configured otherwise.
+    pub(crate) async fn start_with(configure: impl FnOnce(&mut Resolved)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let resolved = Resolved {
+        let mut resolved = Resolved {
             transport: Transport::PlainLoopback,
             ..Resolved::in_directory(directory.path())
         };
+        configure(&mut resolved);
         let material = Bootstrap::open_or_create(&resolved).unwrap();
         let root = User {
             access_key: material.root.access_key.clone(),
@@ -178,6 +184,21 @@ impl Server {
         let directory = self.directory.path().join("audit");
         let answer = audit::search(&directory, &query, audit::SearchOptions::default()).unwrap();
         answer.rows.iter().map(|row| serde_json::from_slice(&row.leaf).unwrap()).collect()
+    }
+
+    /// The log's name.
+    pub(crate) fn origin(&self) -> String {
+        let vkey = std::fs::read_to_string(self.directory.path().join("config/audit.vkey"));
+        vkey.unwrap().split('+').next().unwrap().to_owned()
+    }
+
+    /// A request without credentials: status and headers.
+    pub(crate) async fn fetch(&self, path: &str) -> (u16, HeaderMap) {
+        let uri = format!("{}{path}", self.endpoint).parse().unwrap();
+        let response = self.client.get(uri).await.unwrap();
+        let (parts, body) = response.into_parts();
+        body.collect().await.unwrap();
+        (parts.status.as_u16(), parts.headers)
     }
 
     pub(crate) async fn stop(self) {

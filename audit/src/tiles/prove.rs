@@ -13,7 +13,7 @@ use crate::{
     tree::{self, Frontier, Hash},
 };
 
-use super::leaves;
+use super::{TileError, leaves};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum ProveError {
         /// Size of the head.
         covered: u64,
     },
+    /// The hashes that the proof needs are not there.
+    #[error(transparent)]
+    Tiles(#[from] TileError),
     /// The records do not lead to the signed root.
     #[error("the records do not match the signed head of {size} records; run `audit verify`")]
     Mismatch {

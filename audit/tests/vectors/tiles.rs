@@ -9,7 +9,7 @@ use std::{
 use audit::{
     checkpoint::Head,
     note::{Signer, Vkey},
-    tiles::{self, ExportError, Kind, ProveError, TilePath},
+    tiles::{self, ExportError, Kind, ProveError, TileError, TilePath},
     tree::Hash,
     *,
 };
@@ -20,8 +20,7 @@ use super::{ORIGIN, signer};
 /// Enough for three levels: 257 full bundles, one full tile of level 1.
 const RECORDS: u64 = 66_000;
 
-/// A closed log of `count` records and its start and stop.
-fn build(dir: &Path, count: u64) -> Head {
+fn open(dir: &Path) -> Log {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 4 << 20,
@@ -29,15 +28,23 @@ fn build(dir: &Path, count: u64) -> Head {
         ..Options::default()
     };
     let files = Arc::new(LocalFiles::new(dir));
-    let (log, _) = Log::open(files, Arc::new(signer()), Arc::new(SystemClock), options).unwrap();
-    let all: Vec<Record> = (0..count)
+    Log::open(files, Arc::new(signer()), Arc::new(SystemClock), options).unwrap().0
+}
+
+fn records(from: u64, count: u64) -> Vec<Record> {
+    (from..from + count)
         .map(|i| {
             let mut random = [0; 10];
             random[..8].copy_from_slice(&i.to_be_bytes());
             Record::new(Class::Data, "s3:GetObject", EventId::new(1_767_225_600_000, random))
         })
-        .collect();
-    for chunk in all.chunks(4000) {
+        .collect()
+}
+
+/// A closed log of `count` records and its start and stop.
+fn build(dir: &Path, count: u64) -> Head {
+    let log = open(dir);
+    for chunk in records(0, count).chunks(4000) {
         log.append_all(chunk).unwrap().wait().unwrap();
     }
     log.close().unwrap();
@@ -170,6 +177,92 @@ fn a_wrong_helper_file_costs_time_and_a_wrong_record_the_proof() {
     let refused = tiles::export(&dir, &to, &vkey(), &|_, _| {});
     assert!(matches!(refused, Err(ExportError::Mismatch { .. })), "{refused:?}");
     assert!(!to.join("checkpoint").exists());
+}
+
+#[test]
+fn what_is_served_is_what_is_exported() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (dir, to) = (scratch.path().join("log"), scratch.path().join("export"));
+    let head = build(&dir, RECORDS);
+    tiles::export(&dir, &to, &vkey(), &|_, _| {}).unwrap();
+    let mut files = Vec::new();
+    tile_files(&to.join("tile"), &mut files);
+    assert!(files.len() > 500, "{}", files.len());
+    // From nothing, from what the first run kept, and after somebody damaged that.
+    for run in ["first", "again", "damaged", "cut"] {
+        let kept = dir.join("tile/1/000");
+        match run {
+            "first" => assert!(!kept.exists()),
+            "damaged" => {
+                let mut bytes = fs::read(&kept).unwrap();
+                bytes[100] ^= 1;
+                fs::write(&kept, bytes).unwrap();
+            }
+            "cut" => fs::write(&kept, b"").unwrap(),
+            _ => assert_eq!(fs::read(&kept).unwrap(), fs::read(to.join("tile/1/000")).unwrap()),
+        }
+        let log = open(&dir);
+        let served = Tiles::start(&dir, vkey(), &log).unwrap();
+        until(|| served.covered() >= RECORDS / 256 * 256);
+        until(|| served.prove(0).is_ok());
+        for path in &files {
+            let name = path.strip_prefix(&to).unwrap().to_str().unwrap();
+            let tile = TilePath::parse(name).unwrap();
+            assert_eq!(served.tile(tile, head.size).unwrap(), fs::read(path).unwrap(), "{name}");
+        }
+        for seq in [0, 255, 256, 65_535, 65_536, RECORDS - 1] {
+            let note = fs::read(to.join("checkpoint")).unwrap();
+            let proof = served.prove_under(seq, &head, &note).unwrap();
+            assert_eq!(proof.verify(None, &vkey()), Ok(head), "{run}: {seq}");
+        }
+        let beyond = TilePath { kind: Kind::Hashes(0), index: head.size / 256, width: 256 };
+        assert!(matches!(served.tile(beyond, head.size), Err(TileError::Absent)));
+        served.stop();
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn tiles_grow_with_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let served = Tiles::start(dir.path(), vkey(), &log).unwrap();
+    let mut frontier = tree::Frontier::default();
+    for (round, count) in [100u64, 200, 700, 3].into_iter().enumerate() {
+        log.append_all(&records(round as u64 * 10_000, count)).unwrap().wait().unwrap();
+        let durable = log.durable_size();
+        until(|| served.covered() == durable / 256 * 256);
+        for seq in frontier.size()..durable {
+            let leaf = read_record(dir.path(), seq).unwrap().unwrap();
+            frontier.push(tree::leaf_hash(&leaf));
+        }
+        until(|| served.head().is_ok_and(|(head, _)| head.size == durable));
+        let (head, _) = served.head().unwrap();
+        assert_eq!(head.root, frontier.root());
+        for seq in [0, durable / 2, durable - 1] {
+            served.prove(seq).unwrap();
+        }
+        assert!(matches!(served.prove(durable), Err(ProveError::NotCovered { .. })));
+    }
+}
+
+/// Polls, with a deadline.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "it never came to be so");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn tile_files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => tile_files(&path, found),
+            false => found.push(path),
+        }
+    }
 }
 
 fn segment_files(dir: &Path, found: &mut Vec<PathBuf>) {

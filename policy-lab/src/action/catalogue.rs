@@ -14,6 +14,7 @@ pub const CATALOGUE: &[ActionInfo] = &[
     info("admin:AuditGet", Read, None),
     info("admin:AuditSearch", Read, None),
     info("admin:AuditTail", Read, None),
+    info("admin:AuditTile", Read, None),
     info("admin:BandwidthMonitor", Read, None),
     info("admin:CancelBatchJob", Write, None),
     info("admin:ClusterInfo", Read, None),

@@ -1,0 +1,247 @@
+//! The tiles of a running log, for those who ask: a thread hashes what is durable, readers find it hashed.
+#![deny(clippy::indexing_slicing)]
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::{
+    checkpoint::{self, Head},
+    log::{Log, Watch},
+    note::Vkey,
+    proof::{self, ProofFile, Subtrees as _},
+    search,
+};
+
+use super::{
+    ProveError, TILE_WIDTH, TileError, TilePath,
+    shelf::{Hashes, Shelf, roots},
+};
+
+const WIDTH: u64 = TILE_WIDTH as u64;
+/// Records hashed between two looks at whether to stop; readers wait for none of it.
+const RECORDS_AT_ONCE: u64 = 64 * WIDTH;
+/// Hashing goes after requests where the processors are busy.
+const NICENESS: i32 = 10;
+
+/// Tiles and proofs of a log that is being written. Ownership: its thread alone extends the shelf; the lock is held for
+/// as long as a tile takes to read or to write, never while records are hashed.
+pub struct Tiles {
+    dir: PathBuf,
+    vkey: Vkey,
+    shelf: Arc<RwLock<Shelf>>,
+    stop: Arc<AtomicBool>,
+    watch: Watch,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Tiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tiles").field("covered", &self.covered()).finish_non_exhaustive()
+    }
+}
+
+impl Tiles {
+    /// Starts to follow the log that was opened over the local directory `dir` and is signed under `vkey`.
+    ///
+    /// # Errors
+    /// What is there of an earlier run cannot be read.
+    pub fn start(dir: &Path, vkey: Vkey, log: &Log) -> io::Result<Self> {
+        let shelf = match Shelf::open(dir) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "the kept tiles are made again");
+                Shelf::discard(dir)?;
+                Shelf::open(dir)?
+            }
+            opened => opened?,
+        };
+        let shelf = Arc::new(RwLock::new(shelf));
+        let stop = Arc::new(AtomicBool::new(false));
+        let watch = log.subscribe();
+        let hasher = Hasher {
+            dir: dir.to_owned(),
+            vkey: vkey.clone(),
+            shelf: Arc::clone(&shelf),
+            stop: Arc::clone(&stop),
+            watch: watch.clone(),
+        };
+        let named = thread::Builder::new().name("audit-tiles".to_owned());
+        let thread = Mutex::new(Some(named.spawn(move || hasher.run())?));
+        Ok(Self { dir: dir.to_owned(), vkey, shelf, stop, watch, thread })
+    }
+
+    /// The log's name.
+    pub fn origin(&self) -> &str {
+        self.vkey.name()
+    }
+
+    /// Records that are hashed: at most 255 fewer than are durable, once the thread has caught up.
+    pub fn covered(&self) -> u64 {
+        read(&self.shelf).covered()
+    }
+
+    /// The newest signed head, and the note that it came from.
+    ///
+    /// # Errors
+    /// [`ProveError::NoHead`], [`ProveError::Head`] or [`ProveError::Io`].
+    pub fn head(&self) -> Result<(Head, Vec<u8>), ProveError> {
+        head(&self.dir, &self.vkey)
+    }
+
+    /// A tile of the log at `size`, which a signed head names.
+    ///
+    /// # Errors
+    /// See [`TileError`].
+    pub fn tile(&self, tile: TilePath, size: u64) -> Result<Vec<u8>, TileError> {
+        read(&self.shelf).tile(tile, size)
+    }
+
+    /// The proof of record `seq` under the newest signed head, with the record in it.
+    ///
+    /// # Errors
+    /// See [`ProveError`]. What is returned was checked as a stranger would.
+    pub fn prove(&self, seq: u64) -> Result<ProofFile, ProveError> {
+        let (head, note) = self.head()?;
+        self.prove_under(seq, &head, &note)
+    }
+
+    /// The same under a head that was read before, for many records of one answer.
+    ///
+    /// # Errors
+    /// As [`Self::prove`].
+    pub fn prove_under(&self, seq: u64, head: &Head, note: &[u8]) -> Result<ProofFile, ProveError> {
+        if seq >= head.size {
+            return Err(ProveError::NotCovered { seq, covered: head.size });
+        }
+        let mismatch = || ProveError::Mismatch { size: head.size };
+        let record = search::read_record(&self.dir, seq).map_err(io::Error::other)?;
+        let path = {
+            let shelf = read(&self.shelf);
+            proof::inclusion(seq, head.size, &mut Hashes::new(&shelf, head.size))?
+        };
+        let checkpoint = String::from_utf8_lossy(note).into_owned();
+        let extra = Some(record.ok_or_else(mismatch)?);
+        let proof = ProofFile { extra, index: seq, path, checkpoint };
+        proof.verify(None, &self.vkey).map(|_| proof).map_err(|_| mismatch())
+    }
+
+    /// Ends the thread; what is kept can be read on.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.watch.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that makes tiles panicked");
+        }
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A panic elsewhere does not make plain hashes wrong, and whoever gets them checks them.
+fn read(shelf: &RwLock<Shelf>) -> RwLockReadGuard<'_, Shelf> {
+    shelf.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn head(dir: &Path, vkey: &Vkey) -> Result<(Head, Vec<u8>), ProveError> {
+    let note = std::fs::read(dir.join("checkpoint")).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ProveError::NoHead,
+        _ => error.into(),
+    })?;
+    Ok((checkpoint::open(&note, vkey)?, note))
+}
+
+/// What the thread owns.
+struct Hasher {
+    dir: PathBuf,
+    vkey: Vkey,
+    shelf: Arc<RwLock<Shelf>>,
+    stop: Arc<AtomicBool>,
+    watch: Watch,
+}
+
+impl Hasher {
+    fn run(self) {
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "making tiles at the priority of requests");
+        }
+        if let Err(error) = self.follow() {
+            // The log is whole without; those who ask for tiles are told to come again.
+            tracing::error!(%error, "making tiles stopped");
+        }
+    }
+
+    fn follow(&self) -> io::Result<()> {
+        self.catch_up()?;
+        if !self.agrees()? {
+            tracing::warn!("the kept tiles do not lead to the signed head; they are made again");
+            self.start_over()?;
+            self.catch_up()?;
+            if !self.agrees()? {
+                let what = "the records do not match the signed head; run `audit verify`";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+        }
+        while !self.is_stopping() {
+            let next = read(&self.shelf).covered() + WIDTH;
+            self.watch.wait_past_unless(next - 1, Duration::from_secs(60), &self.stop);
+            self.catch_up()?;
+        }
+        Ok(())
+    }
+
+    /// Hashes everything that is durable, except what does not fill a tile yet.
+    fn catch_up(&self) -> io::Result<()> {
+        while !self.is_stopping() {
+            let from = read(&self.shelf).covered();
+            let to = self.watch.size() / WIDTH * WIDTH;
+            if to <= from {
+                break;
+            }
+            let hashes = roots(&self.dir, from..to.min(from + RECORDS_AT_ONCE))?;
+            self.shelf.write().unwrap_or_else(PoisonError::into_inner).extend(&hashes)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the hashes lead to the newest signed head; yes while there is none, or nothing to say yet.
+    fn agrees(&self) -> io::Result<bool> {
+        let head = match head(&self.dir, &self.vkey) {
+            Err(ProveError::NoHead) => return Ok(true),
+            head => head.map_err(io::Error::other)?.0,
+        };
+        let shelf = read(&self.shelf);
+        if head.size == 0 || head.size >= shelf.covered() + WIDTH {
+            return Ok(true);
+        }
+        match Hashes::new(&shelf, head.size).subtree(0..head.size) {
+            Ok(root) => Ok(root == head.root),
+            Err(TileError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn start_over(&self) -> io::Result<()> {
+        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
+        Shelf::discard(&self.dir)?;
+        *shelf = Shelf::open(&self.dir)?;
+        Ok(())
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire) || self.watch.is_closed()
+    }
+}
