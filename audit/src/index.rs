@@ -1,8 +1,10 @@
-//! The index: derived data that proposes candidates.
+//! The index: derived data that proposes candidates, and columns that figures are made of.
 //!
 //! One tantivy index per UTC day under `idx/`, no stored fields: a row is read back from its segment by offset and
-//! matched again, so a query may ask the index for too much but never for too little. The position of the index is
-//! committed with its documents; on start it is compared with the segments, and what does not fit is built again.
+//! matched again, so a query may ask the index for too much but never for too little. Figures over many records come
+//! from columns without reading a record; [`check`] compares these with the log. The position of the index is committed
+//! with its documents; on start it is compared with the segments, and what does not fit, or was made by another version,
+//! is built again.
 
 use std::{
     fmt, io,
@@ -21,9 +23,11 @@ use crate::{
 };
 
 pub use check::{Checked, Mismatch, check};
+pub(crate) use figures::Asked;
 pub(crate) use read::{Candidates, Found, Wanted};
 
 mod check;
+mod figures;
 mod partition;
 mod read;
 mod schema;

@@ -23,6 +23,7 @@ use crate::leaf;
 
 pub use error::QueryError;
 pub(crate) use filter::{Filter, Pred, Test};
+pub(crate) use lexer::Op;
 pub(crate) use stage::Tabular;
 use stage::{Expand, Make};
 

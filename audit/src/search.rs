@@ -1,7 +1,8 @@
 //! Finding records: by query, by position, by event, in order, and as they come.
 //!
-//! Everything here reads the log's directory, takes no lock and works while a server writes. The records are the truth;
-//! the index only proposes candidates, and every row is read back and matched again.
+//! Everything here reads the log's directory, takes no lock and works while a server writes. The records are the truth:
+//! the index proposes candidates, and every row is read back and matched again. Figures over many records are made of
+//! the index's columns where it has them; the coverage of an answer says so.
 
 use std::{
     io,
@@ -19,6 +20,7 @@ pub use locate::{find_event, read_record};
 pub use pieces::{Piece, Pieces, pieces};
 pub use policies::{NoPolicies, Policies, Replay, Replayed};
 pub use table::{Cell, TABLE_BYTES_MAX, TABLE_ROWS_MAX, Table};
+pub(crate) use table::{Figure, combinations};
 
 mod claim;
 mod cursor;
@@ -95,6 +97,17 @@ pub struct Coverage {
     pub matches: u64,
     /// Which way was gone.
     pub method: Method,
+    /// What the answer was made of.
+    pub source: Source,
+}
+
+/// What an answer is made of; it is the same either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Every match was read.
+    Records,
+    /// Columns of the index, and the few records that are not indexed: figures over many matches at once.
+    Columns,
 }
 
 /// Rows that a sorted query may have to hold.
@@ -162,6 +175,14 @@ impl From<IndexError> for SearchError {
 }
 
 impl SearchError {
+    pub(crate) fn too_many_rows() -> Self {
+        Self::TooMuch("the table has more than 100000 rows")
+    }
+
+    pub(crate) fn too_much_held() -> Self {
+        Self::TooMuch("the table needs more than 512 MB")
+    }
+
     pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
     }
@@ -189,6 +210,6 @@ pub fn search_with(
 }
 
 /// All segments of a directory in order.
-fn names(dir: &Path) -> Result<Vec<segment::Name>, SearchError> {
+pub(crate) fn names(dir: &Path) -> Result<Vec<segment::Name>, SearchError> {
     segment::names(&|path| durable::list(&dir.join(path))).map_err(SearchError::io("seg"))
 }

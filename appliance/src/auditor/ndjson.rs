@@ -1,6 +1,6 @@
 //! Answers as lines of JSON, for programs: the server's and the command line's are the same.
 
-use audit::{Cell, Coverage, Method, Query, Row, Table};
+use audit::{Cell, Coverage, Method, Query, Row, Source, Table};
 use serde_json::{Value, json};
 
 /// A record: its own bytes, or the fields that the query names.
@@ -28,12 +28,17 @@ pub(crate) fn coverage(out: &mut Vec<u8>, coverage: &Coverage) {
         Method::Scan => "scan",
         Method::Auto | Method::Index => "index+tail",
     };
+    let source = match coverage.source {
+        Source::Records => "records",
+        Source::Columns => "columns",
+    };
     let line = json!({ "coverage": {
         "from": coverage.from,
         "to": coverage.to,
         "indexed_to": coverage.indexed_to,
         "matches": coverage.matches,
         "method": method,
+        "source": source,
     }});
     out.extend_from_slice(line.to_string().as_bytes());
     out.push(b'\n');

@@ -1,21 +1,21 @@
 //! Compares the index with the records that it was made from.
 //!
-//! The index only proposes candidates, and each is read back and matched again; so it can hide a record but never invent
-//! one. What is looked for here is therefore what is missing: a record without a document, or a value of a record under
-//! which its document is not found.
+//! Where the index proposes candidates, each is read back and matched again; so it can hide a record but never invent
+//! one. What is looked for there is what is missing: a record without a document, or a value of a record under which its
+//! document is not found. Figures are made of the index's columns alone, so these are compared with the record, too.
 #![deny(clippy::indexing_slicing)]
 
-use std::{net::IpAddr, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 
 use crate::{
     leaf,
     query::{Filter, Pred, Test},
-    search::{SearchError, read_record},
+    search::{SearchError, names, read_record},
 };
 
-use super::{Candidates, Found, IndexError, Wanted, partition};
+use super::{Candidates, Found, IndexError, Wanted, partition, schema};
 
 /// Mismatches that are told one by one.
 const MISMATCHES_MAX: usize = 100;
@@ -41,7 +41,8 @@ pub struct Mismatch {
 }
 
 /// Checks that every record up to the index's position has one document, and for `samples` records, spread evenly,
-/// that the document is found under every value of the record that is indexed.
+/// that the document is found under every value of the record that is indexed, and that its columns say what the record
+/// says.
 ///
 /// # Errors
 /// [`IndexError`] when the index or the log cannot be read.
@@ -56,9 +57,10 @@ pub fn check(dir: &Path, samples: u64) -> Result<Checked, IndexError> {
             checked.mismatch(position.size.saturating_sub(1), what);
         }
     }
-    every_position(&index, &mut checked)?;
-    let step = (index.size / samples.max(1)).max(1);
-    let mut seq = 0;
+    let first = first_position(dir)?;
+    every_position(&index, first, &mut checked)?;
+    let step = (index.size.saturating_sub(first) / samples.max(1)).max(1);
+    let mut seq = first;
     while seq < index.size && samples > 0 && checked.mismatches.len() < MISMATCHES_MAX {
         look_up(dir, &index, seq, &mut checked)?;
         seq += step;
@@ -74,9 +76,14 @@ impl Checked {
     }
 }
 
+/// The first record that the log still has.
+fn first_position(dir: &Path) -> Result<u64, IndexError> {
+    Ok(names(dir)?.first().map_or(0, |name| name.first))
+}
+
 /// Positions must come one after the other, from the last to the first.
-fn every_position(index: &Candidates, checked: &mut Checked) -> Result<(), IndexError> {
-    let wanted = Wanted { seqs: 0..u64::MAX, times: 0..=u64::MAX };
+fn every_position(index: &Candidates, first: u64, checked: &mut Checked) -> Result<(), IndexError> {
+    let wanted = Wanted { seqs: first..u64::MAX, times: 0..=u64::MAX };
     // Positions from here on were seen.
     let mut seen = index.size;
     index.newest_first(&Filter::All, &wanted, &mut |found: Found| {
@@ -89,7 +96,7 @@ fn every_position(index: &Candidates, checked: &mut Checked) -> Result<(), Index
         Ok::<_, IndexError>(checked.mismatches.len() < MISMATCHES_MAX)
     })?;
     if checked.mismatches.len() < MISMATCHES_MAX {
-        missing(checked, 0, seen);
+        missing(checked, first, seen);
     }
     Ok(())
 }
@@ -120,6 +127,18 @@ fn look_up(
     })?;
     if place.is_none_or(|found| found.seq != seq) {
         checked.mismatch(seq, "the document is not found under the values of its record");
+        return Ok(());
+    }
+    let Some(columns) = index.columns_of(seq)? else { return Ok(()) };
+    let mut says: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let fields = schema::builder().1;
+    leaf::visit(&leaf, &mut |path, value| {
+        if let Some((path, _)) = fields.columns().find(|(name, _)| *name == path) {
+            says.entry(path).or_default().push(value.as_text().to_owned());
+        }
+    });
+    if says != columns {
+        checked.mismatch(seq, "the columns do not say what the record says");
     }
     Ok(())
 }
@@ -148,9 +167,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Class, Ed25519Signer, EventId, LocalFiles, Log, Net, Options, Record, SystemClock,
+        Class, Ed25519Signer, EventId, LocalFiles, Log, Net, Options, Query, Record, SystemClock,
         index::rebuild,
-        search::{Located, Row},
+        search::{Located, Method, Row, SearchOptions, Source, search},
     };
 
     const RECORDS: u64 = 40;
@@ -163,7 +182,8 @@ mod tests {
         for i in 0..RECORDS {
             let event = EventId::new(1_767_225_600_000 + i, [i as u8; 10]);
             let mut record = Record::new(Class::Data, format!("s3:Action{i}"), event);
-            record.net = Some(Net { src: format!("10.0.0.{i}"), ..Net::default() });
+            let ua = Some("agent".to_owned());
+            record.net = Some(Net { src: format!("10.0.0.{i}"), ua, ..Net::default() });
             log.append(&record).unwrap().wait().unwrap();
         }
         log.close().unwrap();
@@ -216,5 +236,50 @@ mod tests {
         assert_eq!(checked.mismatches.len(), 1, "{checked:?}");
         assert_eq!(checked.mismatches[0].seq, 8);
         assert!(checked.mismatches[0].what.contains("not found under"), "{checked:?}");
+        // A value that only a column has.
+        remake(dir.path(), &|located| {
+            let text = String::from_utf8(located.row.leaf).unwrap();
+            let text = if located.row.seq == 12 { text.replace("agent", "other") } else { text };
+            let row = Row { seq: located.row.seq, leaf: text.into_bytes() };
+            Some(Located { row, offset: located.offset })
+        });
+        let checked = check(dir.path(), u64::MAX).unwrap();
+        assert_eq!(checked.mismatches.len(), 1, "{checked:?}");
+        assert_eq!(checked.mismatches[0].seq, 12);
+        assert!(checked.mismatches[0].what.contains("columns"), "{checked:?}");
+    }
+
+    #[test]
+    fn a_document_that_cannot_say_all_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        log(dir.path());
+        // Whatever cannot be kept in columns as it is.
+        let odd = |seq: u64, leaf: &[u8]| -> Vec<u8> {
+            let text = String::from_utf8(leaf.to_vec()).unwrap();
+            match seq {
+                3 => text.replace("\"s3:Action2\"", "7"),
+                5 => text.replace("\"time\":", "\"when\":"),
+                9 => text.replace("\"class\":\"data\"", "\"class\":{\"x\":1}"),
+                11 => text.replace("\"s3:Action10\"", "\"s3:Action10"),
+                _ => text,
+            }
+            .into_bytes()
+        };
+        let change = |located: Located| {
+            let leaf = odd(located.row.seq, &located.row.leaf);
+            assert_eq!(leaf != located.row.leaf, [3, 5, 9, 11].contains(&located.row.seq));
+            Some(Located { row: Row { seq: located.row.seq, leaf }, offset: located.offset })
+        };
+        remake(dir.path(), &change);
+        for text in ["count by action", "distinct class", "class=data | count, max(time)"] {
+            let query = Query::parse(text, 0).unwrap();
+            let ask = |method| {
+                let options = SearchOptions { method, ..SearchOptions::default() };
+                search(dir.path(), &query, options).unwrap()
+            };
+            let (index, scan) = (ask(Method::Index), ask(Method::Scan));
+            assert_eq!(index.coverage.source, Source::Columns);
+            assert_eq!(index.table, scan.table, "{text}");
+        }
     }
 }

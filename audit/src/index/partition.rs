@@ -20,6 +20,9 @@ use super::{IndexError, root, schema};
 /// How far a partition goes, committed with its documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
+    /// Version of the fields.
+    #[serde(default)]
+    version: u32,
     /// Records indexed from the beginning of the log.
     pub(super) size: u64,
     /// Root of the tree over them.
@@ -33,7 +36,13 @@ pub(super) struct Position {
 impl Position {
     pub(super) fn new(control: &Control, segment: &str, offset: u64) -> Self {
         let root = STANDARD.encode(control.root);
-        Self { size: control.size, root, segment: segment.to_owned(), offset }
+        Self {
+            version: schema::VERSION,
+            size: control.size,
+            root,
+            segment: segment.to_owned(),
+            offset,
+        }
     }
 
     /// Whether the log still has the batch that this position was read from.
@@ -65,13 +74,14 @@ pub(super) fn days(dir: &Path) -> Result<Vec<String>, IndexError> {
     Ok(days)
 }
 
-/// Opens a partition for reading, with its position; `None` before its first commit.
+/// Opens a partition for reading, with its position; `None` before its first commit, and where another version of this
+/// program made it.
 pub(super) fn open(dir: &Path, day: &str) -> Result<Option<(Index, Position)>, IndexError> {
     let index = Index::open_in_dir(root(dir).join(day))?;
     let Some(payload) = index.load_metas()?.payload else { return Ok(None) };
-    let position = serde_json::from_str(&payload)
+    let position: Position = serde_json::from_str(&payload)
         .map_err(|error| IndexError::Library(format!("position of `{day}`: {error}")))?;
-    Ok(Some((index, position)))
+    Ok((position.version == schema::VERSION).then_some((index, position)))
 }
 
 /// Opens a partition for writing, or makes it.

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     ops::{Range, RangeInclusive},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -14,7 +14,7 @@ use tantivy::{
     query::{AllQuery, EnableScoring, Query, Scorer},
 };
 
-use crate::query::Filter;
+use crate::{query::Filter, stamp};
 
 use super::{
     IndexError, partition,
@@ -24,8 +24,9 @@ use super::{
 
 /// What the index knows about the log in a directory.
 pub(crate) struct Candidates {
-    /// Partitions, newest last.
-    partitions: Vec<tantivy::Index>,
+    dir: PathBuf,
+    /// Days that have a partition, oldest first.
+    days: Vec<String>,
     /// Records `0..size` are indexed.
     pub(crate) size: u64,
 }
@@ -47,17 +48,28 @@ pub(crate) struct Found {
 impl Candidates {
     /// Opens the index; `None` if there is none.
     pub(crate) fn open(dir: &Path) -> Result<Option<Self>, IndexError> {
-        let mut partitions = Vec::new();
-        let mut size = 0;
-        // ORDER: newest first; the days before it were complete when it was begun.
-        for day in partition::days(dir)?.iter().rev() {
-            if let Some((index, position)) = partition::open(dir, day)? {
-                size = size.max(position.size);
-                partitions.push(index);
+        let mut days = partition::days(dir)?;
+        while let Some(day) = days.last() {
+            // The newest day that was committed goes furthest: the days before it were complete when it was begun.
+            if let Some((_, position)) = partition::open(dir, day)? {
+                return Ok(Some(Self { dir: dir.to_owned(), days, size: position.size }));
             }
+            days.pop();
         }
-        partitions.reverse();
-        Ok((size > 0).then_some(Self { partitions, size }))
+        Ok(None)
+    }
+
+    /// The partitions that can hold what is wanted, newest first; each is opened when its turn comes.
+    pub(super) fn partitions(
+        &self,
+        wanted: &Wanted,
+    ) -> impl Iterator<Item = Result<tantivy::Index, IndexError>> {
+        // No record of a day's segments is older than the day.
+        let until = stamp::string(*wanted.times.end());
+        let days = self.days.iter().rev().filter(move |day| until.get(..10) >= Some(day.as_str()));
+        days.filter_map(|day| {
+            partition::open(&self.dir, day).map(|opened| opened.map(|(index, _)| index)).transpose()
+        })
     }
 
     /// Whether the index narrows this filter down at all.
@@ -75,8 +87,8 @@ impl Candidates {
         // The fields are the same in every partition, because they are made in one order.
         let fields = schema::builder().1;
         let query = translate(filter, &fields).unwrap_or_else(|| Box::new(AllQuery));
-        for index in self.partitions.iter().rev() {
-            let mut runs = open_runs(index, query.as_ref(), wanted)?;
+        for index in self.partitions(wanted) {
+            let mut runs = open_runs(&index?, query.as_ref(), wanted)?;
             while let Some(run) = runs.pop() {
                 let mut run = run;
                 if run.seq.0 < wanted.seqs.start || run.time_us() < *wanted.times.start() {
@@ -169,14 +181,7 @@ fn open_run(
     let columns = segment.fast_fields();
     let seqs = columns.column_first_or_default::<u64>(SEQ)?;
     let times = columns.column_first_or_default::<u64>(TIME_US)?;
-    // Positions and times descend, so the first document that is not too new is found by halving.
-    let (mut low, mut high) = (0, segment.max_doc());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let too_new =
-            seqs.get_val(middle) >= wanted.seqs.end || times.get_val(middle) > *wanted.times.end();
-        if too_new { low = middle + 1 } else { high = middle }
-    }
+    let low = wanted_docs(segment, seqs.as_ref(), times.as_ref(), wanted).start;
     let mut doc = scorer.doc();
     if doc < low {
         doc = scorer.seek(low);
@@ -187,4 +192,30 @@ fn open_run(
     let seq = (seqs.get_val(doc), Reverse(i));
     let offsets = columns.column_first_or_default::<u64>(OFFSET)?;
     Ok(Some(Run { seq, doc, scorer, seqs, offsets, times }))
+}
+
+/// Positions and times descend, so the documents that are wanted lie together, and both ends are found by halving.
+pub(super) fn wanted_docs(
+    segment: &SegmentReader,
+    seqs: &dyn ColumnValues<u64>,
+    times: &dyn ColumnValues<u64>,
+    wanted: &Wanted,
+) -> Range<DocId> {
+    let begins = first(segment.max_doc(), |doc| {
+        seqs.get_val(doc) >= wanted.seqs.end || times.get_val(doc) > *wanted.times.end()
+    });
+    let ends = first(segment.max_doc(), |doc| {
+        seqs.get_val(doc) >= wanted.seqs.start && times.get_val(doc) >= *wanted.times.start()
+    });
+    begins..ends
+}
+
+/// The first document that is not `before`.
+fn first(docs: DocId, before: impl Fn(DocId) -> bool) -> DocId {
+    let (mut low, mut high) = (0, docs);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
 }

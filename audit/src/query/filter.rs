@@ -163,7 +163,7 @@ impl Pred {
 }
 
 impl Test {
-    fn hit(&self, value: &Scalar<'_>) -> bool {
+    pub(crate) fn hit(&self, value: &Scalar<'_>) -> bool {
         let text = value.as_text();
         match self {
             Self::Exists => true,
@@ -205,7 +205,7 @@ impl Op {
         matches!(self, Self::Equal | Self::Less | Self::LessEqual)
     }
 
-    fn holds<T: PartialOrd>(self, found: &T, wanted: &T) -> bool {
+    pub(crate) fn holds<T: PartialOrd>(self, found: &T, wanted: &T) -> bool {
         match self {
             Self::Equal | Self::Glob | Self::Regex => found == wanted,
             Self::NotEqual => found != wanted,

@@ -3,9 +3,17 @@
 
 use std::path::Path;
 
-use crate::{leaf, query::Query, segment::check};
+use crate::{
+    leaf,
+    query::{
+        Query,
+        stage::{Agg, Key},
+    },
+    segment::check,
+    stamp,
+};
 
-use super::{Coverage, Row, SearchError, SearchOptions, plan::Walk};
+use super::{Cell, Coverage, Row, SearchError, SearchOptions, plan::Walk, table::Groups};
 
 /// Matches that a histogram may have.
 const MATCHES_MAX: usize = 20_000_000;
@@ -57,6 +65,15 @@ pub struct Bar {
 }
 
 impl Bar {
+    /// So many records with this decision.
+    fn of(decision: Option<&str>, count: u64) -> Self {
+        match decision {
+            Some("allow") => Self { allowed: count, ..Self::default() },
+            Some(_) => Self { denied: count, ..Self::default() },
+            None => Self { other: count, ..Self::default() },
+        }
+    }
+
     /// All of them.
     pub fn total(&self) -> u64 {
         self.allowed + self.denied + self.other
@@ -67,7 +84,7 @@ impl Bar {
 /// `sort`, `limit`) does not matter here.
 ///
 /// # Errors
-/// [`SearchError`], also when more than 20 million records match.
+/// [`SearchError`], also when more than 20 million records match that have to be read.
 pub fn histogram(
     dir: &Path,
     query: &Query,
@@ -75,6 +92,9 @@ pub fn histogram(
     bars_max: usize,
 ) -> Result<Histogram, SearchError> {
     let walk = Walk::of(dir, query, options)?;
+    if let Some(counted) = from_columns(&walk, bars_max)? {
+        return Ok(counted);
+    }
     let mut matches: Vec<(u64, Bar)> = Vec::new();
     let walked = walk.newest_first(&mut |row| {
         if matches.len() == MATCHES_MAX {
@@ -85,20 +105,67 @@ pub fn histogram(
     })?;
     let coverage = walk.coverage(walked, 0, matches.len() as u64);
     let (Some((newest, _)), Some((oldest, _))) = (matches.first(), matches.last()) else {
-        return Ok(Histogram { from_us: 0, width_us: 0, bars: Vec::new(), coverage });
+        return Ok(Histogram::empty(coverage));
     };
-    let width_us = width(*oldest, *newest, bars_max.max(1) as u64);
-    let first = oldest / width_us;
-    let mut bars = vec![Bar::default(); (newest / width_us - first + 1) as usize];
-    for (at, one) in &matches {
-        let place = (at / width_us).saturating_sub(first) as usize;
-        if let Some(bar) = bars.get_mut(place) {
-            bar.allowed += one.allowed;
-            bar.denied += one.denied;
-            bar.other += one.other;
+    let mut histogram = Histogram::over(*oldest, *newest, bars_max, coverage);
+    matches.iter().for_each(|(at_us, one)| histogram.add(*at_us, *one));
+    Ok(histogram)
+}
+
+/// The same from the index's columns, in two passes: the first finds from when to when.
+fn from_columns(walk: &Walk<'_>, bars_max: usize) -> Result<Option<Histogram>, SearchError> {
+    let time = || "time".to_owned();
+    let ends = [Agg::Min(time()), Agg::Max(time())];
+    let mut groups = Groups::new(&ends, &[]);
+    let Some((matches, walked)) = walk.group(&mut groups)? else { return Ok(None) };
+    let coverage = walk.coverage(walked, 0, matches);
+    let ends: Vec<u64> = groups.rows().iter().flatten().filter_map(microseconds).collect();
+    let [oldest, newest] = ends.as_slice() else { return Ok(Some(Histogram::empty(coverage))) };
+    let mut histogram = Histogram::over(*oldest, *newest, bars_max, coverage);
+    let bin = Key::Bin { width_us: histogram.width_us, text: String::new() };
+    let by = [bin, Key::Field("auth.decision".to_owned())];
+    let mut groups = Groups::new(&[Agg::Count], &by);
+    if walk.group(&mut groups)?.is_none() {
+        return Ok(None);
+    }
+    for row in groups.rows() {
+        if let [at, decision, Cell::Integer(count)] = row.as_slice() {
+            let decision = if let Cell::Text(text) = decision { Some(text.as_str()) } else { None };
+            let count = u64::try_from(*count).unwrap_or(0);
+            histogram.add(microseconds(at).unwrap_or(0), Bar::of(decision, count));
         }
     }
-    Ok(Histogram { from_us: first * width_us, width_us, bars, coverage })
+    Ok(Some(histogram))
+}
+
+fn microseconds(cell: &Cell) -> Option<u64> {
+    match cell {
+        Cell::Text(text) => stamp::parse(text.as_bytes()),
+        _ => None,
+    }
+}
+
+impl Histogram {
+    fn empty(coverage: Coverage) -> Self {
+        Self { from_us: 0, width_us: 0, bars: Vec::new(), coverage }
+    }
+
+    /// Empty bars from the oldest match to the newest.
+    fn over(oldest: u64, newest: u64, bars_max: usize, coverage: Coverage) -> Self {
+        let width_us = width(oldest, newest, bars_max.max(1) as u64);
+        let first = oldest / width_us;
+        let bars = vec![Bar::default(); (newest / width_us - first + 1) as usize];
+        Self { from_us: first * width_us, width_us, bars, coverage }
+    }
+
+    fn add(&mut self, at_us: u64, more: Bar) {
+        let place = at_us.saturating_sub(self.from_us) / self.width_us;
+        if let Some(bar) = usize::try_from(place).ok().and_then(|at| self.bars.get_mut(at)) {
+            bar.allowed += more.allowed;
+            bar.denied += more.denied;
+            bar.other += more.other;
+        }
+    }
 }
 
 /// The narrowest readable width with which the bars suffice.
@@ -110,12 +177,7 @@ fn width(oldest: u64, newest: u64, bars_max: u64) -> u64 {
 }
 
 fn kind(row: &Row) -> Bar {
-    let decision = leaf::values(&row.leaf, "auth.decision");
-    match decision.first().map(String::as_str) {
-        Some("allow") => Bar { allowed: 1, ..Bar::default() },
-        Some(_) => Bar { denied: 1, ..Bar::default() },
-        None => Bar { other: 1, ..Bar::default() },
-    }
+    Bar::of(leaf::values(&row.leaf, "auth.decision").first().map(String::as_str), 1)
 }
 
 #[cfg(test)]

@@ -6,13 +6,17 @@ use memchr::memchr;
 
 use crate::{
     encode::LEAF_BYTES_MAX,
-    index::{Candidates, Found, Wanted},
+    index::{Asked, Candidates, Found, Wanted},
     query::Filter,
     segment::{Name, check},
     stamp,
 };
 
-use super::{Deadline, Method, Row, SearchError, names, scan::Bounds};
+use super::{
+    Deadline, Method, Row, SearchError, names,
+    scan::Bounds,
+    table::{Collect as _, Groups},
+};
 
 /// Most records are shorter, so one read is enough.
 const READ_BYTES: usize = 4096;
@@ -24,11 +28,18 @@ pub(super) fn choose(
     method: Method,
 ) -> Result<Option<Candidates>, SearchError> {
     match method {
+        // A query that the index cannot narrow down, such as one for an event, is faster over raw bytes.
+        Method::Auto if !Candidates::helps(filter) => Ok(None),
+        method => open(dir, method),
+    }
+}
+
+/// The index, if it exists and may be used.
+pub(super) fn open(dir: &Path, method: Method) -> Result<Option<Candidates>, SearchError> {
+    match method {
         Method::Scan => Ok(None),
         Method::Index => Ok(Candidates::open(dir)?),
-        // A query that the index cannot narrow down, such as one for an event, is faster over raw bytes; and a broken
-        // index is no reason not to answer.
-        Method::Auto if !Candidates::helps(filter) => Ok(None),
+        // A broken index is no reason not to answer.
         Method::Auto => Ok(Candidates::open(dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "searching without the index");
             None
@@ -45,23 +56,50 @@ pub(super) fn newest_first(
     to: u64,
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
 ) -> Result<(), SearchError> {
+    let mut rows = Rows { dir, names: names(dir)?, open: None };
+    index.newest_first(filter, &wanted(&index, filter, to), &mut |found: Found| {
+        deadline.check()?;
+        match rows.matching(found, filter)? {
+            Some(row) => take(row),
+            None => Ok(true),
+        }
+    })
+}
+
+/// Adds what the index knows of the matches to groups; gives the number of matches.
+pub(super) fn group(
+    dir: &Path,
+    index: &Candidates,
+    asked: Asked<'_>,
+    deadline: &Deadline,
+    to: u64,
+    groups: &mut Groups<'_>,
+) -> Result<u64, SearchError> {
+    let mut rows = Rows { dir, names: names(dir)?, open: None };
+    let mut matches = 0;
+    let wanted = wanted(index, asked.filter, to);
+    index.figures(asked, &wanted, &|| deadline.check(), &mut |part| {
+        matches += part.matches;
+        for (group, figures) in part.groups {
+            groups.absorb(group, figures)?;
+        }
+        for found in part.odd {
+            if let Some(row) = rows.matching(found, asked.filter)? {
+                matches += 1;
+                groups.take(&row)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(matches)
+}
+
+/// What the index is asked for. What was indexed since it was opened was scanned.
+fn wanted(index: &Candidates, filter: &Filter, to: u64) -> Wanted {
     let bounds = Bounds::of(filter);
     let since_us = bounds.since.and_then(|since| stamp::parse(&since)).unwrap_or(0);
     let until_us = bounds.until.and_then(|until| stamp::parse(&until)).unwrap_or(u64::MAX);
-    let wanted = Wanted { seqs: 0..to, times: since_us..=until_us };
-    let mut rows = Rows { dir, names: names(dir)?, open: None };
-    index.newest_first(filter, &wanted, &mut |found: Found| {
-        deadline.check()?;
-        let leaf = rows.read(found)?;
-        if check::seq(&leaf) != Some(found.seq) {
-            let what = format!("record {} is not where it says", found.seq);
-            return Err(SearchError::Index(what));
-        }
-        if !filter.matches(&leaf) {
-            return Ok(true);
-        }
-        take(Row { seq: found.seq, leaf })
-    })
+    Wanted { seqs: 0..to.min(index.size), times: since_us..=until_us }
 }
 
 /// Reads records by place; keeps the segment open that it read last.
@@ -72,6 +110,16 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// The record in this place, if it matches.
+    fn matching(&mut self, found: Found, filter: &Filter) -> Result<Option<Row>, SearchError> {
+        let leaf = self.read(found)?;
+        if check::seq(&leaf) != Some(found.seq) {
+            let what = format!("record {} is not where it says", found.seq);
+            return Err(SearchError::Index(what));
+        }
+        Ok(filter.matches(&leaf).then_some(Row { seq: found.seq, leaf }))
+    }
+
     fn read(&mut self, found: Found) -> Result<Vec<u8>, SearchError> {
         let after = self.names.partition_point(|name| name.first <= found.seq);
         let Some(name) = after.checked_sub(1).and_then(|i| self.names.get(i)) else {

@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 
 use crate::{
+    index::Asked,
     leaf,
     query::{
         Filter, Order, Pred, Query, Sort, Tabular, Test,
@@ -12,7 +13,8 @@ use crate::{
 
 use super::{
     Answer, Coverage, Deadline, Method, Policies, Row, SORTED_ROWS_MAX, SearchError, SearchOptions,
-    indexed, scan, table,
+    Source, indexed, scan,
+    table::{self, Collect, Groups},
 };
 
 /// Requests or sessions that `expand` follows.
@@ -83,12 +85,36 @@ impl<'a> Walk<'a> {
         {
             indexed::newest_first(self.dir, index, &self.filter, &self.deadline, self.to, take)?;
         }
-        Ok(Walked { indexed_to, method })
+        Ok(Walked { indexed_to, method, source: Source::Records })
+    }
+
+    /// Fills groups from the index's columns, and from the records that it does not have yet or cannot say all about.
+    /// `None` where this cannot be: the records have to be walked. Gives the number of matches, too.
+    pub(super) fn group(
+        &self,
+        groups: &mut Groups<'_>,
+    ) -> Result<Option<(u64, Walked)>, SearchError> {
+        let asked = Asked { filter: &self.filter, by: groups.by, aggs: groups.aggs };
+        if !asked.has_columns() {
+            return Ok(None);
+        }
+        let Some(index) = indexed::open(self.dir, self.method)? else { return Ok(None) };
+        let walked =
+            Walked { indexed_to: index.size, method: Method::Index, source: Source::Columns };
+        let mut matches = 0;
+        let tail = index.size..self.to;
+        scan::newest_first(self.dir, &self.filter, &self.deadline, tail, &mut |row| {
+            matches += 1;
+            groups.take(&row)?;
+            Ok(true)
+        })?;
+        matches += indexed::group(self.dir, &index, asked, &self.deadline, self.to, groups)?;
+        Ok(Some((matches, walked)))
     }
 
     pub(super) fn coverage(&self, walked: Walked, from: u64, matches: u64) -> Coverage {
-        let Walked { indexed_to, method } = walked;
-        Coverage { from, to: self.to, indexed_to, matches, method }
+        let Walked { indexed_to, method, source } = walked;
+        Coverage { from, to: self.to, indexed_to, matches, method, source }
     }
 }
 
@@ -96,6 +122,7 @@ impl<'a> Walk<'a> {
 pub(super) struct Walked {
     indexed_to: u64,
     method: Method,
+    source: Source,
 }
 
 /// Records as they are, newest first or sorted.
@@ -136,6 +163,16 @@ fn tabulated(
     tabular: &Tabular,
     policies: &dyn Policies,
 ) -> Result<Answer, SearchError> {
+    let answer = |rows, matches, walked| Answer {
+        rows: Vec::new(),
+        table: Some(table::rework(tabular, rows)),
+        coverage: walk.coverage(walked, 0, matches),
+    };
+    if let Some(mut groups) = table::groups(tabular)
+        && let Some((matches, walked)) = walk.group(&mut groups)?
+    {
+        return Ok(answer(groups.rows(), matches, walked));
+    }
     let mut collector = table::collector(query, tabular, policies)?;
     let mut matches = 0;
     let walked = walk.newest_first(&mut |row| {
@@ -143,9 +180,7 @@ fn tabulated(
         collector.take(&row)?;
         Ok(true)
     })?;
-    let rows = collector.finish(&walk.deadline)?;
-    let table = Some(table::rework(tabular, rows));
-    Ok(Answer { rows: Vec::new(), table, coverage: walk.coverage(walked, 0, matches) })
+    Ok(answer(collector.finish(&walk.deadline)?, matches, walked))
 }
 
 /// The filter for everything that has a request or a session in common with a match, and for the matches themselves.

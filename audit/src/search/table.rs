@@ -16,6 +16,9 @@ use crate::{
 
 use super::{Deadline, Policies, Row, SearchError, scan::Bounds};
 
+pub(crate) use groups::Figure;
+pub(super) use groups::Groups;
+
 mod groups;
 mod policies;
 mod sequence;
@@ -68,14 +71,23 @@ impl fmt::Display for Cell {
 }
 
 impl Cell {
-    /// Numbers as numbers, before texts; nothing comes last.
-    fn order(&self, other: &Self) -> Ordering {
+    /// A value of a record as it is compared with others.
+    pub(crate) fn comparable(value: &str) -> Self {
+        value.parse().map_or_else(|_| Self::Text(value.to_owned()), Self::Integer)
+    }
+
+    /// Numbers as numbers, before texts; nothing comes last. Different cells are never equal, so that a table has one
+    /// order.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Absent, Self::Absent) => Ordering::Equal,
             (Self::Absent, _) => Ordering::Greater,
             (_, Self::Absent) => Ordering::Less,
             _ => match (self.number(), other.number()) {
-                (Some(a), Some(b)) => a.total_cmp(&b),
+                (Some((a, exact_a)), Some((b, exact_b))) => {
+                    let as_text = || self.to_string().cmp(&other.to_string());
+                    a.total_cmp(&b).then(exact_a.cmp(&exact_b)).then_with(as_text)
+                }
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (None, None) => self.to_string().cmp(&other.to_string()),
@@ -83,13 +95,17 @@ impl Cell {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "orders, and equal numbers stay equal")]
-    fn number(&self) -> Option<f64> {
+    /// The number, for comparison with any other, and exactly, for comparison with whole ones.
+    #[expect(clippy::cast_precision_loss, reason = "what is lost, the whole number tells apart")]
+    #[expect(clippy::cast_possible_truncation, reason = "an average is compared as it is first")]
+    fn number(&self) -> Option<(f64, i128)> {
         match self {
             Self::Absent => None,
-            Self::Integer(number) => Some(*number as f64),
-            Self::Real(number) => Some(*number),
-            Self::Text(text) => text.parse::<i64>().ok().map(|number| number as f64),
+            Self::Integer(number) => Some((*number as f64, *number)),
+            Self::Real(number) => Some((*number, *number as i128)),
+            Self::Text(text) => {
+                text.parse::<i64>().ok().map(|number| (number as f64, number.into()))
+            }
         }
     }
 }
@@ -102,6 +118,19 @@ pub(super) trait Collect {
     fn finish(self: Box<Self>, deadline: &Deadline) -> Result<Vec<Vec<Cell>>, SearchError>;
 }
 
+/// The groups that a table is of, where it is of groups.
+pub(super) fn groups(table: &Tabular) -> Option<Groups<'_>> {
+    match &table.make {
+        Make::Groups { aggs, by } => Some(Groups::new(aggs, by)),
+        Make::Distinct(key) => Some(Groups::distinct(key)),
+        Make::Gaps { .. }
+        | Make::FirstSeen { .. }
+        | Make::Sequence { .. }
+        | Make::Unused
+        | Make::Replay { .. } => None,
+    }
+}
+
 /// What collects for a query.
 pub(super) fn collector<'q>(
     query: &'q Query,
@@ -109,8 +138,8 @@ pub(super) fn collector<'q>(
     policies: &'q dyn Policies,
 ) -> Result<Box<dyn Collect + 'q>, SearchError> {
     Ok(match &table.make {
-        Make::Groups { aggs, by } => Box::new(groups::Groups::new(aggs, by)),
-        Make::Distinct(key) => Box::new(groups::Distinct::new(key)),
+        Make::Groups { aggs, by } => Box::new(Groups::new(aggs, by)),
+        Make::Distinct(key) => Box::new(Groups::distinct(key)),
         Make::Gaps { longer_us } => {
             Box::new(series::Gaps::new(*longer_us, &Bounds::of(&query.filter), query.now_us))
         }
@@ -181,20 +210,21 @@ fn values_of(leaf: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
     found
 }
 
-/// The combinations of a record's values, each once. Values of one array belong together: the bucket and the key of a
-/// resource are one pair, not a row and a column.
-fn combinations(
+/// What a record's values become under each key; none where it has no value.
+fn parts_of(keys: &[Key], found: &[Vec<String>]) -> Vec<Vec<Option<String>>> {
+    let parts = keys.iter().zip(found).map(|(key, values)| {
+        let values: Vec<_> = values.iter().map(|value| key.of(value)).collect();
+        if values.is_empty() { vec![None] } else { values }
+    });
+    parts.collect()
+}
+
+/// The combinations of a record's values, one list for each key, each combination once. Values of one array belong
+/// together: the bucket and the key of a resource are one pair, not a row and a column.
+pub(crate) fn combinations<T: Clone + Ord>(
     keys: &[Key],
-    found: &[Vec<String>],
-) -> Result<Vec<Vec<Option<String>>>, SearchError> {
-    let parts: Vec<Vec<Option<String>>> = keys
-        .iter()
-        .zip(found)
-        .map(|(key, values)| {
-            let values: Vec<_> = values.iter().map(|value| key.of(value)).collect();
-            if values.is_empty() { vec![None] } else { values }
-        })
-        .collect();
+    parts: Vec<Vec<Option<T>>>,
+) -> Result<Vec<Vec<Option<T>>>, SearchError> {
     let many = || keys.iter().zip(&parts).filter(|(_, values)| values.len() > 1);
     let parent = |key: &Key| key.field().rsplit_once('.').map(|(parent, _)| parent.to_owned());
     let first = many().next().map(|(key, values)| (parent(key), values.len()));
@@ -202,7 +232,7 @@ fn combinations(
     let mut all = match (paired, &first) {
         (true, Some((_, len))) => (0..*len)
             .map(|at| {
-                let pick = |values: &Vec<Option<String>>| {
+                let pick = |values: &Vec<Option<T>>| {
                     values.get(at).or_else(|| values.first()).cloned().flatten()
                 };
                 parts.iter().map(pick).collect()
@@ -215,14 +245,14 @@ fn combinations(
     Ok(all)
 }
 
-fn product(parts: &[Vec<Option<String>>]) -> Result<Vec<Vec<Option<String>>>, SearchError> {
+fn product<T: Clone>(parts: &[Vec<Option<T>>]) -> Result<Vec<Vec<Option<T>>>, SearchError> {
     let count = parts.iter().try_fold(1_usize, |count, part| count.checked_mul(part.len()));
     if count.is_none_or(|count| count > COMBINATIONS_MAX) {
         return Err(SearchError::TooMuch("a record has more than 10000 combinations of values"));
     }
     let start = vec![Vec::new()];
     Ok(parts.iter().fold(start, |all, part| {
-        let longer = all.iter().flat_map(|row: &Vec<Option<String>>| {
+        let longer = all.iter().flat_map(|row: &Vec<Option<T>>| {
             part.iter().map(|value| row.iter().chain([value]).cloned().collect())
         });
         longer.collect()
@@ -237,7 +267,7 @@ impl Held {
     fn add(&mut self, bytes: usize) -> Result<(), SearchError> {
         self.0 += bytes;
         match self.0 > TABLE_BYTES_MAX {
-            true => Err(SearchError::TooMuch("the table needs more than 512 MB")),
+            true => Err(SearchError::too_much_held()),
             false => Ok(()),
         }
     }

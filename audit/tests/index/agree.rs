@@ -27,14 +27,19 @@ fn record(i: u64) -> Record {
     record.auth = Some(Auth {
         decision: if i.is_multiple_of(5) { Verdict::Deny } else { Verdict::Allow },
         reason: "identity-allow".into(),
-        by: vec![Matched { id: format!("pol-{}", i % 3), ..Default::default() }],
+        by: (0..i % 4)
+            .map(|n| Matched { id: format!("pol-{}", (i + n * n) % 3), ..Default::default() })
+            .collect(),
         digest: String::new(),
         ctx: [("aws:SourceIp".to_owned(), vec![format!("10.0.0.{}", i % 7)])].into(),
         us: i,
     });
     record.net = Some(Net { src: format!("10.0.{}.{}", i % 3, i % 7), ..Default::default() });
-    record.principal = Some(Principal {
+    record.principal = (!i.is_multiple_of(13)).then(|| Principal {
         arn: Some(format!("arn:aws:iam::1:user/u{}", i % 6)),
+        // Numbers as texts, some of them beyond what a float can tell apart.
+        account: Some((9_007_199_254_740_990 + i % 5).to_string()),
+        name: Some(["7", "007", "x", "+8", "9"][(i % 5) as usize].into()),
         ..Default::default()
     });
     let key = if i.is_multiple_of(11) { "line\nbreak \"quoted\" \\ é" } else { "plain/key" };
@@ -46,7 +51,8 @@ fn record(i: u64) -> Record {
         },
         Resource { bucket: Some("shared".into()), ..Default::default() },
     ];
-    record.outcome = Some(Outcome { code: 200 + (i % 3) as u16, ..Default::default() });
+    let bytes_out = i * i % 1000;
+    record.outcome = Some(Outcome { code: 200 + (i % 3) as u16, bytes_out, ..Default::default() });
     record
 }
 
@@ -72,6 +78,13 @@ fn predicate() -> impl Strategy<Value = String> {
         Just("quoted".to_owned()),
         Just("kms exists".to_owned()),
         Just("class=audit".to_owned()),
+        Just("hour(time) in (0..11)".to_owned()),
+        Just("auth.us in (3..40)".to_owned()),
+        Just("principal.arn exists".to_owned()),
+        Just("principal.arn=auth.digest".to_owned()),
+        Just("bytes_out=~\"[0-9]7.*\"".to_owned()),
+        (0..230u32).prop_map(|n| format!("seq<={n}")),
+        (0..3u32).prop_map(|n| format!("status in (20{n}, 0200, x)")),
     ]
 }
 
@@ -83,6 +96,69 @@ fn filter() -> impl Strategy<Value = String> {
             inner.prop_map(|a| format!("not ({a})")),
         ]
     })
+}
+
+/// Fields with columns of every kind, and some without.
+fn field() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(
+        &[
+            "action",
+            "decision",
+            "principal.arn",
+            "principal.name",
+            "account",
+            "policy",
+            "bucket",
+            "key",
+            "net.src",
+            "auth.us",
+            "status",
+            "bytes_out",
+            "seq",
+            "time",
+            "kms.key",
+            "auth.digest",
+            "auth.ctx.aws:SourceIp",
+        ][..],
+    )
+}
+
+fn agg() -> impl Strategy<Value = String> {
+    let of = |name: &'static str| field().prop_map(move |field| format!("{name}({field})"));
+    prop_oneof![
+        Just("count".to_owned()),
+        of("sum"),
+        of("min"),
+        of("max"),
+        of("avg"),
+        of("dcount"),
+        of("p50"),
+        of("p99"),
+    ]
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => field().prop_map(str::to_owned),
+        1 => Just("hour(time)".to_owned()),
+        1 => proptest::sample::select(&["1us", "3ms", "1s", "1d"][..])
+            .prop_map(|width| format!("bin(time,{width})")),
+        1 => (0..=32u32).prop_map(|bits| format!("net.src/{bits}")),
+    ]
+}
+
+/// Any table that columns can make, and many that they cannot.
+fn table() -> impl Strategy<Value = String> {
+    let many = |all: Vec<String>| {
+        let mut seen = std::collections::BTreeSet::new();
+        all.into_iter().filter(|one| seen.insert(one.clone())).collect::<Vec<_>>().join(", ")
+    };
+    prop_oneof![
+        4 => (proptest::collection::vec(agg(), 1..4), proptest::collection::vec(key(), 1..4))
+            .prop_map(move |(aggs, by)| format!("{} by {}", many(aggs), many(by))),
+        1 => proptest::collection::vec(agg(), 1..4).prop_map(many),
+        1 => key().prop_map(|key| format!("distinct {key}")),
+    ]
 }
 
 const STAGES: &[&str] = &[
@@ -142,6 +218,82 @@ fn index_and_scan_give_the_same_rows() {
         prop_assert_eq!(&index.rows, &scan.rows, "{}", text);
         prop_assert_eq!(index.coverage.matches, scan.coverage.matches);
     });
+}
+
+#[test]
+fn columns_and_records_give_the_same_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    for from in [0, 100, 150] {
+        let indexer = Indexer::start(dir.path(), &log).unwrap();
+        let records: Vec<Record> = (from..from + 50).map(record).collect();
+        log.append_all(&records).unwrap().wait().unwrap();
+        indexer.stop();
+    }
+    log.append_all(&(200..210).map(record).collect::<Vec<_>>()).unwrap().wait().unwrap();
+    log.close().unwrap();
+    let now_us = SystemClock.now_us();
+    let mut from_columns = 0_u32;
+    let config =
+        ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let asked = (proptest::option::of(filter()), proptest::option::of(0u64..300), table());
+    let from_columns = std::cell::RefCell::new(&mut from_columns);
+    let ran = runner.run(&asked, |(filter, after, table)| {
+        let text = format!("{} | {table}", filter.clone().unwrap_or_default());
+        let index = ask_at(dir.path(), &text, now_us, after, Method::Index);
+        let scan = ask_at(dir.path(), &text, now_us, after, Method::Scan);
+        prop_assert_eq!(&index.table, &scan.table, "{}", &text);
+        prop_assert_eq!(index.coverage.matches, scan.coverage.matches, "{}", &text);
+        **from_columns.borrow_mut() += u32::from(index.coverage.source == Source::Columns);
+        let query = Query::parse(&filter.unwrap_or_default(), now_us).unwrap();
+        let bars = |method| {
+            let options = SearchOptions { limit: 1000, after, method, within: None };
+            histogram(dir.path(), &query, options, 7).unwrap()
+        };
+        let (index, scan) = (bars(Method::Index), bars(Method::Scan));
+        prop_assert_eq!(index.bars, scan.bars, "{}", &text);
+        prop_assert_eq!((index.from_us, index.width_us), (scan.from_us, scan.width_us));
+        Ok(())
+    });
+    ran.unwrap_or_else(|error| panic!("{error}"));
+    let from_columns = from_columns.into_inner();
+    assert!(*from_columns > 60, "only {from_columns} of 200 were made from columns");
+}
+
+#[test]
+fn the_common_figures_come_from_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let indexer = Indexer::start(dir.path(), &log).unwrap();
+    log.append_all(&(0..50).map(record).collect::<Vec<_>>()).unwrap().wait().unwrap();
+    log.close().unwrap();
+    indexer.stop();
+    let columns = [
+        "count",
+        "count by action",
+        "denied | count by principal.arn | top 20",
+        "bucket=b1 key=\"plain/key\" | p50(auth.us), p99(auth.us) by action",
+        "time>-1h | count by bin(time,1m), decision",
+        "not ip in 10.0.0.0/8 or action~\"s3:*\" | dcount(ip) by bucket, status",
+        "sum(bytes_out), min(time), max(time) by principal.arn, hour(time)",
+        "distinct reason",
+    ];
+    let records = ["count by key", "auth.ctx.aws:SourceIp=10.0.0.1 | count", "quoted | count"];
+    for text in columns {
+        assert_eq!(
+            ask(dir.path(), text, None, Method::Auto).coverage.source,
+            Source::Columns,
+            "{text}"
+        );
+    }
+    for text in records {
+        assert_eq!(
+            ask(dir.path(), text, None, Method::Auto).coverage.source,
+            Source::Records,
+            "{text}"
+        );
+    }
 }
 
 #[test]

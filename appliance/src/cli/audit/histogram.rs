@@ -227,6 +227,7 @@ mod tests {
             indexed_to: 0,
             matches: 14,
             method: audit::Method::Scan,
+            source: audit::Source::Records,
         };
         Histogram { from_us: 1_773_144_000_000_000, width_us: 60_000_000, bars, coverage }
     }

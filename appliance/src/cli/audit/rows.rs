@@ -136,9 +136,10 @@ fn readable(cell: &Cell) -> String {
 
 /// Says on stderr what an answer covers, so that stdout stays data.
 pub(super) fn write_coverage(coverage: &Coverage) -> io::Result<()> {
-    let method = match coverage.method {
-        audit::Method::Scan => "scan",
-        audit::Method::Auto | audit::Method::Index => "index",
+    let method = match (coverage.method, coverage.source) {
+        (audit::Method::Scan, _) => "scan",
+        (_, audit::Source::Records) => "index",
+        (_, audit::Source::Columns) => "index, from its columns",
     };
     writeln!(
         io::stderr(),

@@ -9,23 +9,27 @@ use std::{
 use crate::query::stage::{Agg, Key};
 
 use super::{
-    Cell, Collect, Deadline, Held, Row, SearchError, TABLE_ROWS_MAX, combinations, values_of,
+    Cell, Collect, Deadline, Held, Row, SearchError, TABLE_ROWS_MAX, combinations, parts_of,
+    values_of,
 };
 
 /// What a group costs besides its texts.
 const GROUP_BYTES: usize = 128;
 
-pub(super) struct Groups<'q> {
-    aggs: &'q [Agg],
-    by: &'q [Key],
+/// The groups under way.
+pub(crate) struct Groups<'q> {
+    pub(crate) aggs: &'q [Agg],
+    pub(crate) by: &'q [Key],
     /// The fields of `by`, then those of `aggs`.
     fields: Vec<&'q str>,
+    /// Whether only the values are wanted, in their order.
+    distinct: bool,
     groups: HashMap<Vec<Option<String>>, Vec<Figure>>,
     held: Held,
 }
 
 impl<'q> Groups<'q> {
-    pub(super) fn new(aggs: &'q [Agg], by: &'q [Key]) -> Self {
+    pub(crate) fn new(aggs: &'q [Agg], by: &'q [Key]) -> Self {
         let fields =
             by.iter().map(Key::field).chain(aggs.iter().map(|agg| agg.field().unwrap_or("")));
         let mut groups = HashMap::new();
@@ -33,10 +37,64 @@ impl<'q> Groups<'q> {
             // A figure over nothing is still a figure.
             groups.insert(Vec::new(), aggs.iter().map(Figure::new).collect());
         }
-        Self { aggs, by, fields: fields.collect(), groups, held: Held::default() }
+        let fields = fields.collect();
+        Self { aggs, by, fields, distinct: false, groups, held: Held::default() }
+    }
+
+    /// `distinct`: the values themselves.
+    pub(crate) fn distinct(key: &'q Key) -> Self {
+        Self { distinct: true, ..Self::new(&[], std::slice::from_ref(key)) }
+    }
+
+    /// Adds what was found of a group elsewhere.
+    pub(crate) fn absorb(
+        &mut self,
+        group: Vec<Option<String>>,
+        found: Vec<Figure>,
+    ) -> Result<(), SearchError> {
+        let mut bytes = 0;
+        for (figure, found) in self.figures(group)?.iter_mut().zip(found) {
+            bytes += figure.absorb(found);
+        }
+        self.held.add(bytes)
+    }
+
+    /// The figures of a group, which may be a new one.
+    fn figures(&mut self, group: Vec<Option<String>>) -> Result<&mut Vec<Figure>, SearchError> {
+        if !self.groups.contains_key(&group) {
+            if self.groups.len() == TABLE_ROWS_MAX {
+                return Err(SearchError::too_many_rows());
+            }
+            let texts: usize = group.iter().flatten().map(String::len).sum();
+            self.held.add(texts + GROUP_BYTES * (1 + self.aggs.len()))?;
+        }
+        let aggs = self.aggs;
+        let new = || aggs.iter().map(Figure::new).collect();
+        Ok(self.groups.entry(group).or_insert_with(new))
+    }
+
+    /// The table's rows, in the order in which they read best.
+    pub(crate) fn rows(mut self) -> Vec<Vec<Cell>> {
+        let mut groups = std::mem::take(&mut self.groups);
+        if self.distinct {
+            // Records without a value are no value.
+            groups.remove([None::<String>].as_slice());
+        }
+        let mut rows: Vec<Vec<Cell>> = groups
+            .into_iter()
+            .map(|(group, figures)| {
+                let keys = group.into_iter().map(Cell::from);
+                keys.chain(figures.into_iter().map(Figure::cell)).collect()
+            })
+            .collect();
+        rows.sort_by(|a, b| self.order(a, b));
+        rows
     }
 
     fn order(&self, a: &[Cell], b: &[Cell]) -> Ordering {
+        if self.distinct {
+            return super::sorted(a, b, 0, crate::query::Order::Ascending);
+        }
         let keys = |row: &[Cell]| row.iter().take(self.by.len()).cloned().collect::<Vec<_>>();
         let by_keys = || {
             let pairs = keys(a).into_iter().zip(keys(b));
@@ -53,39 +111,24 @@ impl Collect for Groups<'_> {
     fn take(&mut self, row: &Row) -> Result<(), SearchError> {
         let found = values_of(&row.leaf, &self.fields);
         let (keys, values) = found.split_at_checked(self.by.len()).unwrap_or_default();
-        for group in combinations(self.by, keys)? {
-            if !self.groups.contains_key(&group) {
-                if self.groups.len() == TABLE_ROWS_MAX {
-                    return Err(SearchError::TooMuch("the table has more than 100000 rows"));
-                }
-                let texts: usize = group.iter().flatten().map(String::len).sum();
-                self.held.add(texts + GROUP_BYTES * (1 + self.aggs.len()))?;
+        for group in combinations(self.by, parts_of(self.by, keys))? {
+            let mut bytes = 0;
+            for (figure, values) in self.figures(group)?.iter_mut().zip(values) {
+                bytes += figure.add(values);
             }
-            let figures = self.groups.entry(group);
-            let figures = figures.or_insert_with(|| self.aggs.iter().map(Figure::new).collect());
-            for (figure, values) in figures.iter_mut().zip(values) {
-                self.held.add(figure.add(values))?;
-            }
+            self.held.add(bytes)?;
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, _: &Deadline) -> Result<Vec<Vec<Cell>>, SearchError> {
-        let groups = std::mem::take(&mut self.groups);
-        let mut rows: Vec<Vec<Cell>> = groups
-            .into_iter()
-            .map(|(group, figures)| {
-                let keys = group.into_iter().map(Cell::from);
-                keys.chain(figures.into_iter().map(Figure::cell)).collect()
-            })
-            .collect();
-        rows.sort_by(|a, b| self.order(a, b));
-        Ok(rows)
+    fn finish(self: Box<Self>, _: &Deadline) -> Result<Vec<Vec<Cell>>, SearchError> {
+        Ok(self.rows())
     }
 }
 
 /// One figure under way.
-enum Figure {
+#[derive(Debug)]
+pub(crate) enum Figure {
     Count(i128),
     Sum(Option<i128>),
     Min(Cell),
@@ -96,7 +139,7 @@ enum Figure {
 }
 
 impl Figure {
-    fn new(agg: &Agg) -> Self {
+    pub(crate) fn new(agg: &Agg) -> Self {
         match agg {
             Agg::Count => Self::Count(0),
             Agg::Sum(_) => Self::Sum(None),
@@ -109,7 +152,7 @@ impl Figure {
     }
 
     /// Adds a record's values; says how many bytes it holds more.
-    fn add(&mut self, values: &[String]) -> usize {
+    pub(crate) fn add(&mut self, values: &[String]) -> usize {
         let numbers = || values.iter().filter_map(|value| value.parse::<i64>().ok());
         match self {
             Self::Count(count) => *count += 1,
@@ -124,8 +167,9 @@ impl Figure {
                     *count += 1;
                 }
             }
-            Self::Min(least) => extreme(least, values, Ordering::Less),
-            Self::Max(most) => extreme(most, values, Ordering::Greater),
+            Self::Min(_) | Self::Max(_) => {
+                values.iter().for_each(|value| self.extreme(Cell::comparable(value)));
+            }
             Self::Distinct(seen) => {
                 let new = values.iter().filter(|value| seen.insert((*value).clone()));
                 return new.map(|value| value.len() + GROUP_BYTES).sum();
@@ -137,6 +181,48 @@ impl Figure {
             }
         }
         0
+    }
+
+    /// Adds what was found of the same group elsewhere; says how many bytes it holds more.
+    fn absorb(&mut self, found: Self) -> usize {
+        match (self, found) {
+            (Self::Count(count), Self::Count(more)) => *count += more,
+            (Self::Sum(sum), Self::Sum(Some(more))) => *sum = Some(sum.unwrap_or(0) + more),
+            (Self::Avg(sum, count), Self::Avg(more, numbers)) => {
+                *sum += more;
+                *count += numbers;
+            }
+            (kept @ (Self::Min(_) | Self::Max(_)), Self::Min(cell) | Self::Max(cell)) => {
+                kept.extreme(cell);
+            }
+            (Self::Distinct(seen), Self::Distinct(more)) => {
+                let before = seen.len();
+                let bytes = more.iter().filter(|value| !seen.contains(*value)).map(String::len);
+                let bytes: usize = bytes.sum();
+                seen.extend(more);
+                return bytes + (seen.len() - before) * GROUP_BYTES;
+            }
+            (Self::Percentile(_, all), Self::Percentile(_, mut more)) => {
+                let bytes = more.len() * size_of::<i64>();
+                all.append(&mut more);
+                return bytes;
+            }
+            // Both are of one kind, because both are of one query.
+            _ => {}
+        }
+        0
+    }
+
+    /// Keeps a value that is further out than the one before.
+    fn extreme(&mut self, cell: Cell) {
+        let (kept, direction) = match self {
+            Self::Min(kept) => (kept, Ordering::Less),
+            Self::Max(kept) => (kept, Ordering::Greater),
+            _ => return,
+        };
+        if cell != Cell::Absent && (*kept == Cell::Absent || cell.order(kept) == direction) {
+            *kept = cell;
+        }
     }
 
     fn cell(self) -> Cell {
@@ -153,19 +239,6 @@ impl Figure {
     }
 }
 
-/// Keeps a value that is further out than the one before.
-fn extreme(kept: &mut Cell, values: &[String], direction: Ordering) {
-    for value in values {
-        let cell = match value.parse() {
-            Ok(number) => Cell::Integer(number),
-            Err(_) => Cell::Text(value.clone()),
-        };
-        if *kept == Cell::Absent || cell.order(kept) == direction {
-            *kept = cell;
-        }
-    }
-}
-
 /// Nearest rank: the smallest value that so many percent do not exceed.
 fn percentile(percent: u8, mut all: Vec<i64>) -> Cell {
     let rank = (all.len() * usize::from(percent)).div_ceil(100).max(1);
@@ -174,39 +247,4 @@ fn percentile(percent: u8, mut all: Vec<i64>) -> Cell {
     }
     let (_, value, _) = all.select_nth_unstable(rank - 1);
     Cell::Integer(i128::from(*value))
-}
-
-/// `distinct`: the values themselves.
-pub(super) struct Distinct<'q> {
-    key: &'q Key,
-    seen: HashSet<String>,
-    held: Held,
-}
-
-impl<'q> Distinct<'q> {
-    pub(super) fn new(key: &'q Key) -> Self {
-        Self { key, seen: HashSet::new(), held: Held::default() }
-    }
-}
-
-impl Collect for Distinct<'_> {
-    fn take(&mut self, row: &Row) -> Result<(), SearchError> {
-        let found = values_of(&row.leaf, &[self.key.field()]);
-        for value in found.iter().flatten().filter_map(|value| self.key.of(value)) {
-            let bytes = value.len() + GROUP_BYTES;
-            if self.seen.insert(value) {
-                self.held.add(bytes)?;
-                if self.seen.len() > TABLE_ROWS_MAX {
-                    return Err(SearchError::TooMuch("the table has more than 100000 rows"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, _: &Deadline) -> Result<Vec<Vec<Cell>>, SearchError> {
-        let mut rows: Vec<_> = self.seen.into_iter().map(|value| vec![Cell::Text(value)]).collect();
-        rows.sort_by(|a, b| super::sorted(a, b, 0, crate::query::Order::Ascending));
-        Ok(rows)
-    }
 }

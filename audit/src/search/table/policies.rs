@@ -84,7 +84,7 @@ impl Collect for Replays<'_> {
         cells.extend([Cell::Text(replayed.decision), Cell::Text(replayed.reason)]);
         if self.is_wanted(&cells) {
             if self.rows.len() == TABLE_ROWS_MAX {
-                return Err(SearchError::TooMuch("the table has more than 100000 rows"));
+                return Err(SearchError::too_many_rows());
             }
             self.rows.push(cells);
         }

@@ -10,7 +10,8 @@ use crate::{
 };
 
 use super::{
-    Cell, Collect, Deadline, Held, Row, SearchError, TABLE_ROWS_MAX, combinations, values_of,
+    Cell, Collect, Deadline, Held, Row, SearchError, TABLE_ROWS_MAX, combinations, parts_of,
+    values_of,
 };
 
 /// What a match costs besides its texts.
@@ -67,7 +68,8 @@ impl Collect for Sequence<'_> {
         let matching = self.steps.iter().enumerate().filter(|(_, s)| s.filter.matches(&row.leaf));
         let steps = matching.fold(0, |bits, (n, _)| bits | 1 << n);
         let fields: Vec<&str> = self.by.iter().map(Key::field).collect();
-        for values in combinations(self.by, &values_of(&row.leaf, &fields))? {
+        let parts = parts_of(self.by, &values_of(&row.leaf, &fields));
+        for values in combinations(self.by, parts)? {
             let texts: usize = values.iter().flatten().map(String::len).sum();
             self.held.add(texts + EVENT_BYTES)?;
             self.events.push((values, Event { at_us, seq: row.seq, steps }));
@@ -94,7 +96,7 @@ impl Collect for Sequence<'_> {
                 events.clear();
                 runs.push((values, first, end));
                 if runs.len() > TABLE_ROWS_MAX {
-                    return Err(SearchError::TooMuch("the table has more than 100000 rows"));
+                    return Err(SearchError::too_many_rows());
                 }
             }
         }

@@ -30,7 +30,7 @@ impl Gaps {
         let silent = self.newer_us.saturating_sub(at_us);
         if silent > self.longer_us {
             if self.rows.len() == TABLE_ROWS_MAX {
-                return Err(SearchError::TooMuch("the table has more than 100000 rows"));
+                return Err(SearchError::too_many_rows());
             }
             let time = |us| Cell::Text(stamp::string(us));
             let seconds = Cell::Integer(i128::from(silent / 1_000_000));
@@ -92,7 +92,7 @@ impl Collect for FirstSeen<'_> {
             }
         }
         if self.oldest.len() + self.found.len() > TABLE_ROWS_MAX {
-            return Err(SearchError::TooMuch("the table has more than 100000 rows"));
+            return Err(SearchError::too_many_rows());
         }
         Ok(())
     }
