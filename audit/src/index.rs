@@ -4,7 +4,7 @@
 //! matched again, so a query may ask the index for too much but never for too little. Figures over many records come
 //! from columns without reading a record; [`check`] compares these with the log. The position of the index is committed
 //! with its documents; on start it is compared with the segments, and what does not fit, or was made by another version,
-//! is built again.
+//! is built again. A day that is over is brought into one segment.
 
 use std::{
     fmt, io,
@@ -19,7 +19,7 @@ use std::{
 
 use crate::{
     log::{Log, Watch},
-    search::{SearchError, Tail},
+    search::{self, SearchError, Tail},
 };
 
 pub use check::{Checked, Mismatch, check};
@@ -225,6 +225,21 @@ pub fn rebuild(dir: &Path, progress: &dyn Fn(u64)) -> Result<u64, IndexError> {
     writer.commit()?;
     writer.finish()?;
     Ok(writer.committed())
+}
+
+/// Deletes the index of a UTC day, `YYYY-MM-DD`, whose records were deleted; true if there was one. A day that still has
+/// records keeps its index, because searches would miss them, and so does the newest one, which is written to.
+///
+/// # Errors
+/// [`IndexError`].
+pub fn remove_day(dir: &Path, day: &str) -> Result<bool, IndexError> {
+    let days = partition::days(dir)?;
+    let over = days.split_last().is_some_and(|(_, over)| over.iter().any(|over| over == day));
+    if !over || search::names(dir)?.iter().any(|name| writer::day_of(&name.path) == day) {
+        return Ok(false);
+    }
+    partition::remove(dir, day)?;
+    Ok(true)
 }
 
 /// Where the partitions are.

@@ -1,10 +1,15 @@
 //! Adds records to the partition of their segment's day.
 
-use std::{fmt, path::Path, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
 
 use tantivy::{IndexWriter, TantivyDocument};
 
-use crate::search::{Brought, Tail};
+use crate::search::{self, Brought, Tail};
 
 use super::{
     IndexError,
@@ -23,6 +28,8 @@ pub(super) struct Writer {
     added: Option<Position>,
     committed: u64,
     uncommitted: u64,
+    /// Brings days that are over into one segment each.
+    merging: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Writer {
@@ -35,6 +42,7 @@ impl Writer {
     /// Finds the newest partition that fits the log, throws away what does not, and returns a reader that continues
     /// there.
     pub(super) fn open(dir: &Path) -> Result<(Self, Tail), IndexError> {
+        remove_after_hole(dir)?;
         let mut start = None;
         for day in partition::days(dir)?.iter().rev() {
             match partition::open(dir, day) {
@@ -48,10 +56,20 @@ impl Writer {
         }
         let (tail, committed) = match start {
             Some(at) => (Tail::at(dir, at.size, &at.segment, at.offset), at.size),
-            None => (crate::search::tail(dir, None), 0),
+            None => (search::tail(dir, None), 0),
         };
-        let writer =
-            Self { dir: dir.to_owned(), open: None, added: None, committed, uncommitted: 0 };
+        let mut writer = Self {
+            dir: dir.to_owned(),
+            open: None,
+            added: None,
+            committed,
+            uncommitted: 0,
+            merging: None,
+        };
+        // Those that a crash kept from it.
+        let mut days = partition::days(dir)?;
+        days.pop();
+        writer.merge(days);
         Ok((writer, tail))
     }
 
@@ -76,7 +94,10 @@ impl Writer {
         if self.open.as_ref().is_some_and(|(open, ..)| *open != day) {
             // ORDER: a day is complete and committed before the next one begins.
             self.commit()?;
-            self.finish()?;
+            if let Some((day, writer, _)) = self.open.take() {
+                writer.wait_merging_threads()?;
+                self.merge(vec![day]);
+            }
         }
         if self.open.is_none() {
             let (index, fields) = partition::open_or_create(&self.dir, &day)?;
@@ -108,17 +129,70 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the open partition; dropping a writer would kill its merges.
+    /// Ends the open partition and what else runs; dropping a writer would kill its merges.
     pub(super) fn finish(&mut self) -> Result<(), IndexError> {
         if let Some((_, writer, _)) = self.open.take() {
             writer.wait_merging_threads()?;
         }
+        if let Some(merging) = self.merging.take()
+            && merging.join().is_err()
+        {
+            tracing::error!("the merging thread of the index panicked");
+        }
         Ok(())
     }
+
+    /// Brings each of these days, which are over, into one segment, beside what else is indexed: newest-first walks and
+    /// figures then open one dictionary instead of twenty.
+    fn merge(&mut self, days: Vec<String>) {
+        let (dir, before) = (self.dir.clone(), self.merging.take());
+        let run = move || {
+            // One day after the other: each holds what it merges in memory.
+            if let Some(before) = before
+                && before.join().is_err()
+            {
+                tracing::error!("the merging thread of the index panicked");
+            }
+            for day in days {
+                if let Err(error) = merge_day(&dir, &day) {
+                    tracing::warn!(%error, day, "the index of a day stays in several segments");
+                }
+            }
+        };
+        match thread::Builder::new().name("audit-index-merge".to_owned()).spawn(run) {
+            Ok(thread) => self.merging = Some(thread),
+            Err(error) => tracing::warn!(%error, "the index is not merged"),
+        }
+    }
+}
+
+fn merge_day(dir: &Path, day: &str) -> Result<(), IndexError> {
+    let Some((index, _)) = partition::open(dir, day)? else { return Ok(()) };
+    let segments = index.searchable_segment_ids()?;
+    if segments.len() > 1 {
+        let mut writer: IndexWriter<TantivyDocument> =
+            index.writer_with_num_threads(1, MEMORY_BYTES)?;
+        writer.merge(&segments).wait()?;
+        writer.wait_merging_threads()?;
+    }
+    Ok(())
+}
+
+/// Removes what comes after a day that has records and no partition, so that it is made again: what is indexed must be
+/// one range.
+fn remove_after_hole(dir: &Path) -> Result<(), IndexError> {
+    let days: BTreeSet<String> = partition::days(dir)?.into_iter().collect();
+    let names = search::names(dir)?;
+    // A segment without records needs no partition.
+    let full =
+        names.iter().zip(names.iter().skip(1)).filter(|(name, next)| name.first < next.first);
+    let hole = full.map(|(name, _)| day_of(&name.path)).find(|day| !days.contains(day));
+    let Some(hole) = hole else { return Ok(()) };
+    days.range(hole..).try_for_each(|day| partition::remove(dir, day))
 }
 
 /// `seg/2026/01/31/….jsonl` belongs to `2026-01-31`: whole batches belong to one day, even if one was written across
 /// midnight.
-fn day_of(segment: &str) -> String {
+pub(super) fn day_of(segment: &str) -> String {
     segment.split('/').skip(1).take(3).collect::<Vec<_>>().join("-")
 }

@@ -4,4 +4,5 @@
 mod acceptance;
 mod agree;
 mod claims;
+mod days;
 mod scene;
