@@ -58,6 +58,10 @@ pub enum Limit {
     Dates,
     #[error("no value of a variable, or of a key compared in two ways, was found that decides it")]
     Variables,
+    #[error(
+        "names of actions outside of the catalogue are not told apart where letter case counts"
+    )]
+    Names,
     #[error("Rego guardrails are tested, not proved")]
     Guardrails,
     #[error("the evaluator does not agree with the analysis; please report this")]

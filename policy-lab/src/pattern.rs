@@ -6,7 +6,7 @@
 //! Matching never recurses and keeps one place to return to, so a hostile pattern costs at most its length times the
 //! length of the text.
 
-mod raw;
+pub(crate) mod raw;
 mod template;
 mod text;
 

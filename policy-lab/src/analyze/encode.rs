@@ -147,14 +147,25 @@ impl<'a> Encoder<'a> {
 
     /// A bucket policy's statement speaks of the caller.
     pub(super) fn speaks(&mut self, statement: &Statement) -> Asked {
-        Formula::Is(self.vocabulary.caller(self.callers.named(statement)))
+        let named = Formula::Is(self.vocabulary.caller(self.callers.named(statement)));
+        self.of_those_asked_for(statement, named)
     }
 
     fn keeps_out(&mut self, statement: &Statement, bounded: bool) -> Asked {
         match &statement.principals {
             None => Formula::constant(true),
-            Some((element, _)) if bounded && element == "NotPrincipal" => Formula::constant(true),
+            Some((element, _)) if bounded && element == "NotPrincipal" => {
+                self.of_those_asked_for(statement, Formula::constant(true))
+            }
             Some(_) => self.speaks(statement),
+        }
+    }
+
+    /// In one profile nobody but anonymous callers is asked for in a bucket's policy.
+    fn of_those_asked_for(&mut self, statement: &Statement, named: Asked) -> Asked {
+        match statement.profile.bucket_is_for_anonymous {
+            true => named.and(self.anonymous()),
+            false => named,
         }
     }
 
@@ -211,15 +222,29 @@ impl<'a> Encoder<'a> {
                 let (open, is_new) = self.vocabulary.open(None, template);
                 if is_new {
                     let widest = self.vocabulary.path(template.automaton(|_| Filling::Open));
-                    self.follow(open, template, Formula::Is(widest));
+                    let buckets = self.buckets(template, |_| Filling::Open);
+                    self.follow(open, template, Formula::Is(widest).or(buckets));
                 }
                 Formula::Is(Symbol::Open(open))
             }
             Entry::Path(template) => {
                 let automaton = self.filled(template);
-                Formula::Is(self.vocabulary.path(automaton))
+                let path = Formula::Is(self.vocabulary.path(automaton));
+                let held = self.held;
+                path.or(self.buckets(template, |key| filling(held, key)))
             }
         }
+    }
+
+    /// The buckets themselves that a pattern of keys covers, where a profile has it so.
+    fn buckets(&mut self, template: &Template, fill: impl Fn(&Key) -> Filling) -> Asked {
+        if !template.covers_bucket() {
+            return Formula::constant(false);
+        }
+        let patterns = template.before_slash(fill);
+        let parts: Vec<_> =
+            patterns.into_iter().map(|p| Formula::Is(self.vocabulary.path(p))).collect();
+        Formula::any(parts).and(Formula::Not(Symbol::Object))
     }
 
     /// Every variable of the exceptions has a value.
@@ -249,10 +274,7 @@ impl<'a> Encoder<'a> {
 
     /// The pattern with the values that are known of its keys.
     fn filled(&self, template: &Template) -> Automaton {
-        template.automaton(|key| match self.held.and_then(|held| held.get(key)) {
-            Some(Held::One(text)) if !key.is_array() => Filling::Text(text.clone()),
-            _ => Filling::Missing,
-        })
+        template.automaton(|key| filling(self.held, key))
     }
 
     fn holds(&mut self, clause: &Clause, sure: Sure) -> Asked {
@@ -276,7 +298,8 @@ impl<'a> Encoder<'a> {
         let closed = Formula::Is(self.vocabulary.slot(&clause.key, closed));
         let fits: Vec<_> =
             open.iter().map(|template| self.open_value(&clause.key, template)).collect();
-        if clause.operator.quantifier == Quantifier::None {
+        let is_raw = open.iter().any(Template::is_raw);
+        if clause.operator.quantifier == Quantifier::None && !is_raw {
             // An open pattern fits only a single value, so it adds to, or takes from, exactly that case.
             return match clause.operator.negated {
                 false => closed.or(Formula::any(fits)),
@@ -290,7 +313,8 @@ impl<'a> Encoder<'a> {
     /// A literal without any facts, one for every clause.
     fn unsaid(&mut self, clause: &Clause, sure: Sure) -> Asked {
         let doubtful = sure.doubt() && clause.operator.if_exists;
-        let text = format!("{:?} {doubtful} {:?}", clause.operator, clause.values);
+        let name = clause.profile.name;
+        let text = format!("{name} {:?} {doubtful} {:?}", clause.operator, clause.values);
         match Template::parse(&text, Manner::Equals, false) {
             Some(mark) => {
                 Formula::Is(Symbol::Open(self.vocabulary.open(Some(&clause.key), &mark).0))
@@ -312,8 +336,8 @@ impl<'a> Encoder<'a> {
     }
 
     fn null(&mut self, clause: &Clause) -> Asked {
-        let wants = |text: &str| clause.values.iter().any(|value| value.eq_ignore_ascii_case(text));
-        let (absent, present) = (wants("true"), wants("false"));
+        let wants = |word: bool| clause.values.iter().any(|v| reading::presence(v) == Some(word));
+        let (absent, present) = (wants(true), wants(false));
         let slot = Slot {
             absent,
             empty: absent,
@@ -331,7 +355,12 @@ impl<'a> Encoder<'a> {
                 Test::Numeric(by, texts().filter_map(|v| reading::decimal(v)).collect())
             }
             Family::Date(by) => Test::Date(by, texts().filter_map(|v| reading::date(v)).collect()),
-            Family::Ip => Test::Ip(texts().filter_map(|v| reading::network(v)).collect()),
+            Family::Ip => {
+                Test::Ip(texts().filter_map(|v| reading::network(v, clause.profile)).collect())
+            }
+            Family::Bool if clause.profile.bool_and_ip_are_fixed => {
+                Test::Text(texts().map(|v| Automaton::exact(v)).collect())
+            }
             Family::Bool => Test::Text(texts().map(|v| Automaton::ascii_folded(v)).collect()),
             Family::Binary => Test::Text(
                 texts()
@@ -352,12 +381,35 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// What is put in for a variable.
+fn filling(held: Option<&BTreeMap<Key, Held>>, key: &Key) -> Filling {
+    match held.and_then(|held| held.get(key)) {
+        Some(Held::One(text)) if !key.is_array() => Filling::Text(text.clone()),
+        _ => Filling::Missing,
+    }
+}
+
 /// What a key must hold for a clause, as [`crate::condition`] decides.
 fn slot(clause: &Clause, test: usize, sure: Sure) -> Slot {
-    let operator = clause.operator;
+    let (operator, profile) = (clause.operator, clause.profile);
     let fits = !operator.negated;
     let one = Value::Fits(test, fits);
+    let doubtful = if sure.doubt() { Values::Any } else { Values::None };
+    let outside = operator.negated && profile.negation_is_outside;
     match operator.quantifier {
+        Quantifier::None if profile.absent_numbers_fail && operator.is_ordered() => {
+            let nothing = operator.if_exists;
+            Slot { absent: nothing, empty: nothing, one, many: doubtful }
+        }
+        Quantifier::None if profile.sets_overlap && !operator.is_textual() => {
+            let nothing = operator.if_exists || operator.negated;
+            Slot { absent: nothing, empty: nothing, one, many: doubtful }
+        }
+        Quantifier::None if profile.sets_overlap => overlap(operator.negated, test),
+        Quantifier::Any if outside => overlap(true, test),
+        Quantifier::All if outside => {
+            Slot { absent: false, empty: false, one, many: Values::Some(test, false) }
+        }
         Quantifier::All => Slot { absent: true, empty: true, one, many: Values::Every(test, fits) },
         Quantifier::Any => Slot {
             absent: operator.if_exists && sure.doubt(),
@@ -369,7 +421,16 @@ fn slot(clause: &Clause, test: usize, sure: Sure) -> Slot {
             absent: operator.if_exists || operator.negated,
             empty: sure.doubt(),
             one,
-            many: if sure.doubt() { Values::Any } else { Values::None },
+            many: doubtful,
         },
     }
+}
+
+/// One of the values fits, or, negated, none does.
+fn overlap(negated: bool, test: usize) -> Slot {
+    let (one, many) = match negated {
+        false => (Value::Fits(test, true), Values::Some(test, true)),
+        true => (Value::Fits(test, false), Values::Every(test, false)),
+    };
+    Slot { absent: negated, empty: negated, one, many }
 }

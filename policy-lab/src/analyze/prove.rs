@@ -12,9 +12,9 @@ use super::template::Template;
 use super::value::Test;
 use super::vocabulary::{Held, Slot, Space, Symbol, Value, ground};
 use super::{Limit, World, witness};
-use crate::Request;
 use crate::action::ResourceKind;
 use crate::condition::{Comparison, reading};
+use crate::{Profile, Request};
 
 /// Combinations of values of variables that are tried.
 const TRIES_MAX: usize = 400;
@@ -63,6 +63,10 @@ impl Question<'_> {
     }
 
     fn try_answer(&self) -> Result<Answer, Limit> {
+        let case_counts = self.statements.iter().any(|it| it.profile.action_case_counts);
+        if self.world == World::Any && case_counts {
+            return Err(Limit::Names);
+        }
         let callers = Callers::of(self.statements.iter().copied())?;
         let space = self.space(&callers, None)?;
         let Some(domains) = search(&space.literals, space.domains.clone(), &space.formula)? else {
@@ -195,7 +199,8 @@ fn rules(encoder: &mut Encoder<'_>, world: World) -> Asked {
 
 /// Keys that the server always fills, and with what.
 fn server_rules(encoder: &mut Encoder<'_>) -> Vec<Asked> {
-    let networks = ["0.0.0.0/0", "::/0"].iter().filter_map(|text| reading::network(text));
+    let networks = ["0.0.0.0/0", "::/0"];
+    let networks = networks.iter().filter_map(|text| reading::network(text, Profile::AWS));
     let texts =
         |words: [&str; 2]| Test::Text(words.map(super::automaton::Automaton::exact).to_vec());
     let instant = Test::Date(Comparison::Greater, reading::date("0").into_iter().collect());

@@ -273,7 +273,7 @@ fn role(
 /// The same policies without one statement.
 fn lessened(access: &Access, (layer, policy): (Layer, &Attached), index: usize) -> Option<Access> {
     let text = without(&policy.policy, index)?;
-    let less = Policy::parse(&text, policy.policy.kind()).ok()?;
+    let less = Policy::parse_as(&text, policy.policy.kind(), policy.policy.profile()).ok()?;
     let less = Attached { name: policy.name.clone(), policy: Arc::new(less) };
     let mut changed = access.clone();
     let set = &mut changed.policies;

@@ -6,9 +6,10 @@
 use serde_json::Value;
 
 use super::key::Key;
-use super::template::{Manner, Template};
-use crate::Policy;
+use super::template::{Filling, Insertion, Manner, Template};
+use crate::action::{ActionInfo, CATALOGUE};
 use crate::condition::{Family, Operator};
+use crate::{DocumentKind, Policy, Profile};
 
 /// What the analysis could not read. Never seen for a policy that parses; then the answer is "unknown".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) struct Unread;
 pub(super) struct Statement {
     pub(super) sid: Option<String>,
     pub(super) allows: bool,
+    /// How it is read.
+    pub(super) profile: Profile,
     /// `Principal` or `NotPrincipal`, as written.
     pub(super) principals: Option<(String, Value)>,
     /// Patterns in lower case.
@@ -61,6 +64,7 @@ pub(super) enum Entry {
 pub(super) struct Clause {
     pub(super) key: Key,
     pub(super) operator: Operator,
+    pub(super) profile: Profile,
     pub(super) values: Vec<String>,
     /// The values, where they are texts that may have variables.
     pub(super) templates: Vec<Template>,
@@ -71,7 +75,75 @@ pub(super) fn statements(policy: &Policy) -> Result<Vec<Statement>, Unread> {
     let document = policy.json().ok_or(Unread)?;
     let variables = document.get("Version").and_then(Value::as_str) == Some("2012-10-17");
     let nodes = document.get("Statement").ok_or(Unread)?;
-    list(nodes).map(|node| statement(node, variables)).collect()
+    let reading = Reading {
+        variables,
+        profile: policy.profile(),
+        is_of_bucket: policy.kind() == DocumentKind::Bucket,
+    };
+    list(nodes).map(|node| statement(node, reading)).collect()
+}
+
+/// How the texts of a policy are read.
+#[derive(Clone, Copy)]
+struct Reading {
+    variables: bool,
+    profile: Profile,
+    is_of_bucket: bool,
+}
+
+impl Reading {
+    fn text(self, text: &str, manner: Manner) -> Result<Template, Unread> {
+        if self.profile.variables_are_raw && self.variables {
+            return Ok(Template::parse_raw(text, manner, Insertion::Raw));
+        }
+        Template::parse(text, manner, self.variables).ok_or(Unread)
+    }
+
+    fn path(self, text: &str) -> Result<Template, Unread> {
+        if !self.profile.keys_cover_bucket || self.is_of_bucket {
+            return self.text(text, Manner::Like);
+        }
+        if self.variables {
+            return Ok(Template::parse_raw(text, Manner::Like, Insertion::RawOverBucket));
+        }
+        let plain = Template::parse(text, Manner::Like, false).ok_or(Unread)?;
+        Ok(plain.over_bucket())
+    }
+
+    /// Patterns of names in lower case that match what these do. Where letter case counts, a pattern that it makes
+    /// different is written out: outside of the catalogue it then matches less, see [`super::Limit::Names`].
+    fn actions(self, names: &[&str], is_granted: bool) -> Result<Vec<Template>, Unread> {
+        let like = |text: &str| Template::parse(text, Manner::Like, false).ok_or(Unread);
+        let mut patterns = Vec::new();
+        for name in names {
+            let folded = like(&name.to_ascii_lowercase())?;
+            if !self.profile.action_case_counts {
+                patterns.push(folded);
+                continue;
+            }
+            let exact = like(name)?.automaton(|_| Filling::Missing);
+            let loose = folded.automaton(|_| Filling::Missing);
+            let (meant, more): (Vec<&ActionInfo>, Vec<&ActionInfo>) = CATALOGUE
+                .iter()
+                .filter(|info| loose.fits(&info.name.to_ascii_lowercase()))
+                .partition(|info| exact.fits(info.name));
+            match more.is_empty() {
+                true => patterns.push(folded),
+                false => {
+                    for info in meant {
+                        patterns.push(like(&info.name.to_ascii_lowercase())?);
+                    }
+                }
+            }
+        }
+        let version = |pattern: &Template| {
+            pattern.automaton(|_| Filling::Missing).fits("s3:getobjectversion")
+        };
+        if is_granted && self.profile.version_grants_plain && patterns.iter().any(version) {
+            patterns.push(like("s3:getobject")?);
+        }
+        Ok(patterns)
+    }
 }
 
 /// The text of a policy with one statement left out.
@@ -86,14 +158,15 @@ pub(super) fn without(policy: &Policy, index: usize) -> Option<String> {
     Some(document.to_string())
 }
 
-fn statement(node: &Value, variables: bool) -> Result<Statement, Unread> {
+fn statement(node: &Value, reading: Reading) -> Result<Statement, Unread> {
     let element = |yes: &str, no: &str| {
         let found = node.get(yes).map(|value| (value, false));
         found.or_else(|| node.get(no).map(|value| (value, true)))
     };
     let (actions, actions_inverted) = element("Action", "NotAction").ok_or(Unread)?;
-    let names: Vec<String> =
-        texts(actions)?.into_iter().map(|name| name.to_ascii_lowercase()).collect();
+    let written = texts(actions)?;
+    let names: Vec<String> = written.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let allows = node.get("Effect").and_then(Value::as_str) == Some("Allow");
     let all_of = |services: &[&str]| {
         let service = |name: &String| name.split_once(':').map(|(service, _)| service.to_owned());
         let is_one = |name| service(name).is_some_and(|service| services.contains(&&*service));
@@ -102,7 +175,7 @@ fn statement(node: &Value, variables: bool) -> Result<Statement, Unread> {
     // What admin and token statements write as a resource is not looked at.
     let resources = match element("Resource", "NotResource") {
         Some((nodes, inverted)) if !all_of(&["admin", "sts"]) => {
-            let entries = texts(nodes)?.into_iter().map(|text| entry(text, variables));
+            let entries = texts(nodes)?.into_iter().map(|text| entry(text, reading));
             Some(Resources { entries: entries.collect::<Result<_, _>>()?, inverted })
         }
         _ => None,
@@ -116,26 +189,24 @@ fn statement(node: &Value, variables: bool) -> Result<Statement, Unread> {
             .and_then(Value::as_str)
             .filter(|sid| !sid.is_empty())
             .map(str::to_owned),
-        allows: node.get("Effect").and_then(Value::as_str) == Some("Allow"),
+        allows,
+        profile: reading.profile,
         principals,
-        actions: names
-            .iter()
-            .map(|name| Template::parse(name, Manner::Like, false).ok_or(Unread))
-            .collect::<Result<_, _>>()?,
+        actions: reading.actions(&written, allows && !actions_inverted)?,
         actions_inverted,
         resources,
-        clauses: clauses(node.get("Condition"), variables)?,
+        clauses: clauses(node.get("Condition"), reading)?,
     })
 }
 
-fn entry(text: &str, variables: bool) -> Result<Entry, Unread> {
+fn entry(text: &str, reading: Reading) -> Result<Entry, Unread> {
     if text == "*" {
         return Ok(Entry::All);
     }
     let arn = crate::arn::Arn::parse(text).ok_or(Unread)?;
     let covers = |pattern: &str, ours: &str| {
         let pattern = Template::parse(pattern, Manner::Like, false);
-        pattern.is_some_and(|p| p.automaton(|_| super::template::Filling::Missing).fits(ours))
+        pattern.is_some_and(|p| p.automaton(|_| Filling::Missing).fits(ours))
     };
     if arn.service == "kms" {
         return Ok(Entry::KmsKey);
@@ -150,16 +221,17 @@ fn entry(text: &str, variables: bool) -> Result<Entry, Unread> {
     if arn.resource == "*" {
         return Ok(Entry::All);
     }
-    Template::parse(arn.resource, Manner::Like, variables).map(Entry::Path).ok_or(Unread)
+    reading.path(arn.resource).map(Entry::Path)
 }
 
-fn clauses(condition: Option<&Value>, variables: bool) -> Result<Vec<Clause>, Unread> {
+fn clauses(condition: Option<&Value>, reading: Reading) -> Result<Vec<Clause>, Unread> {
     let operators = condition.and_then(Value::as_object).into_iter().flatten();
     let mut clauses = Vec::new();
     for (name, keys) in operators {
-        let operator = Operator::parse(name).map_err(|_| Unread)?;
+        let operator = Operator::parse(name).and_then(|it| it.exists_in(reading.profile));
+        let operator = operator.map_err(|_| Unread)?;
         for (key, values) in keys.as_object().ok_or(Unread)? {
-            clauses.push(clause(operator, key, values, variables)?);
+            clauses.push(clause(operator, key, values, reading)?);
         }
     }
     Ok(clauses)
@@ -169,7 +241,7 @@ fn clause(
     operator: Operator,
     key: &str,
     values: &Value,
-    variables: bool,
+    reading: Reading,
 ) -> Result<Clause, Unread> {
     let values: Vec<String> = list(values)
         .map(|value| match value {
@@ -187,13 +259,12 @@ fn clause(
         Family::Binary | Family::Ip | Family::Null => None,
     };
     let templates = match manner {
-        Some(manner) => values
-            .iter()
-            .map(|text| Template::parse(text, manner, variables).ok_or(Unread))
-            .collect::<Result<_, _>>()?,
+        Some(manner) => {
+            values.iter().map(|text| reading.text(text, manner)).collect::<Result<_, _>>()?
+        }
         None => Vec::new(),
     };
-    Ok(Clause { key: Key::new(key), operator, values, templates })
+    Ok(Clause { key: Key::new(key), operator, profile: reading.profile, values, templates })
 }
 
 /// A list with one value may stand without brackets.

@@ -2,6 +2,7 @@
 
 use super::automaton::{Automaton, Class, SIGNS, Step, kinds, many, one};
 use super::key::Key;
+use crate::pattern::raw;
 
 /// How the texts of an element are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,18 @@ pub(super) enum Piece {
     },
 }
 
+/// How values are put in for variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Insertion {
+    /// As data: a wildcard in a value is a character.
+    Literal,
+    /// As text of the pattern; see [`crate::Profile::variables_are_raw`].
+    Raw,
+    /// The same in a resource that covers bucket `b` where it covers `b/`; see
+    /// [`crate::Profile::keys_cover_bucket`].
+    RawOverBucket,
+}
+
 /// What a variable stands for while a pattern becomes an automaton.
 pub(super) enum Filling {
     Text(String),
@@ -47,17 +60,13 @@ struct Fill<'a> {
 pub(super) struct Template {
     pieces: Vec<Piece>,
     manner: Manner,
+    insertion: Insertion,
 }
 
 impl Template {
     /// Reads a text that the parser of policies has accepted.
     pub(super) fn parse(text: &str, manner: Manner, variables: bool) -> Option<Self> {
-        let wildcards = matches!(manner, Manner::Like | Manner::Arn);
-        let plain = |char| match char {
-            '*' if wildcards => Piece::Star,
-            '?' if wildcards => Piece::Any,
-            char => Piece::Char(char),
-        };
+        let plain = |char| manner.piece(char);
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = variables.then(|| rest.split_once("${")).flatten() {
@@ -71,7 +80,85 @@ impl Template {
             rest = after.get(end + 1..)?;
         }
         pieces.extend(rest.chars().map(plain));
-        Some(Self { pieces, manner })
+        Some(Self { pieces, manner, insertion: Insertion::Literal })
+    }
+
+    /// Reads a text whose variables are put in raw: only common keys are variables, and one without a value stays as
+    /// the text it is.
+    pub(super) fn parse_raw(text: &str, manner: Manner, insertion: Insertion) -> Self {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            pieces.extend(before.chars().map(|char| manner.piece(char)));
+            match after.split_once('}').filter(|(name, _)| raw::is_variable(name)) {
+                Some((name, behind)) => {
+                    let default = Some(format!("${{{name}}}"));
+                    pieces.push(Piece::Variable { key: Key::new(name), default });
+                    rest = behind;
+                }
+                None => {
+                    pieces.extend("${".chars().map(|char| manner.piece(char)));
+                    rest = after;
+                }
+            }
+        }
+        pieces.extend(rest.chars().map(|char| manner.piece(char)));
+        Self { pieces, manner, insertion }
+    }
+
+    /// The same, and bucket `b` is covered where `b/` is.
+    pub(super) fn over_bucket(self) -> Self {
+        Self { insertion: Insertion::RawOverBucket, ..self }
+    }
+
+    /// Bucket `b` is covered where `b/` is.
+    pub(super) fn covers_bucket(&self) -> bool {
+        self.insertion == Insertion::RawOverBucket
+    }
+
+    pub(super) fn is_raw(&self) -> bool {
+        self.insertion != Insertion::Literal
+    }
+
+    /// Patterns that together fit `b` where this one, variables filled in or left open, fits `b/`. They may fit more
+    /// that has a slash in it.
+    pub(super) fn before_slash(&self, fill: impl Fn(&Key) -> Filling) -> Vec<Automaton> {
+        let mut pieces = Vec::new();
+        for piece in &self.pieces {
+            let Piece::Variable { key, default } = piece else {
+                pieces.push(piece.clone());
+                continue;
+            };
+            match fill(key) {
+                Filling::Open | Filling::Sign(_) => pieces.push(Piece::Star),
+                Filling::Text(text) if !text.is_empty() => {
+                    pieces.extend(text.chars().map(|char| self.manner.piece(char)));
+                }
+                Filling::Text(_) | Filling::Missing => {
+                    let text = default.as_deref().unwrap_or_default();
+                    pieces.extend(text.chars().map(|char| self.manner.piece(char)));
+                }
+            }
+        }
+        let mut found = Vec::new();
+        let automaton = |pieces: &[Piece]| {
+            Self { pieces: pieces.to_vec(), ..self.clone() }.automaton(|_| Filling::Missing)
+        };
+        while let Some(last) = pieces.pop() {
+            match last {
+                // The star takes the slash, and then something in front of it may, too.
+                Piece::Star => {
+                    let with_star: Vec<_> = pieces.iter().cloned().chain([Piece::Star]).collect();
+                    found.push(automaton(&with_star));
+                }
+                Piece::Any | Piece::Char('/') => {
+                    found.push(automaton(&pieces));
+                    break;
+                }
+                _ => break,
+            }
+        }
+        found
     }
 
     pub(super) fn is_star(&self) -> bool {
@@ -112,7 +199,9 @@ impl Template {
     /// Sufficient, not necessary.
     pub(super) fn implies(&self, other: &Self) -> bool {
         let folds = |template: &Self| template.manner == Manner::EqualsIgnoreCase;
-        let defaults = self.keys().chain(other.keys()).any(|(_, has_default)| has_default);
+        // What stands there raw without a value is the same text in both.
+        let defaults =
+            !self.is_raw() && self.keys().chain(other.keys()).any(|(_, has_default)| has_default);
         let unusual = |piece: &Piece| match piece {
             Piece::Char(char) => *char >= SIGNS,
             Piece::Any => self.manner == Manner::Arn,
@@ -120,6 +209,7 @@ impl Template {
         };
         if defaults
             || folds(self) != folds(other)
+            || self.insertion != other.insertion
             || self.pieces.iter().chain(&other.pieces).any(unusual)
         {
             return false;
@@ -170,6 +260,12 @@ impl Template {
         Some(Automaton::new(steps))
     }
 
+    /// The steps of a text in the place of a variable.
+    fn inserted(&self, text: &str, fill: &Fill<'_>, narrow: bool) -> Option<Vec<Step>> {
+        let piece = |char| if self.is_raw() { self.manner.piece(char) } else { Piece::Char(char) };
+        self.steps(&text.chars().map(piece).collect::<Vec<_>>(), fill, narrow)
+    }
+
     /// `None`: fits nothing. `narrow`: within a field of an ARN, where no colon can be.
     fn steps(&self, pieces: &[Piece], fill: &Fill<'_>, narrow: bool) -> Option<Vec<Step>> {
         let wild = if narrow { Class::Not(':') } else { Class::Any };
@@ -197,6 +293,7 @@ impl Template {
                     continue;
                 }
                 Piece::Variable { key, default } => match (fill.by)(key) {
+                    Filling::Text(text) if text.is_empty() && self.is_raw() => default.clone()?,
                     Filling::Text(text) => text,
                     Filling::Missing => default.clone()?,
                     Filling::Open => {
@@ -212,9 +309,20 @@ impl Template {
             if narrow && text.contains(':') {
                 return None;
             }
-            steps.extend(text.chars().map(plain));
+            steps.extend(self.inserted(&text, fill, narrow)?);
         }
         Some(steps)
+    }
+}
+
+impl Manner {
+    /// What a character of a pattern is.
+    fn piece(self, char: char) -> Piece {
+        match (char, self) {
+            ('*', Self::Like | Self::Arn) => Piece::Star,
+            ('?', Self::Like | Self::Arn) => Piece::Any,
+            _ => Piece::Char(char),
+        }
     }
 }
 

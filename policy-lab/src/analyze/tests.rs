@@ -11,8 +11,8 @@ use super::{
 };
 use crate::replay::request_line as read_line;
 use crate::{
-    Action, Attached, Context, DocumentKind, Policy, PolicySet, Principal, PrincipalKind, Request,
-    Resource,
+    Action, Attached, Context, DocumentKind, Policy, PolicySet, Principal, PrincipalKind, Profile,
+    Request, Resource,
 };
 
 fn attached(statements: &Value, kind: DocumentKind) -> Attached {
@@ -384,10 +384,22 @@ fn requests() -> Vec<Request> {
     requests
 }
 
+/// As MinIO reads it; as it is where MinIO does not have the operators.
+fn as_minio(access: &Access) -> Access {
+    let policies = access.policies.read_as(Profile::MINIO);
+    Access {
+        policies: policies.unwrap_or_else(|_| access.policies.clone()),
+        bucket: access.bucket.clone(),
+    }
+}
+
 /// What the analysis says must not be contradicted by any request of the small world; what it finds, it found.
 fn agrees(a: &Value, b: &Value, requests: &[Request]) -> Result<bool, TestCaseError> {
-    let (a, b) = (identity(a), identity(b));
-    let verdict = no_more_permissive(&a, &b, World::S3);
+    agree(&identity(a), &identity(b), requests)
+}
+
+fn agree(a: &Access, b: &Access, requests: &[Request]) -> Result<bool, TestCaseError> {
+    let verdict = no_more_permissive(a, b, World::S3);
     match &verdict {
         Verdict::Proved => {
             let found =
@@ -529,6 +541,10 @@ fn layered() -> impl Strategy<Value = Access> {
             },
             bucket: named.then(|| "a".to_owned()),
         })
+        .prop_flat_map(|access| {
+            any::<bool>()
+                .prop_map(move |other| if other { as_minio(&access) } else { access.clone() })
+        })
 }
 
 fn callers() -> Vec<Principal> {
@@ -560,6 +576,13 @@ proptest! {
 
     #[test]
     fn layers_agree_with_brute_force(a in layered(), b in layered(), any_world in any::<bool>()) {
+        let is_minio = |access: &Access| {
+            let set = &access.policies;
+            let layers = [&set.bucket, &set.boundary, &set.session];
+            let mut all = set.identity.iter().chain(layers.into_iter().flatten());
+            all.any(|attached| attached.policy.profile() == Profile::MINIO)
+        };
+        let any_world = any_world && !is_minio(&a) && !is_minio(&b);
         let world = if any_world { World::Any } else { World::S3 };
         let verdict = no_more_permissive(&a, &b, world);
         let exposed = not_public(&a, world);
@@ -580,6 +603,24 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// The two readings of one policy, and two policies in the other reading.
+    #[test]
+    fn readings_agree_with_brute_force(
+        a in prop::collection::vec(statement(false), 1..4),
+        b in prop::collection::vec(statement(false), 1..3),
+        open in prop::collection::vec(statement(true), 1..3),
+    ) {
+        let requests = REQUESTS.with(Arc::clone);
+        let (a, b, open) = (identity(&json!(a)), identity(&json!(b)), identity(&json!(open)));
+        let known = agree(&as_minio(&a), &as_minio(&b), &requests)?
+            && agree(&as_minio(&a), &a, &requests)?
+            && agree(&a, &as_minio(&a), &requests)?;
+        prop_assert!(known, "nothing is left open without variables");
+        agree(&as_minio(&open), &open, &requests)?;
+        agree(&open, &as_minio(&open), &requests)?;
+        agree(&as_minio(&open), &as_minio(&b), &requests)?;
     }
 
     /// Taking out a statement that is said to be of no use changes no decision, taking out another one does.

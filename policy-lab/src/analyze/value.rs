@@ -297,7 +297,7 @@ mod tests {
                     2 => format!("::/{length}"),
                     _ => format!("10.0.0.{address}/{length}"),
                 };
-                Test::Ip(vec![reading::network(&text).expect("valid")])
+                Test::Ip(vec![reading::network(&text, crate::Profile::AWS).expect("valid")])
             }).collect();
             let found = pieces(&tests).expect("few");
             let text = if v6 { format!("::{address:x}") } else { format!("10.0.0.{address}") };

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::Profile;
+
 /// A decimal, scaled by 10^18.
 pub(crate) fn decimal(text: &str) -> Option<i128> {
     super::numeric::Decimal::parse(text).map(super::numeric::Decimal::scaled)
@@ -18,8 +20,14 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     super::ip::address(text)
 }
 
-pub(crate) fn network(text: &str) -> Option<IpNet> {
-    super::ip::network(text)
+/// A range of a policy.
+pub(crate) fn network(text: &str, profile: Profile) -> Option<IpNet> {
+    super::test::network(text, profile)
+}
+
+/// The wish of a `Null` value: whether the key shall be absent.
+pub(crate) fn presence(text: &str) -> Option<bool> {
+    super::test::presence(text).ok()
 }
 
 /// The bytes of a `BinaryEquals` value.

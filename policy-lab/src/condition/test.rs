@@ -59,17 +59,10 @@ impl Test {
             Family::Bool => Self::Bool(typed(values, boolean)?),
             Family::Binary => Self::Binary(typed(values, binary::decode)?),
             Family::Ip => Self::Ip(typed(values, |v| {
-                let wide = profile.bare_ipv6_is_wide && v.contains(':') && !v.contains('/');
-                let net = if wide { ip::network(&format!("{v}/32")) } else { ip::network(v) };
-                net.ok_or_else(|| format!("`{v}` is not an IP address or CIDR range"))
+                network(v, profile)
+                    .ok_or_else(|| format!("`{v}` is not an IP address or CIDR range"))
             })?),
-            Family::Null if profile.bool_and_ip_are_fixed => {
-                Self::Null(typed(values, |v| match v {
-                    "1" | "t" | "T" => Ok(true),
-                    "0" | "f" | "F" => Ok(false),
-                    other => boolean(other),
-                })?)
-            }
+            Family::Null if profile.bool_and_ip_are_fixed => Self::Null(typed(values, presence)?),
             Family::Null => Self::Null(typed(values, boolean)?),
         })
     }
@@ -179,6 +172,21 @@ fn typed<T>(
         .enumerate()
         .map(|(position, value)| parse(value).map_err(|message| (position, message)))
         .collect()
+}
+
+/// A range of a policy.
+pub(super) fn network(text: &str, profile: Profile) -> Option<IpNet> {
+    let is_wide = profile.bare_ipv6_is_wide && text.contains(':') && !text.contains('/');
+    if is_wide { ip::network(&format!("{text}/32")) } else { ip::network(text) }
+}
+
+/// A value of `Null`, as MinIO spells it; AWS's spellings are among them.
+pub(super) fn presence(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" => Ok(true),
+        "0" | "f" | "F" => Ok(false),
+        other => boolean(other),
+    }
 }
 
 fn boolean(text: &str) -> Result<bool, String> {

@@ -44,8 +44,12 @@ pub(super) fn fill(text: &str, context: &Context) -> String {
     filled
 }
 
+/// Whether a value is put in for a key.
+pub(crate) fn is_variable(key: &str) -> bool {
+    key.starts_with("jwt:") || key.starts_with("ldap:") || KEYS.contains(&key)
+}
+
 fn value<'a>(key: &str, context: &'a Context) -> Option<&'a str> {
-    let is_common = key.starts_with("jwt:") || key.starts_with("ldap:") || KEYS.contains(&key);
-    let value = context.get(key).filter(|_| is_common)?.first()?;
+    let value = context.get(key).filter(|_| is_variable(key))?.first()?;
     (!value.is_empty()).then_some(value.as_str())
 }
