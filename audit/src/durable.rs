@@ -24,7 +24,7 @@ pub struct CopyEvent {
 
 /// A directory tree that one log owns. Paths are relative, with `/`.
 ///
-/// Durability: once a call that changes names (`create`, `replace`, `truncate`) returns `Ok`, its effect survives power
+/// Durability: once a call that changes names (`create`, `replace`, `remove`, `truncate`) returns `Ok`, its effect survives power
 /// loss. Bytes written through [`File::write_at`] survive once [`File::sync`] returned `Ok`. After any `Err` the
 /// state on disk is unknown, the caller stops writing, and only reading it again after a restart tells; nothing is
 /// retried, because a failed fsync may have marked lost pages clean.
@@ -42,6 +42,8 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
     /// Puts `bytes` at `path`, all or nothing, over whatever was there.
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Deletes a file, durable on return; a file that is not there is none.
+    fn remove(&self, path: &str) -> io::Result<()>;
     /// Names in a directory, in no order, directories with a trailing `/`; a missing directory is empty.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
     /// Called once, with the lock held and before anything is read: brings the copies of a tree that has several to one
@@ -161,6 +163,15 @@ impl Files for LocalFiles {
         file.sync_all()?;
         fs::rename(&temporary, &path)?;
         sync_parent(&path)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let path = self.root.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync_parent(&path),
+        }
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

@@ -12,6 +12,7 @@ use crate::{
     proof::ProofFile,
     query::Query,
     record::{Class, EventId, Record},
+    seal::Seal,
     segment::{
         Control, Leaves, Reader,
         check::{self, Known},
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("audit/proof", proof),
     ("audit/query", query),
     ("audit/record", record),
+    ("audit/seal", seal),
     ("audit/segment", segment),
     ("audit/start", start_file),
 ];
@@ -107,6 +109,18 @@ fn record(bytes: &[u8]) {
     }
 }
 
+/// Seals of finished segments.
+fn seal(bytes: &[u8]) {
+    let Some(vkey) = vkey() else { return };
+    if let Ok(seal) = Seal::open(bytes, &vkey) {
+        assert!(bytes.starts_with(seal.text(ORIGIN).as_bytes()), "the text is a part of the note");
+        assert_eq!(Seal::peek(bytes), Some(seal));
+    }
+    if let Some(seal) = std::str::from_utf8(bytes).ok().and_then(|text| Seal::parse(text, ORIGIN)) {
+        assert_eq!(seal.text(ORIGIN).as_bytes(), bytes, "one seal has one text");
+    }
+}
+
 /// Segment files, read as an auditor does who knows everything before, and as one who knows nothing.
 fn segment(bytes: &[u8]) {
     for known in [Known::Tree, Known::Chain, Known::Nothing] {
@@ -161,6 +175,10 @@ mod tests {
         }
         for seed in fixtures::corpus::seeds("audit/record") {
             assert!(leaf::visit(&seed, &mut |_, _| {}).is_some());
+        }
+        for seed in fixtures::corpus::seeds("audit/seal") {
+            let text = std::str::from_utf8(&seed).unwrap();
+            assert!(Seal::parse(text, ORIGIN).or(Seal::peek(&seed)).is_some(), "{text}");
         }
         for seed in fixtures::corpus::seeds("audit/proof") {
             let file = ProofFile::parse(std::str::from_utf8(&seed).unwrap()).unwrap();

@@ -6,6 +6,7 @@
 //! - [`record`]: what happened, as plain data. [`encode`]: its canonical bytes, with gaps for `seq` and `time`.
 //! - [`tree`], [`chain`], [`note`], [`checkpoint`]: the arithmetic of trust, pure.
 //! - [`segment`]: batches of records in files. [`durable`]: the file system as the log needs it.
+//! - [`seal`]: what a finished segment holds, signed.
 //! - [`log`]: one writer thread, group commit, heads signed behind it.
 //! - [`verify`]: everything again, from the bytes alone. [`tiles`]: the same log as other people's tools read it.
 //!
@@ -42,6 +43,7 @@ pub mod note;
 pub mod proof;
 pub mod query;
 pub mod record;
+pub mod seal;
 pub mod search;
 pub mod segment;
 #[cfg(any(test, feature = "sim"))]
@@ -56,8 +58,8 @@ pub use checkpoint::Head;
 pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use log::{
-    BlobError, Clock, Committed, Log, LogError, OpenError, Options, Pending, Recovery, Sha256Hex,
-    SystemClock, Watch, read_blob,
+    BlobError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending, Recovery,
+    Sha256Hex, SystemClock, Watch, read_blob,
 };
 pub use note::{Ed25519Signer, Signer};
 pub use query::{Query, QueryError};

@@ -3,7 +3,7 @@
 //! [`Log::append`] encodes on the caller's thread and queues; the order of calls is the order of `seq`. The writer
 //! thread takes everything queued, stamps, hashes, writes and syncs it as one batch, and only then completes the
 //! callers' [`Pending`]s. The signer thread signs sizes that are already durable, so that no crash can take back what
-//! a signed head covers. Any I/O error poisons the log: every waiter and every later call gets
+//! a signed head covers; the sealer thread seals segments that are finished. Any I/O error poisons the log: every waiter and every later call gets
 //! [`LogError::Poisoned`], nothing is retried, and only opening it again tells what is on disk.
 
 use std::{
@@ -34,6 +34,7 @@ mod open;
 mod own;
 mod pending;
 mod queue;
+pub(crate) mod sealer;
 mod signer;
 mod watch;
 mod writer;
@@ -56,6 +57,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// What becomes of a segment once another one follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// Nothing: for a log that must hold no record but its callers' and those of its start, end and heartbeat.
+    Left,
+    /// It is sealed, and the seal is recorded.
+    Sealed,
+}
+
 /// How a log behaves. The defaults are what a server wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -68,6 +78,8 @@ pub struct Options {
     /// A segment that was begun, or opened again, this long ago is followed by a new one, so that what is finished can be
     /// copied away while it is young. A new UTC day begins a new segment in any case.
     pub segment_age_max: Duration,
+    /// What becomes of segments that another one follows.
+    pub finished: Finished,
     /// Zeros written ahead of the records; they halve the time of each sync. 0 turns it off.
     pub preallocate_bytes: u64,
     /// Encoded bytes that may wait for the writer before callers get [`LogError::Full`].
@@ -85,6 +97,7 @@ impl Default for Options {
             node: "n1".to_owned(),
             segment_bytes_max: 64 << 20,
             segment_age_max: Duration::from_secs(3600),
+            finished: Finished::Sealed,
             preallocate_bytes: 4 << 20,
             queue_bytes_max: 64 << 20,
             heartbeat: Duration::from_secs(60),
@@ -142,7 +155,8 @@ pub struct Committed {
 /// An open log. Dropping it closes it.
 ///
 /// Ownership: the writer thread alone has the tip, the segment file and the batch buffer; the signer thread alone
-/// has the heads file. What they share is the queue, the durable size and the newest durable head.
+/// has the heads file; the sealer thread alone touches finished segments. What they share is the queue, the durable size
+/// and the newest durable head.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -158,7 +172,8 @@ struct Shared {
     queue: Queue,
     durable: Watch,
     to_sign: signer::Mailbox,
-    /// Held until both threads are gone.
+    to_seal: sealer::Bell,
+    /// Held until all threads are gone.
     lock: Mutex<Option<LockGuard>>,
 }
 
@@ -176,6 +191,7 @@ impl Shared {
         tracing::error!(reason, "the audit log stopped");
         self.queue.poison(reason);
         self.to_sign.close();
+        self.to_seal.close();
         self.durable.close();
     }
 
@@ -232,13 +248,15 @@ impl Log {
         self.shared.queue.poisoned().is_some()
     }
 
-    /// Commits what is queued, writes `audit:stop`, signs the final head, ends both threads and
+    /// Commits what is queued, writes `audit:stop`, signs the final head, ends all threads and
     /// gives the directory free. Calling it again
     /// changes nothing.
     ///
     /// # Errors
     /// [`LogError::Poisoned`] when something failed before or during the close.
     pub fn close(&self) -> Result<(), LogError> {
+        // What is not sealed now will be after the next start.
+        self.shared.to_seal.close();
         self.shared.queue.close();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {

@@ -55,12 +55,38 @@ impl Name {
 
     /// The file beside it that holds the tip at its start.
     pub(crate) fn start_path(&self) -> String {
-        format!("{}.start", self.path.trim_end_matches(".jsonl"))
+        format!("{}.start", self.stem())
+    }
+
+    /// The file beside it that says, signed, what it holds.
+    pub(crate) fn seal_path(&self) -> String {
+        format!("{}.seal", self.stem())
+    }
+
+    /// The path without the ending that tells the form.
+    fn stem(&self) -> &str {
+        self.path.trim_end_matches(".jsonl")
     }
 }
 
 /// All segments in order, found through `list`, which names the entries of a directory.
 pub(crate) fn names(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Result<Vec<Name>> {
+    let mut names: Vec<Name> = files(list)?.iter().filter_map(|path| Name::of_path(path)).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Paths of all seals in the order of their segments.
+pub(crate) fn seals(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Result<Vec<String>> {
+    let mut paths: Vec<String> =
+        files(list)?.into_iter().filter(|path| path.ends_with(".seal")).collect();
+    // The digits of a name have one width, and the days before them are in order too.
+    paths.sort();
+    Ok(paths)
+}
+
+/// Everything in the directories of days.
+pub(crate) fn files(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Result<Vec<String>> {
     let mut directories = vec!["seg".to_owned()];
     for _ in ["year", "month", "day"] {
         let mut deeper = Vec::new();
@@ -72,12 +98,9 @@ pub(crate) fn names(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Resul
         }
         directories = deeper;
     }
-    let mut names = Vec::new();
+    let mut paths = Vec::new();
     for directory in directories {
-        for entry in list(&directory)? {
-            names.extend(Name::of_path(&format!("{directory}/{entry}")));
-        }
+        paths.extend(list(&directory)?.iter().map(|entry| format!("{directory}/{entry}")));
     }
-    names.sort();
-    Ok(names)
+    Ok(paths)
 }

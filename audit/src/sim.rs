@@ -1,7 +1,7 @@
 //! A file system in memory that fails on demand and loses what was not synced.
 //!
 //! Faults that the log promises to survive, one at a time: a write that fails whole or after some sectors, a sync
-//! that fails and keeps or loses the data, a creation, replacement or cut that fails, and the loss of all writes since
+//! that fails and keeps or loses the data, a creation, replacement, removal or cut that fails, and the loss of all writes since
 //! the last sync, wholly or up to any sector.
 
 use std::{
@@ -32,6 +32,8 @@ pub enum Op {
     Create,
     /// [`Files::replace`].
     Replace,
+    /// [`Files::remove`].
+    Remove,
 }
 
 /// One failure to come.
@@ -72,6 +74,7 @@ enum Change {
     Write(String, usize, Vec<u8>),
     Sync(String),
     Truncate(String, usize),
+    Remove(String),
 }
 
 /// What a power loss leaves of writes that no sync followed.
@@ -100,6 +103,7 @@ impl Tree {
             Change::Write(path, at, bytes) => {
                 self.files.entry(path.clone()).or_default().write(*at, bytes);
             }
+            Change::Remove(path) => drop(self.files.remove(path)),
             Change::Sync(path) => {
                 let node = self.files.entry(path.clone()).or_default();
                 node.synced.clone_from(&node.bytes);
@@ -221,6 +225,11 @@ impl SimFiles {
         }
     }
 
+    /// Deletes a file behind the log's back.
+    pub fn take_away(&self, path: &str) {
+        self.tree().files.remove(path);
+    }
+
     /// Writes everything to a real directory, for readers that want one.
     ///
     /// # Errors
@@ -298,6 +307,17 @@ impl Files for SimFiles {
             let mut tree = self.tree();
             tree.files.insert(path.to_owned(), node);
             tree.note(|| Change::Replace(path.to_owned(), bytes.to_vec()));
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let fault = self.hit(Op::Remove, path);
+        if fault.is_none_or(|fault| fault.kept > 0) {
+            let mut tree = self.tree();
+            if tree.files.remove(path).is_some() {
+                tree.note(|| Change::Remove(path.to_owned()));
+            }
         }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
     }

@@ -20,6 +20,7 @@ mod blobs;
 mod heads;
 mod pinpoint;
 mod resync;
+mod seals;
 mod signed;
 mod strict;
 mod walk;
@@ -255,10 +256,12 @@ pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
     signed::identity(dir, &vkey, &mut findings)?;
     let checkpoint = signed::checkpoint(dir, &vkey, &mut findings)?;
     let mut heads = heads::Heads::open(dir, &vkey, checkpoint, options.last_seen)?;
+    let mut seals = seals::Seals::open(dir, &vkey)?;
     let end = ahead::Pool::with(walk::bytes(dir)?, |pool| {
-        walk::segments(dir, options, &mut heads, pool, &mut findings)
+        walk::segments(dir, options, &mut heads, &mut seals, pool, &mut findings)
     })?;
     heads.finish(&end, &mut findings);
+    seals.finish(&end, &mut findings)?;
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;
     if findings.unlisted > 0 {

@@ -171,6 +171,10 @@ impl Files for Arc<Mirrored> {
         self.all(Op::Replace(path.to_owned(), bytes.into())).map(drop)
     }
 
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.all(Op::Remove(path.to_owned())).map(drop)
+    }
+
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         self.any()?.files().list(path)
     }

@@ -16,10 +16,11 @@ use crate::{
 };
 
 use super::{
-    Clock, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
+    Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
     heads::{self, Heads, Notes},
     identity,
     queue::Queue,
+    sealer::{Bell, Sealer},
     signer::{Mailbox, SignerThread},
     writer::Writer,
 };
@@ -132,6 +133,7 @@ impl Log {
             queue: Queue::new(options.queue_bytes_max),
             durable: Watch::new(recovered.tip.size()),
             to_sign: Mailbox::default(),
+            to_seal: Bell::default(),
             lock: Mutex::new(Some(LockGuard(lock))),
         });
         let mut writer = Writer {
@@ -145,18 +147,28 @@ impl Log {
             clock_reported: false,
         };
         record_start(&mut writer, &recovery, torn).map_err(OpenError::Start)?;
+        let sealing = Sealer {
+            shared: shared.clone(),
+            signer: signer.clone(),
+            clock: clock.clone(),
+            origin: options.origin.clone(),
+            node: options.node.clone(),
+        };
         let signing = SignerThread {
             shared: shared.clone(),
             signer,
             clock,
-            origin: options.origin,
+            origin: options.origin.clone(),
             heads: Heads::new(files),
             interval: options.sign_interval,
         };
-        let threads = vec![
+        let mut threads = vec![
             spawn("audit-writer", move || writer.run())?,
             spawn("audit-signer", move || signing.run())?,
         ];
+        if options.finished != Finished::Left {
+            threads.push(spawn("audit-sealer", move || sealing.run())?);
+        }
         let log = Self {
             shared,
             node: options.node,

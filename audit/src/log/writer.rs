@@ -116,6 +116,7 @@ impl Writer {
             || !self.segment.is_of_day(now_us.max(self.tip.time_us));
         if full || self.segment.len() > 0 && old {
             self.segment.rotate(&self.tip, now_us)?;
+            self.shared.to_seal.ring();
         }
         let mut after = self.tip.clone();
         self.batch.clear();

@@ -19,6 +19,7 @@ use super::{
     heads::Heads,
     pinpoint, read_optional,
     resync::{self, After},
+    seals::{Content, Seals},
     strict::Strict,
 };
 
@@ -38,13 +39,16 @@ struct Walk<'a, 'b> {
     dir: &'a Path,
     options: &'a VerifyOptions<'a>,
     heads: &'a mut Heads<'b>,
+    seals: &'a mut Seals<'b>,
+    /// What the segment held so far.
+    content: Content,
     findings: &'a mut Findings,
     pool: &'a Pool,
     hashes: &'a Hashes,
     named: Named,
     strict: Strict,
     end: End,
-    /// What the tip is worth; damage takes away, and nothing gives back.
+    /// What the tip is worth; damage takes away, and only a seal gives back.
     known: Known,
     /// The last record was `audit:stop`, so nothing unfinished may follow.
     closed: bool,
@@ -52,10 +56,11 @@ struct Walk<'a, 'b> {
 }
 
 /// Reads every segment in order.
-pub(super) fn segments(
+pub(super) fn segments<'b>(
     dir: &Path,
     options: &VerifyOptions<'_>,
-    heads: &mut Heads<'_>,
+    heads: &mut Heads<'b>,
+    seals: &mut Seals<'b>,
     pool: &Pool,
     findings: &mut Findings,
 ) -> Result<End, VerifyError> {
@@ -67,6 +72,8 @@ pub(super) fn segments(
         dir,
         options,
         heads,
+        seals,
+        content: Content::default(),
         findings,
         pool,
         hashes: &Hashes::default(),
@@ -104,6 +111,8 @@ fn io_error(path: &str) -> impl FnOnce(io::Error) -> VerifyError + '_ {
 impl Walk<'_, '_> {
     fn segment(&mut self, name: &Name, newest: bool) -> Result<(), VerifyError> {
         self.position(name)?;
+        let before = self.end.tip.clone();
+        self.content = Content::new(self.options.strict);
         self.end.file = Some(name.path.clone());
         let io_error = || io_error(&name.path);
         let mut file = fs::File::open(self.dir.join(&name.path)).map_err(io_error())?;
@@ -126,6 +135,10 @@ impl Walk<'_, '_> {
                 self.findings.add(State::Modified, &name.path, at, what);
             }
             self.bytes.0 += stop.batch;
+            if self.known == Known::Tree {
+                let content = std::mem::take(&mut self.content);
+                self.seals.compare(&before, &self.end.tip, content, self.findings);
+            }
             return Ok(());
         }
     }
@@ -143,9 +156,13 @@ impl Walk<'_, '_> {
         }
         let path = name.start_path();
         let stored = read_optional(self.dir, &path)?;
-        if name.first != size {
+        let tip = stored.as_deref().and_then(start::parse).filter(|t| t.size() == name.first);
+        if self.known != Known::Tree && self.seals.vouch_for(name.first, tip.as_ref()) {
+            // A seal gives back what damage before it took.
+            self.known = Known::Tree;
+            self.end.tip = tip.unwrap_or_default();
+        } else if name.first != size {
             // The file beside the segment, if it is one, carries the walk over the gap.
-            let tip = stored.as_deref().and_then(start::parse).filter(|t| t.size() == name.first);
             self.known = if tip.is_some() { Known::Tree } else { Known::Nothing };
             self.end.tip = tip.unwrap_or_else(|| Tip::unknown(name.first, 0));
         } else if self.known == Known::Tree {
@@ -195,11 +212,13 @@ impl Walk<'_, '_> {
         if self.known == Known::Nothing {
             self.known = Known::Chain;
         }
+        self.content.take(frame.leaves);
         let mut last = &[][..];
         let first = after.size() - count(frame);
         for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(first..) {
             last = leaf;
             self.named.record(seq, leaf, self.findings)?;
+            self.seals.record(seq, leaf);
             if self.options.strict {
                 self.strict.record(&name.path, frame.offset + at as u64, leaf, self.findings);
             }

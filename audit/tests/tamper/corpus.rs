@@ -213,9 +213,13 @@ impl Original {
                 bytes[at] ^= 1 << (at % 8);
                 let lines = bytes[batch.start..at].iter().filter(|b| **b == b'\n').count() as u64;
                 let seq = batch.seqs.start + lines;
-                let place = at as u64..at as u64 + 1;
-                let case = Case::new(format!("flip {path} {at}"), MODIFIED);
-                cases.push(case.put(path, bytes).at(path, Some(place), Some(seq..seq + 1)));
+                let case = Case::new(format!("flip {path} {at}"), MODIFIED).put(path, bytes);
+                // Without its last newline a batch runs on into the next one, so no byte but the batch is named.
+                let (place, seqs) = match at + 1 == batch.control {
+                    true => (batch.start as u64..batch.end as u64, batch.seqs.clone()),
+                    false => (at as u64..at as u64 + 1, seq..seq + 1),
+                };
+                cases.push(case.at(path, Some(place), Some(seqs)));
             }
             for at in (batch.control..batch.end).step_by(211) {
                 let mut bytes = bytes.clone();

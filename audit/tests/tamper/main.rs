@@ -27,11 +27,12 @@ fn record(i: u64) -> Record {
     record
 }
 
-fn open(dir: &Path, seed: u8) -> Log {
+fn open(dir: &Path, seed: u8, finished: Finished) -> Log {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 24 << 10,
         preallocate_bytes: 0,
+        finished,
         ..Options::default()
     };
     Log::open(Arc::new(LocalFiles::new(dir)), signer(seed), Arc::new(SystemClock), options)
@@ -41,11 +42,20 @@ fn open(dir: &Path, seed: u8) -> Log {
 
 /// A closed log of several segments with several batches each; batches of `batch` records.
 fn build(dir: &Path, seed: u8, batch: u64, salt: u64) -> Head {
-    let log = open(dir, seed);
+    build_as(Finished::Sealed, dir, seed, batch, salt)
+}
+
+fn build_as(finished: Finished, dir: &Path, seed: u8, batch: u64, salt: u64) -> Head {
+    let log = open(dir, seed, finished);
     log.put_blob(b"policy set").unwrap();
     for i in 0..12 {
         let records: Vec<Record> = (0..batch).map(|j| record(salt + i * batch + j)).collect();
         log.append_all(&records).unwrap().wait().unwrap();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while finished == Finished::Sealed && seals(dir).len() < 2 {
+        assert!(std::time::Instant::now() < deadline, "nothing was sealed");
+        std::thread::yield_now();
     }
     log.close().unwrap();
     check(dir, None).head.unwrap()
@@ -82,6 +92,15 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
     files(dir).into_iter().filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect()
+}
+
+fn seals(dir: &Path) -> Vec<PathBuf> {
+    files(dir).into_iter().filter(|p| p.extension().is_some_and(|e| e == "seal")).collect()
+}
+
+/// The text of a note, with its last newline.
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap().split("\n\n").next().unwrap().to_owned() + "\n"
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -309,12 +328,66 @@ const CASES: &[Case] = &[
     Case {
         name: "head signed by another key",
         change: |dir| {
-            let text = fs::read_to_string(dir.join("checkpoint")).unwrap();
-            let text = text.split("\n\n").next().unwrap().to_owned() + "\n";
-            let note = note::sign(&text, signer(9).as_ref()).unwrap();
+            let note = note::sign(&text(&dir.join("checkpoint")), signer(9).as_ref()).unwrap();
             fs::write(dir.join("checkpoint"), note).unwrap();
         },
         state: &[State::BadSignature],
+    },
+    Case {
+        name: "seal gone",
+        change: |dir| fs::remove_file(&seals(dir)[0]).unwrap(),
+        state: &[State::Unsealed],
+    },
+    Case {
+        name: "all seals gone",
+        change: |dir| seals(dir).iter().for_each(|path| fs::remove_file(path).unwrap()),
+        state: &[State::Unsealed],
+    },
+    Case {
+        name: "seal signed by another key",
+        change: |dir| {
+            let path = &seals(dir)[1];
+            fs::write(path, note::sign(&text(path), signer(9).as_ref()).unwrap()).unwrap();
+        },
+        state: &[State::BadSignature],
+    },
+    Case {
+        name: "two seals swapped",
+        change: |dir| {
+            let (one, other) = (seals(dir)[0].clone(), seals(dir)[1].clone());
+            let first = fs::read(&one).unwrap();
+            fs::copy(&other, &one).unwrap();
+            fs::write(&other, first).unwrap();
+        },
+        state: &[State::Reordered],
+    },
+    Case {
+        name: "seal replaced by the one before it",
+        change: |dir| {
+            fs::copy(&seals(dir)[0], &seals(dir)[1]).unwrap();
+        },
+        state: &[State::Reordered],
+    },
+    Case {
+        name: "seal over other records, signed by the key itself",
+        change: |dir| {
+            let path = &seals(dir)[0];
+            let forged = text(path).replace("\nbytes ", "\nbytes 1");
+            fs::write(path, note::sign(&forged, signer(7).as_ref()).unwrap()).unwrap();
+        },
+        state: &[State::Modified],
+    },
+    Case {
+        name: "the newest seal and all after it gone",
+        change: |dir| {
+            fs::remove_dir_all(dir.join("heads")).unwrap();
+            fs::remove_file(dir.join("checkpoint")).unwrap();
+            let last = seals(dir).pop().unwrap().with_extension("jsonl");
+            segments(dir).iter().filter(|path| **path >= last).for_each(|path| {
+                fs::remove_file(path).unwrap();
+            });
+        },
+        state: &[State::Truncated],
     },
 ];
 
@@ -338,7 +411,7 @@ fn a_rolled_back_log_is_only_found_from_outside() {
     build(dir.path(), 7, 8, 0);
     let old = tempfile::tempdir().unwrap();
     copy(dir.path(), old.path());
-    let log = open(dir.path(), 7);
+    let log = open(dir.path(), 7, Finished::Sealed);
     log.append(&record(1000)).unwrap().wait().unwrap();
     log.close().unwrap();
     let newest = check(dir.path(), None).head;
@@ -353,8 +426,8 @@ fn a_rolled_back_log_is_only_found_from_outside() {
 fn two_stories_under_one_key_are_a_fork() {
     let ours = tempfile::tempdir().unwrap();
     let theirs = tempfile::tempdir().unwrap();
-    let head = build(ours.path(), 7, 8, 0);
-    let other = build(theirs.path(), 7, 8, 5000);
+    let head = build_as(Finished::Left, ours.path(), 7, 8, 0);
+    let other = build_as(Finished::Left, theirs.path(), 7, 8, 5000);
     assert_eq!(head.size, other.size);
     // The head that an auditor kept is from the other story.
     let report = check(ours.path(), Some(other));
@@ -391,7 +464,7 @@ fn rewritten_history_does_not_fit_the_signed_heads() {
 }
 
 fn build_forged(dir: &Path) {
-    let log = open(dir, 8);
+    let log = open(dir, 8, Finished::Sealed);
     log.append(&record(1)).unwrap().wait().unwrap();
     log.close().unwrap();
 }

@@ -1,7 +1,7 @@
 //! Comparing the copies before the log is read, and rebuilding the ones that are behind.
 #![deny(clippy::indexing_slicing)]
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use crate::{
     checkpoint::Head,
@@ -99,7 +99,8 @@ fn has_root(files: &dyn Files, head: &Head) -> io::Result<bool> {
     Ok(recovered.root_at_known.is_none_or(|root| root == head.root))
 }
 
-/// Copies every file that differs; returns how many did.
+/// Copies every file that differs, and sets aside what lies beside the segments and should not; returns how many there
+/// were.
 fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
     let mut changed = 0;
     for path in paths(from)? {
@@ -113,6 +114,14 @@ fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
             to.replace(&format!("quarantine/{}", Sha256Hex::of(&old)), &old)?;
         }
         to.replace(&path, &bytes)?;
+        changed += 1;
+    }
+    // A crash may have come while the copies were being made equal in this: one has a seal, the others not yet.
+    let kept: HashSet<String> = segment::files(&|path| from.list(path))?.into_iter().collect();
+    for path in segment::files(&|path| to.list(path))?.iter().filter(|path| !kept.contains(*path)) {
+        let old = to.read(path)?;
+        to.replace(&format!("quarantine/{}", Sha256Hex::of(&old)), &old)?;
+        to.remove(path)?;
         changed += 1;
     }
     Ok(changed)
@@ -135,6 +144,7 @@ fn paths(files: &dyn Files) -> io::Result<Vec<String>> {
     for name in segment::names(&list)? {
         all.extend([name.start_path(), name.path]);
     }
+    all.extend(segment::seals(&list)?);
     all.extend(heads::paths(&list)?);
     if read_optional(files, "checkpoint")?.is_some() {
         all.push("checkpoint".to_owned());

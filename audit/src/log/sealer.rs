@@ -1,0 +1,310 @@
+//! The sealer thread: finished segments become sealed ones.
+//!
+//! It works behind the writer and at low priority, so no request ever waits for it. A seal is durable before the record
+//! that names it is appended, and the record is durable before the next seal is made; so of all seals only the newest can
+//! be without its record, and [`Sealer::catch_up`] looks for that one at a start.
+
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use memchr::memmem;
+
+use crate::{
+    durable::read_optional,
+    encode,
+    note::Signer,
+    record::{Class, EventId, Record},
+    seal::{self, Measure, Seal},
+    segment::{
+        self, Leaves, Name, Reader, Tail,
+        check::{self, Known},
+        start,
+    },
+    tip::Tip,
+    tree::{self, Hash},
+};
+
+use super::{Clock, LogError, Shared, lock, queue::Job};
+
+/// Requests go first where the processors are busy.
+const NICENESS: i32 = 10;
+/// How long to wait when the queue is full: requests go first there, too.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// First bytes of the records that name seals.
+pub(crate) const SEAL_RECORD: &[u8] = br#"{"action":"audit:seal","class":"audit","#;
+
+/// Wakes the sealer when a segment was finished.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    inner: Mutex<Inner>,
+    rung: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rung: bool,
+    closed: bool,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        lock(&self.inner).rung = true;
+        self.rung.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        lock(&self.inner).closed = true;
+        self.rung.notify_one();
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.inner).closed
+    }
+
+    /// Waits for the next ring; false once closed.
+    fn wait(&self) -> bool {
+        let quiet = |inner: &mut Inner| !inner.rung && !inner.closed;
+        let mut inner =
+            self.rung.wait_while(lock(&self.inner), quiet).unwrap_or_else(PoisonError::into_inner);
+        inner.rung = false;
+        !inner.closed
+    }
+
+    /// Waits out a full queue; false once closed.
+    fn pause(&self) -> bool {
+        let open = |inner: &mut Inner| !inner.closed;
+        let paused = self.rung.wait_timeout_while(lock(&self.inner), FULL_PAUSE, open);
+        !paused.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+}
+
+/// Why sealing ends. The log goes on in the first three cases.
+#[derive(Debug)]
+enum Stop {
+    /// The log is closing, or has stopped.
+    Closed,
+    /// Something cannot be read.
+    Unreadable(String),
+    /// A segment is not what it should be, and a signature would say that it is.
+    Damaged { first: u64, what: String },
+    /// A write failed, so nobody knows what is on disk.
+    Failed(String),
+}
+
+impl Stop {
+    fn unreadable(path: &str) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |error| Self::Unreadable(format!("reading `{path}`: {error}"))
+    }
+}
+
+/// Everything that only the sealer thread touches.
+#[derive(Debug)]
+pub(super) struct Sealer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) signer: Arc<dyn Signer>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) origin: String,
+    pub(super) node: String,
+}
+
+/// The newest seal.
+#[derive(Debug, Default)]
+struct Newest {
+    /// Where it ends.
+    end: u64,
+    digest: Option<Hash>,
+}
+
+impl Sealer {
+    /// Seals until the log is closed or fails.
+    pub(super) fn run(self) {
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "sealing at the priority of requests");
+        }
+        let mut newest = None;
+        let stop = loop {
+            if let Err(stop) = self.catch_up(&mut newest) {
+                break stop;
+            }
+            if !self.shared.to_seal.wait() {
+                break Stop::Closed;
+            }
+        };
+        match stop {
+            Stop::Closed => {}
+            Stop::Unreadable(what) => tracing::error!(what, "segments are not sealed any more"),
+            Stop::Damaged { first, what } => {
+                tracing::error!(first, what, "a segment of the audit log cannot be sealed");
+                let params = [("first", first.to_string()), ("what", what)];
+                // When the log is closing the next start finds the same.
+                let _ = self.append(vec![self.record("audit:unsealed", &[0; 10], &params)]);
+            }
+            Stop::Failed(what) => self.shared.poison(&what),
+        }
+    }
+
+    /// Seals every finished segment that has no seal yet.
+    fn catch_up(&self, newest: &mut Option<Newest>) -> Result<(), Stop> {
+        let list = |path: &str| self.shared.files.list(path);
+        let names = segment::names(&list).map_err(Stop::unreadable("seg"))?;
+        let newest = match newest {
+            Some(newest) => newest,
+            None => newest.insert(self.find_newest(&names)?),
+        };
+        let finished = names.split_last().map_or(&[][..], |(_, finished)| finished);
+        let from = finished.partition_point(|name| name.first < newest.end);
+        let mut due = finished.get(from..).unwrap_or_default();
+        // A segment that holds nothing but records of seals waits for one that holds more. Otherwise a log whose
+        // segments are full with one batch would go on for ever, sealing what sealing has written.
+        while let Some((last, before)) = due.split_last() {
+            if !self.is_only_seals(last)? {
+                break;
+            }
+            due = before;
+        }
+        due.iter().try_for_each(|name| self.seal(name, newest))
+    }
+
+    /// The newest seal on disk; its record is appended if a crash came before that.
+    fn find_newest(&self, names: &[Name]) -> Result<Newest, Stop> {
+        let files = self.shared.files.as_ref();
+        let seals = segment::seals(&|path| files.list(path)).map_err(Stop::unreadable("seg"))?;
+        let Some(path) = seals.last() else { return Ok(Newest::default()) };
+        let note = files.read(path).map_err(Stop::unreadable(path))?;
+        let Some(seal) = Seal::peek(&note) else {
+            let first = names.last().map_or(0, |name| name.first);
+            return Err(Stop::Damaged { first, what: format!("`{path}` is no seal") });
+        };
+        let newest = Newest { end: seal.end, digest: Some(seal::digest(&note)) };
+        if !self.is_recorded(&newest, names)? {
+            self.append(vec![self.seal_record(&seal, &note)])?;
+        }
+        Ok(newest)
+    }
+
+    /// Whether a record after the sealed ones names the seal.
+    fn is_recorded(&self, newest: &Newest, names: &[Name]) -> Result<bool, Stop> {
+        let digits = hex::encode(newest.digest.unwrap_or_default());
+        let finder = memmem::Finder::new(digits.as_bytes());
+        for name in names.iter().filter(|name| name.first >= newest.end) {
+            let bytes = self.shared.files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
+            let found = finder.find_iter(&bytes).any(|at| {
+                let before = bytes.get(..at).unwrap_or_default();
+                let line = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+                before.get(line..).is_some_and(|line| line.starts_with(SEAL_RECORD))
+            });
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_only_seals(&self, name: &Name) -> Result<bool, Stop> {
+        let bytes = self.shared.files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
+        Ok(Leaves::new(&bytes).all(|(_, line)| {
+            line.starts_with(SEAL_RECORD) || line.starts_with(segment::CONTROL_PREFIX)
+        }))
+    }
+
+    /// Measures a segment, and makes seal and record durable, in this order.
+    fn seal(&self, name: &Name, newest: &mut Newest) -> Result<(), Stop> {
+        if self.shared.to_seal.is_closed() {
+            return Err(Stop::Closed);
+        }
+        let seal = self.measure(name, newest)?;
+        let note = seal
+            .sign(&self.origin, self.signer.as_ref())
+            .map_err(|error| Stop::Failed(format!("sealing `{}`: {error}", name.path)))?;
+        let path = name.seal_path();
+        self.shared
+            .files
+            .replace(&path, note.as_bytes())
+            .map_err(|error| Stop::Failed(format!("writing `{path}`: {error}")))?;
+        self.append(vec![self.seal_record(&seal, note.as_bytes())])?;
+        *newest = Newest { end: seal.end, digest: Some(seal::digest(note.as_bytes())) };
+        Ok(())
+    }
+
+    /// What the segment holds, every batch checked on the way.
+    fn measure(&self, name: &Name, newest: &Newest) -> Result<Seal, Stop> {
+        let damaged = |what: String| Stop::Damaged { first: name.first, what };
+        let files = self.shared.files.as_ref();
+        let tip = match read_optional(files, &name.start_path()) {
+            Ok(bytes) => bytes.and_then(|bytes| start::parse(&bytes)),
+            Err(error) => return Err(Stop::unreadable(&name.start_path())(error)),
+        };
+        let first = (name.first == 0).then(Tip::default);
+        let mut tip = tip.or(first).filter(|tip| tip.size() == name.first).ok_or_else(|| {
+            damaged(format!("`{}` does not hold the state before it", name.start_path()))
+        })?;
+        if newest.digest.is_some() && newest.end != name.first {
+            let what = format!("the newest seal ends at record {}", newest.end);
+            return Err(damaged(what));
+        }
+        let bytes = files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
+        let measure = RefCell::new(Measure::new(&tip));
+        let hash = |_, leaf: &[u8]| {
+            let hash = tree::leaf_hash(leaf);
+            measure.borrow_mut().push(leaf, hash);
+            hash
+        };
+        let mut reader = Reader::new(bytes.as_slice(), 0);
+        loop {
+            match reader.next().map_err(Stop::unreadable(&name.path))? {
+                Ok(frame) => {
+                    tip = check::batch(&frame, &tip, Known::Tree, &hash).map_err(|fault| {
+                        damaged(format!("`{}` is damaged at byte {}", name.path, fault.offset))
+                    })?;
+                }
+                Err(Tail::Clean(_)) => break,
+                Err(Tail::Broken { at, .. }) => {
+                    return Err(damaged(format!("`{}` is damaged at byte {at}", name.path)));
+                }
+            }
+        }
+        let sealed = measure.into_inner().finish(&tip, newest.digest);
+        sealed.map(|(seal, _)| seal).ok_or_else(|| damaged(format!("`{}` is empty", name.path)))
+    }
+
+    fn seal_record(&self, seal: &Seal, note: &[u8]) -> Record {
+        let digest = seal::digest(note);
+        let mut random = [0; 10];
+        random.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        let params = [
+            ("first", seal.first.to_string()),
+            ("end", seal.end.to_string()),
+            ("sha256", hex::encode(digest)),
+        ];
+        self.record("audit:seal", &random, &params)
+    }
+
+    fn record(&self, action: &str, random: &[u8; 10], params: &[(&str, String)]) -> Record {
+        let event = EventId::new(self.clock.now_us() / 1000, *random);
+        let mut record = Record::new(Class::Audit, action, event);
+        record.params = params.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        record
+    }
+
+    /// Appends records behind the requests, durable on return.
+    fn append(&self, records: Vec<Record>) -> Result<(), Stop> {
+        let encoded: Result<Vec<_>, _> =
+            records.iter().map(|record| encode::encode(record, &self.node)).collect();
+        let encoded = encoded.map_err(|error| Stop::Failed(error.to_string()))?;
+        loop {
+            let (job, pending) = Job::new(encoded.clone());
+            match self.shared.queue.push(job) {
+                Ok(()) => return pending.wait().map(drop).map_err(|_| Stop::Closed),
+                Err(LogError::Full { .. }) if self.shared.to_seal.pause() => {}
+                Err(_) => return Err(Stop::Closed),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
