@@ -24,11 +24,13 @@ mod automaton;
 mod callers;
 mod domain;
 mod encode;
+mod fix;
 mod formula;
 mod key;
 mod prove;
 mod question;
 mod report;
+mod review;
 mod search;
 mod statement;
 mod template;
@@ -36,11 +38,13 @@ mod value;
 mod vocabulary;
 mod witness;
 
+pub use self::fix::{Change, Fixed, fix};
 pub use self::question::{
     Access, Counterexample, Difference, Grant, GrantError, Role, StatementFinding, Verdict, World,
     differences, no_more_permissive, not_granted, not_public, statements,
 };
 pub use self::report::request_line;
+pub use self::review::{Divergence, Remark, Remarked, Review, divergence, review};
 
 /// Why there is no sure answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -127,6 +127,13 @@ impl Policy {
         self.statements.len()
     }
 
+    /// Line and column of a statement, from one, the column in characters.
+    #[must_use]
+    pub fn place(&self, statement: u32) -> Option<(usize, usize)> {
+        let statement = self.statements.get(usize::try_from(statement).ok()?)?;
+        Some(statement.spans().statement.place(&self.source))
+    }
+
     /// Every entry of `Resource` and `NotResource`, as written.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.resources.iter().map(|resource| &**resource)

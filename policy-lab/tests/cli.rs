@@ -213,7 +213,10 @@ fn findings_as_sarif() {
     let rules = run["tool"]["driver"]["rules"].as_array().expect("rules");
     let results = run["results"].as_array().expect("results");
     let codes: Vec<_> = results.iter().map(|result| result["ruleId"].clone()).collect();
-    assert_eq!(codes, ["INVALID_EFFECT", "DENY-TLS-MISSING", "PUBLIC-ACCESS"]);
+    assert_eq!(
+        codes,
+        ["INVALID_EFFECT", "DENY-TLS-MISSING", "PROFILE-DIVERGENCE", "PUBLIC-ACCESS"]
+    );
     for result in results {
         assert!(rules.iter().any(|rule| rule["id"] == result["ruleId"]), "{result}");
     }

@@ -63,6 +63,8 @@ pub(super) enum Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Clause {
     pub(super) key: Key,
+    /// Operator and key, as written.
+    pub(super) name: String,
     pub(super) operator: Operator,
     pub(super) profile: Profile,
     pub(super) values: Vec<String>,
@@ -231,14 +233,14 @@ fn clauses(condition: Option<&Value>, reading: Reading) -> Result<Vec<Clause>, U
         let operator = Operator::parse(name).and_then(|it| it.exists_in(reading.profile));
         let operator = operator.map_err(|_| Unread)?;
         for (key, values) in keys.as_object().ok_or(Unread)? {
-            clauses.push(clause(operator, key, values, reading)?);
+            clauses.push(clause((name, operator), key, values, reading)?);
         }
     }
     Ok(clauses)
 }
 
 fn clause(
-    operator: Operator,
+    (name, operator): (&str, Operator),
     key: &str,
     values: &Value,
     reading: Reading,
@@ -264,7 +266,14 @@ fn clause(
         }
         None => Vec::new(),
     };
-    Ok(Clause { key: Key::new(key), operator, profile: reading.profile, values, templates })
+    Ok(Clause {
+        key: Key::new(key),
+        name: format!("{name} {key}"),
+        operator,
+        profile: reading.profile,
+        values,
+        templates,
+    })
 }
 
 /// A list with one value may stand without brackets.

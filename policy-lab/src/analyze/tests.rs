@@ -31,11 +31,11 @@ fn bucket(statements: &Value) -> Access {
     Access { policies: PolicySet { bucket, ..PolicySet::default() }, bucket: None }
 }
 
-fn allow(action: &str, resource: &str) -> Value {
+pub(super) fn allow(action: &str, resource: &str) -> Value {
     json!({ "Effect": "Allow", "Action": action, "Resource": resource })
 }
 
-fn with(statement: Value, condition: Value) -> Value {
+pub(super) fn with(statement: Value, condition: Value) -> Value {
     let mut statement = statement;
     statement["Condition"] = condition;
     statement
@@ -292,7 +292,7 @@ fn clause() -> impl Strategy<Value = (String, Value)> {
     prop_oneof![4 => set, 1 => null]
 }
 
-fn statement(variables: bool) -> impl Strategy<Value = Value> {
+pub(super) fn statement(variables: bool) -> impl Strategy<Value = Value> {
     let actions = some_of(&["*", "s3:*", "s3:Get*", "s3:GetObject", "s3:*Object", "s3:ListBucket"]);
     let resources: &[&str] = match variables {
         true => &[
@@ -334,7 +334,7 @@ fn statement(variables: bool) -> impl Strategy<Value = Value> {
         })
 }
 
-fn requests() -> Vec<Request> {
+pub(super) fn requests() -> Vec<Request> {
     let contexts = |keys: &[(&str, &[&[&str]])]| {
         // At most two keys at a time: brute force stays quick, and no statement has more than two clauses.
         let mut all: Vec<(Context, usize)> = vec![(Context::new(), 0)];
@@ -385,7 +385,7 @@ fn requests() -> Vec<Request> {
 }
 
 /// As MinIO reads it; as it is where MinIO does not have the operators.
-fn as_minio(access: &Access) -> Access {
+pub(super) fn as_minio(access: &Access) -> Access {
     let policies = access.policies.read_as(Profile::MINIO);
     Access {
         policies: policies.unwrap_or_else(|_| access.policies.clone()),

@@ -1,13 +1,19 @@
 //! `policy-lab check PATH…`
 
+mod baseline;
+mod exact;
+mod fix;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use clap::ValueEnum;
 use policy_lab::lint::{Finding, RULES, Rule, Severity, lint};
 use policy_lab::report::{Reviewed, lint_json, lint_sarif, lint_text};
-use policy_lab::{DocumentKind, Guardrails};
+use policy_lab::{DocumentError, DocumentKind, Guardrails, Policy};
 
+use self::baseline::Baseline;
+use super::reading::Reading;
 use super::{Failure, Verdict, input};
 
 /// Directories within one another, and files, that are read at most.
@@ -18,8 +24,12 @@ const FILES_MAX: usize = 10_000;
 #[command(after_help = "Examples:\n  \
     policy-lab check policies/\n  \
     policy-lab check draft.json --fail-on security\n  \
-    policy-lab check policies/ --sarif > check.sarif\n\n\
-    Exit codes: 0 nothing at or above --fail-on; 1 such a finding; 2 a policy that the server refuses,\n\
+    policy-lab check policies/ --sarif > check.sarif\n  \
+    policy-lab check policies/ --diff\n  \
+    policy-lab check policies/ --baseline known.json --fail-on warning\n\n\
+    --fix and --diff take out what has no effect: it is proved that the policy allows the same and denies the same\n\
+    without it, as AWS and as MinIO read it.\n\
+    Exit codes: 0 nothing at or above --fail-on; 1 such a finding, or with --diff a difference; 2 a policy that the server refuses,\n\
     or a file that cannot be read.")]
 pub(super) struct Arguments {
     /// Policies (.json), guardrails (.rego), and directories of both; in a directory `bucket`, bucket policies
@@ -42,6 +52,24 @@ pub(super) struct Arguments {
     /// Findings that are accepted, by code
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
     ignore: Vec<&'static Rule>,
+    /// Findings of this file are known: they are neither shown nor counted
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write all findings to a file for --baseline
+    #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
+    write_baseline: Option<PathBuf>,
+    /// Take out of the files what has no effect, then check what is left
+    #[arg(long, conflicts_with = "diff")]
+    fix: bool,
+    /// Show what --fix would do, and change nothing
+    #[arg(long)]
+    diff: bool,
+    /// Leave out what needs a proof: statements without effect, differences between the profiles
+    #[arg(long)]
+    quick: bool,
+    /// Whose reading must accept the policies, and is proved about
+    #[arg(long, value_enum, default_value_t = Reading::Aws)]
+    profile: Reading,
     /// List all codes with their meaning
     #[arg(long)]
     rules: bool,
@@ -105,14 +133,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         }
         return Ok(Verdict::Fine);
     }
-    let sources = read(arguments)?;
-    let mut reviewed = Vec::new();
-    let mut refused = 0;
+    let mut baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
+    let mut sources = read(arguments)?;
+    if arguments.diff {
+        let changed = fix::run(&mut sources, fix::Manner::Show)?;
+        return Ok(if changed { Verdict::Negative } else { Verdict::Fine });
+    }
+    if arguments.fix {
+        fix::run(&mut sources, fix::Manner::Write)?;
+    }
+    let (mut reviewed, mut refused, mut known) = (Vec::new(), 0, 0);
     for source in &sources {
-        let (mut file, is_refused) = review(source);
+        let (mut file, is_refused) = review(source, arguments);
         file.findings.retain(|finding| is_refused || !arguments.ignore.contains(&finding.rule));
+        // What the server refuses is never old news.
+        if let Some(baseline) = baseline.as_mut().filter(|_| !is_refused) {
+            known += baseline.subtract(&mut file);
+        }
         refused += usize::from(is_refused);
         reviewed.push(file);
+    }
+    if let Some(baseline) = baseline {
+        let gone = baseline.left();
+        eprintln!("{known} known findings are not shown; {gone} of the baseline were not found");
+    }
+    if let Some(path) = &arguments.write_baseline {
+        let count = baseline::write(path, &reviewed)?;
+        eprintln!("{count} findings are in {}", path.display());
     }
     let format = match (arguments.json, arguments.sarif) {
         (true, _) => Format::Json,
@@ -207,10 +254,22 @@ fn directory(
 }
 
 /// The findings of a file, and whether the server refuses it.
-fn review(source: &Source) -> (Reviewed, bool) {
+fn review(source: &Source, arguments: &Arguments) -> (Reviewed, bool) {
     match source {
         Source::Policy { name, text, kind } => {
-            let findings = lint(text, *kind);
+            let mut findings = lint(text, *kind);
+            match Policy::parse_as(text, *kind, arguments.profile.profile()) {
+                Ok(policy) if !arguments.quick && !findings.refused => {
+                    let (exact, open) = exact::findings(&policy);
+                    open.iter().for_each(|open| eprintln!("{name}: {open}"));
+                    add(exact, &mut findings.found);
+                }
+                Err(error) if !findings.refused => {
+                    findings.refused = true;
+                    add(vec![refusal(error)], &mut findings.found);
+                }
+                _ => {}
+            }
             let what = format!("{} policy{}", word(*kind), statements(text, *kind));
             (Reviewed { file: name.clone(), what, findings: findings.found }, findings.refused)
         }
@@ -224,7 +283,7 @@ fn review(source: &Source) -> (Reviewed, bool) {
             let refused = error.is_some();
             let file = error.as_ref().map_or(first, |error| error.file.clone());
             let findings = error.into_iter().map(|error| Finding {
-                rule: rego_rule(),
+                rule: rule("REGO-ERROR"),
                 line: error.line,
                 column: 1,
                 end_column: 2,
@@ -236,13 +295,37 @@ fn review(source: &Source) -> (Reviewed, bool) {
     }
 }
 
-fn rego_rule() -> &'static Rule {
+/// Adds what was not found without a proof, in the order of the text.
+fn add(exact: Vec<Finding>, found: &mut Vec<Finding>) {
+    let place = |finding: &Finding| (finding.rule.code, finding.line, finding.column);
+    for finding in exact {
+        if !found.iter().any(|there| place(there) == place(&finding)) {
+            found.push(finding);
+        }
+    }
+    found.sort_by_key(|finding| (finding.line, finding.column));
+}
+
+/// What only the other profile refuses.
+fn refusal(error: DocumentError) -> Finding {
+    Finding {
+        rule: rule("REFUSED"),
+        line: error.line,
+        column: error.column,
+        end_column: error.column + 1,
+        message: error.message,
+        remedy: error.hint,
+    }
+}
+
+/// A rule of this code.
+fn rule(code: &str) -> &'static Rule {
     static UNNAMED: Rule = Rule {
-        code: "REGO-ERROR",
+        code: "REFUSED",
         severity: Severity::Error,
-        about: "The guardrail does not load.",
+        about: "The server refuses the policy.",
     };
-    RULES.iter().copied().find(|rule| rule.code == UNNAMED.code).unwrap_or(&UNNAMED)
+    RULES.iter().copied().find(|rule| rule.code == code).unwrap_or(&UNNAMED)
 }
 
 pub(super) fn word(kind: DocumentKind) -> &'static str {
@@ -255,7 +338,7 @@ pub(super) fn word(kind: DocumentKind) -> &'static str {
 }
 
 fn statements(text: &str, kind: DocumentKind) -> String {
-    let Ok(policy) = policy_lab::Policy::parse(text, kind) else { return String::new() };
+    let Ok(policy) = Policy::parse(text, kind) else { return String::new() };
     let count = policy.statement_count();
     format!(", {count} statement{}", if count == 1 { "" } else { "s" })
 }

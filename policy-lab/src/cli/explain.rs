@@ -4,11 +4,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use policy_lab::Profile;
+
 use policy_lab::explain::{Detail, json, text};
 use policy_lab::replay::{Event, Recorded, World, audit_line, request_line};
 
 use super::events::audit_log;
+use super::reading::Reading;
 use super::{Failure, Verdict, input, spec};
 
 #[derive(Debug, clap::Args)]
@@ -41,23 +42,6 @@ pub(super) struct Arguments {
     /// One JSON object
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Reading {
-    /// As the appliance enforces them
-    Aws,
-    /// As MinIO would have read them
-    Minio,
-}
-
-impl Reading {
-    fn profile(self) -> Profile {
-        match self {
-            Self::Aws => Profile::AWS,
-            Self::Minio => Profile::MINIO,
-        }
-    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {

@@ -44,12 +44,14 @@ macro_rules! rules {
 
 rules! {
     ALLOW_EVERYTHING "ALLOW-EVERYTHING" SecurityWarning "Every action on every resource is allowed.";
+    ALLOW_NEVER_FIRES "ALLOW-NEVER-FIRES" Warning "No request meets the Allow: it grants nothing.";
     ALLOW_NOT_ACTION "ALLOW-NOTACTION" SecurityWarning "Allow with NotAction grants actions of every service, also future ones.";
     ALLOW_NOT_RESOURCE "ALLOW-NOTRESOURCE" SecurityWarning "Allow with NotResource grants every other resource, also future ones.";
     ALLOW_WITH_NOT_PRINCIPAL "ALLOW_WITH_NOT_PRINCIPAL" Error "Allow with NotPrincipal lets everyone else in, anonymous callers too.";
     ARN_ACCOUNT_NOT_ALLOWED "ARN_ACCOUNT_NOT_ALLOWED" Warning "ARNs of S3 have no account; with one they match nothing.";
     ARN_REGION_NOT_ALLOWED "ARN_REGION_NOT_ALLOWED" Warning "ARNs of S3 have no region; with one they match nothing.";
     DATA_TYPE_MISMATCH "DATA_TYPE_MISMATCH" Error "The JSON type of an element is wrong.";
+    DENY_NEVER_FIRES "DENY-NEVER-FIRES" SecurityWarning "No request meets the Deny: it protects nothing.";
     DENY_TLS_MISSING "DENY-TLS-MISSING" Suggestion "A public bucket policy does not refuse requests without TLS.";
     DUPLICATE_KEYS_WITH_DIFFERENT_CASE "DUPLICATE_KEYS_WITH_DIFFERENT_CASE" Error "A member is there twice, perhaps in another letter case.";
     EMPTY_ARRAY "EMPTY_ARRAY" Error "An element has no values.";
@@ -94,11 +96,12 @@ rules! {
     POLICY_SIZE_EXCEEDS_IDENTITY_POLICY_QUOTA "POLICY_SIZE_EXCEEDS_IDENTITY_POLICY_QUOTA" Suggestion "AWS would not take an identity policy of this size.";
     POLICY_SIZE_EXCEEDS_RESOURCE_POLICY_QUOTA "POLICY_SIZE_EXCEEDS_RESOURCE_POLICY_QUOTA" Error "The policy is larger than the server takes.";
     PRIVILEGE_ESCALATION "PRIVILEGE-ESCALATION" SecurityWarning "Whoever has these actions can give themselves all others.";
+    PROFILE_DIVERGENCE "PROFILE-DIVERGENCE" Suggestion "AWS and MinIO decide some request differently by this policy.";
     PUBLIC_ACCESS "PUBLIC-ACCESS" SecurityWarning "Everyone is allowed, without credentials and without condition.";
     REDUNDANT_ACTION "REDUNDANT_ACTION" Suggestion "Another action of the statement covers this one.";
     REDUNDANT_CONDITION_VALUE_NUM "REDUNDANT_CONDITION_VALUE_NUM" Suggestion "A condition value is there twice.";
     REDUNDANT_RESOURCE "REDUNDANT_RESOURCE" Suggestion "Another resource of the statement covers this one.";
-    REDUNDANT_STATEMENT "REDUNDANT_STATEMENT" Suggestion "Another statement says the same.";
+    REDUNDANT_STATEMENT "REDUNDANT_STATEMENT" Suggestion "Other statements do everything that this one does.";
     REFUSED "REFUSED" Error "The server refuses the policy.";
     REGO_ERROR "REGO-ERROR" Error "The guardrail does not load.";
     S3_ACTION_NEEDS_STAR "S3-ACTION-NEEDS-STAR" Warning "The action has no bucket; it is granted on `*` only.";
@@ -108,6 +111,7 @@ rules! {
     S3_PREFIX_WITHOUT_SLASH "S3-PREFIX-WITHOUT-SLASH" Suggestion "A prefix that does not end at a `/` covers neighbours too.";
     S3_TAG_KEY_NOT_SUPPLIED "S3-TAG-KEY-NOT-SUPPLIED" SecurityWarning "The tag is not known when the action is decided, so the Deny never or always applies.";
     S3_VARIABLE_WITHOUT_SLASH "S3-VARIABLE-WITHOUT-SLASH" SecurityWarning "A prefix that ends behind a variable covers those whose name begins alike.";
+    SHADOWED_BY "SHADOWED-BY" Warning "Everything that the Allow grants is denied in the same policy.";
     SID_CHARACTERS "SID-CHARACTERS" Suggestion "AWS takes letters and digits only in the Sid of an identity policy.";
     TYPE_MISMATCH "TYPE_MISMATCH" Warning "The operator compares another type than the key has.";
     TYPE_MISMATCH_BOOLEAN "TYPE_MISMATCH_BOOLEAN" Error "The value is neither true nor false.";
