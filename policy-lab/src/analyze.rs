@@ -20,6 +20,7 @@
 //! questions; the atoms of a dimension are the preprocessing of network verifiers.
 
 mod actions;
+mod asker;
 mod automaton;
 mod callers;
 mod domain;
@@ -38,6 +39,7 @@ mod value;
 mod vocabulary;
 mod witness;
 
+pub use self::asker::{Asker, Others, Outcome, Within, always, by_bucket, no_more_than};
 pub use self::fix::{Change, Fixed, fix};
 pub use self::question::{
     Access, Counterexample, Difference, Grant, GrantError, Role, StatementFinding, Verdict, World,

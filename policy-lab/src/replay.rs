@@ -35,7 +35,7 @@ pub use self::line::{Event, LineError};
 pub use self::log::{Chunk, LogOptions, Replayed, Unreadable, simulate_log};
 pub use self::outcome::{Class, Group, Mismatch, Outcome, SelfCheck, Totals, Unresolved};
 pub use self::request_line::request_line;
-pub use self::who_can::{Access, Can, context as caller_context, reasons, who_can};
+pub use self::who_can::{Access, CALLER_KEYS, Can, context as caller_context, reasons, who_can};
 pub use self::world::{Change, World, WorldError};
 
 use self::bounds::{Answer, Bounds};

@@ -13,7 +13,7 @@ mod table;
 use crate::replay::{Outcome, SelfCheck};
 
 pub use self::html::html;
-pub use self::junit::junit;
+pub use self::junit::{junit, junit_cases};
 pub use self::lint::{Reviewed, lint_json, lint_sarif, lint_text};
 pub use self::markdown::markdown;
 pub use self::simulation::{Title, sarif};

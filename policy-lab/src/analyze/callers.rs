@@ -62,6 +62,11 @@ impl Callers {
         Ok(Self { callers })
     }
 
+    /// One caller, and nobody else.
+    pub(super) fn only(caller: &Principal) -> Self {
+        Self { callers: vec![caller.clone()] }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.callers.len()
     }

@@ -96,19 +96,8 @@ impl<'a> Encoder<'a> {
 
     /// The request is allowed.
     pub(super) fn allowed(&mut self, layers: &Layers) -> Asked {
-        let bounded = layers.boundary.is_some();
         let here = self.in_bucket(layers.bucket_name.as_deref());
-        let elsewhere = [&layers.boundary, &layers.session].into_iter().flatten();
-        let mut denied: Vec<_> = layers
-            .identity
-            .iter()
-            .chain(elsewhere)
-            .map(|policy| self.denies(policy, bounded))
-            .collect();
-        if let Some(policy) = &layers.bucket {
-            denied.push(here.clone().and(self.denies(policy, bounded)));
-        }
-        let denied = Formula::any(denied);
+        let denied = self.denied(layers);
         let anonymous = self.anonymous();
         let identity: Vec<_> = layers.identity.iter().map(|policy| self.allows(policy)).collect();
         let identity = Formula::any(identity).and(anonymous.not());
@@ -124,6 +113,23 @@ impl<'a> Encoder<'a> {
         Formula::all([denied.not(), identity.or(bucket), limits])
     }
 
+    /// Some statement denies the request.
+    pub(super) fn denied(&mut self, layers: &Layers) -> Asked {
+        let bounded = layers.boundary.is_some();
+        let elsewhere = [&layers.boundary, &layers.session].into_iter().flatten();
+        let mut denied: Vec<_> = layers
+            .identity
+            .iter()
+            .chain(elsewhere)
+            .map(|policy| self.denies(policy, bounded))
+            .collect();
+        if let Some(policy) = &layers.bucket {
+            let here = self.in_bucket(layers.bucket_name.as_deref());
+            denied.push(here.and(self.denies(policy, bounded)));
+        }
+        Formula::any(denied)
+    }
+
     fn denies(&mut self, statements: &[Statement], bounded: bool) -> Asked {
         let denying = statements.iter().filter(|statement| !statement.allows);
         let parts: Vec<_> = denying
@@ -134,7 +140,8 @@ impl<'a> Encoder<'a> {
         Formula::any(parts)
     }
 
-    fn in_bucket(&mut self, name: Option<&str>) -> Asked {
+    /// The resource is this bucket, or an object in it; with no name it may be any.
+    pub(super) fn in_bucket(&mut self, name: Option<&str>) -> Asked {
         let Some(name) = name else { return Formula::constant(true) };
         let bucket = self.vocabulary.path(Automaton::exact(name));
         let objects = self.vocabulary.path(Automaton::prefix(&format!("{name}/")));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::asker::Asker;
 use super::callers::Callers;
 use super::encode::{Asked, Encoder};
 use super::formula::Formula;
@@ -48,6 +49,8 @@ pub(super) struct Question<'a> {
     /// Everything that can be asked about.
     pub(super) statements: Vec<&'a Statement>,
     pub(super) world: World,
+    /// Who asks, where that is known.
+    pub(super) asker: Option<&'a Asker>,
     /// The formula.
     pub(super) ask: &'a dyn Fn(&mut Encoder<'_>) -> Asked,
     /// Whether it is true of a request, by the evaluator.
@@ -67,7 +70,10 @@ impl Question<'_> {
         if self.world == World::Any && case_counts {
             return Err(Limit::Names);
         }
-        let callers = Callers::of(self.statements.iter().copied())?;
+        let callers = match self.asker {
+            Some(asker) => Callers::only(&asker.principal),
+            None => Callers::of(self.statements.iter().copied())?,
+        };
         let space = self.space(&callers, None)?;
         let Some(domains) = search(&space.literals, space.domains.clone(), &space.formula)? else {
             return Ok(Answer::None);
@@ -77,7 +83,34 @@ impl Question<'_> {
                 witness::request(&space, &domains, &callers).and_then(|r| self.confirmed(r));
             return Ok(found.map_or(Answer::Unknown(Limit::Unconfirmed), Answer::Found));
         }
-        self.by_cases(&callers)
+        let known = self.known();
+        match self.templates().flat_map(Template::keys).all(|(key, _)| known.contains_key(key)) {
+            true if self.asker.is_some() => self.with(&known, &callers),
+            _ => self.by_cases(&callers),
+        }
+    }
+
+    /// What keys hold of which it is known.
+    fn known(&self) -> BTreeMap<Key, Held> {
+        let Some(asker) = self.asker else { return BTreeMap::new() };
+        let clauses = self.statements.iter().flat_map(|statement| &statement.clauses);
+        let variables = self.templates().flat_map(Template::keys).map(|(key, _)| key);
+        asker.held(clauses.map(|clause| &clause.key).chain(variables))
+    }
+
+    /// Every variable has a value, or none, that is known.
+    fn with(&self, known: &BTreeMap<Key, Held>, callers: &Callers) -> Result<Answer, Limit> {
+        let space = self.space(callers, Some(known))?;
+        let found = search(&space.literals, space.domains.clone(), &space.formula)?;
+        let request = found.and_then(|domains| witness::request(&space, &domains, callers));
+        Ok(match request {
+            Some(request) => {
+                let confirmed = self.confirmed(request);
+                confirmed.map_or(Answer::Unknown(Limit::Unconfirmed), Answer::Found)
+            }
+            None if space.is_exact => Answer::None,
+            None => Answer::Unknown(Limit::Variables),
+        })
     }
 
     /// Variables are in the way of an exact answer: with values put in for them there is one.
@@ -95,6 +128,10 @@ impl Question<'_> {
     }
 
     fn confirmed(&self, request: Request) -> Option<Box<Request>> {
+        if let Some(asker) = self.asker {
+            let request = asker.makes(&request);
+            return (self.confirm)(&request).then(|| Box::new(request));
+        }
         let named = witness::named(&request).filter(|named| (self.confirm)(named));
         named.or_else(|| (self.confirm)(&request).then_some(request)).map(Box::new)
     }
@@ -115,7 +152,8 @@ impl Question<'_> {
             Formula::Is(encoder.vocabulary.slot(key, any))
         });
         let held_keys = Formula::all(held_keys.collect::<Vec<_>>());
-        let formula = Formula::all([asked, facts, rules, held_keys]);
+        let known = self.asker.map(|asker| asker.facts(&mut encoder));
+        let formula = Formula::all([asked, facts, rules, held_keys].into_iter().chain(known));
         ground(encoder.vocabulary, formula, callers, self.world, held)
     }
 
@@ -125,7 +163,9 @@ impl Question<'_> {
             self.templates().flat_map(|t| t.keys().map(|(key, _)| key)).collect();
         keys.sort_unstable();
         keys.dedup();
-        let mut cases = vec![BTreeMap::new()];
+        let known = self.known();
+        keys.retain(|key| !known.contains_key(*key));
+        let mut cases = vec![known];
         for key in keys {
             let values = self.values(key);
             cases = cases

@@ -79,6 +79,7 @@ pub fn no_more_permissive(new: &Access, old: &Access, world: World) -> Verdict {
     let question = Question {
         statements,
         world,
+        asker: None,
         ask: &|encoder| encoder.allowed(&new_layers).and(encoder.allowed(&old_layers).not()),
         confirm: &|request| new.decide(request).is_allowed() && !old.decide(request).is_allowed(),
     };
@@ -93,7 +94,7 @@ pub fn no_more_permissive(new: &Access, old: &Access, world: World) -> Verdict {
     }
 }
 
-fn verdict(question: &Question<'_>, access: &Access, other: Option<&Access>) -> Verdict {
+pub(super) fn verdict(question: &Question<'_>, access: &Access, other: Option<&Access>) -> Verdict {
     match question.answer() {
         Answer::None => Verdict::Proved,
         Answer::Unknown(limit) => Verdict::Unknown(limit),
@@ -107,7 +108,7 @@ fn verdict(question: &Question<'_>, access: &Access, other: Option<&Access>) -> 
 
 /// Requests that must not be granted: any of the actions on any of the resources, under all conditions.
 #[derive(Clone, Debug)]
-pub struct Grant(Policy);
+pub struct Grant(pub(super) Policy);
 
 /// What is wrong with a [`Grant`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,7 +152,7 @@ impl Grant {
             .map_err(GrantError::Policy)
     }
 
-    fn matches(&self, request: &Request) -> bool {
+    pub(super) fn matches(&self, request: &Request) -> bool {
         let policy = Attached { name: Arc::from("asked"), policy: Arc::new(self.0.clone()) };
         // As an identity policy it would not speak of anonymous callers.
         let session = PolicySet { identity: vec![policy], ..PolicySet::default() };
@@ -169,6 +170,7 @@ pub fn not_granted(access: &Access, grant: &Grant, world: World) -> Verdict {
     let question = Question {
         statements,
         world,
+        asker: None,
         ask: &|encoder| encoder.applies(&wanted, Sure::Yes).and(encoder.allowed(&layers)),
         confirm: &|request| grant.matches(request) && access.decide(request).is_allowed(),
     };
@@ -182,6 +184,7 @@ pub fn not_public(access: &Access, world: World) -> Verdict {
     let question = Question {
         statements: layers.statements().collect(),
         world,
+        asker: None,
         ask: &|encoder| encoder.anonymous().and(encoder.allowed(&layers)),
         confirm: &|request| {
             request.principal.kind == PrincipalKind::Anonymous
@@ -192,7 +195,7 @@ pub fn not_public(access: &Access, world: World) -> Verdict {
 }
 
 /// Guardrails only deny: what is proved without them is proved, what they deny after all is not known.
-fn without_guardrails(verdict: Verdict, access: &Access) -> Verdict {
+pub(super) fn without_guardrails(verdict: Verdict, access: &Access) -> Verdict {
     match verdict {
         Verdict::Unknown(Limit::Unconfirmed) if access.policies.guardrails.is_some() => {
             Verdict::Unknown(Limit::Guardrails)
@@ -300,7 +303,8 @@ fn applies(layer: Layer, statement: &Statement, world: World) -> Answer {
         };
         encoder.applies(statement, sure).and(speaks)
     };
-    Question { statements: vec![statement], world, ask: &ask, confirm: &|_| true }.answer()
+    Question { statements: vec![statement], world, asker: None, ask: &ask, confirm: &|_| true }
+        .answer()
 }
 
 /// What a change gives and takes, whether or not any recorded request was touched by it.

@@ -236,6 +236,7 @@ impl<'a> Reviewer<'a> {
         let question = Question {
             statements: statements.to_vec(),
             world: World::S3,
+            asker: None,
             ask: &|encoder| ask(self, encoder),
             // Only a "no" counts, so nothing needs to be confirmed.
             confirm: &|_| true,

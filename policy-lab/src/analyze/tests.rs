@@ -21,7 +21,7 @@ fn attached(statements: &Value, kind: DocumentKind) -> Attached {
     Attached { name: Arc::from("p"), policy: Arc::new(policy) }
 }
 
-fn identity(statements: &Value) -> Access {
+pub(super) fn identity(statements: &Value) -> Access {
     let identity = vec![attached(statements, DocumentKind::Identity)];
     Access { policies: PolicySet { identity, ..PolicySet::default() }, bucket: None }
 }
@@ -501,7 +501,7 @@ fn resources_exhaustively() {
 }
 
 /// All layers of a caller, and callers of every kind.
-fn layered() -> impl Strategy<Value = Access> {
+pub(super) fn layered() -> impl Strategy<Value = Access> {
     let user = "arn:aws:iam::000000000000:user/alice";
     let principal = prop::sample::select(vec![
         json!("*"),
@@ -547,7 +547,7 @@ fn layered() -> impl Strategy<Value = Access> {
         })
 }
 
-fn callers() -> Vec<Principal> {
+pub(super) fn callers() -> Vec<Principal> {
     let user = |name: &str| Principal::user("000000000000", name);
     let session = |arn: &str| Principal {
         kind: PrincipalKind::Session,

@@ -144,6 +144,11 @@ impl Vocabulary {
         found
     }
 
+    /// Every key that is asked about.
+    pub(super) fn mentioned(&self) -> Vec<Key> {
+        self.keys.keys().cloned().collect()
+    }
+
     pub(super) fn mentions(&self, key: &Key) -> bool {
         self.keys.contains_key(key)
     }

@@ -1,6 +1,8 @@
 //! `policy-lab test FILE…`: expectations in YAML, and unit tests in Rego.
 
 mod expectation;
+mod invariant;
+mod proved;
 mod rego;
 mod yaml;
 
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
-use super::{Failure, Verdict, coverage, input};
+use super::{Failure, Verdict, coverage, input, output};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -22,14 +24,16 @@ use super::{Failure, Verdict, coverage, input};
     - name: analysts do not delete\n      \
     principal: user/ana          # or anonymous, root\n      \
     action: s3:DeleteObject\n      \
-    resource: records/2026/x\n      \
+    resource: records/2026/*     # a pattern is proved for every key, not sampled\n      \
     given: {aws:SecureTransport: 'true'}\n      \
     expect: deny                 # allow, deny, explicit-deny, implicit-deny, unknown\n      \
-    because: worm#NoDelete       # optional\n  \
+    because: worm#NoDelete       # optional, of one resource\n  \
     invariants:\n    \
     - nobody-except: [user/ops]\n      \
     may: [s3:BypassGovernanceRetention]\n      \
-    on: records/2026/x\n\n\
+    on: records/*\n    \
+    - not-public: \"*\"\n    \
+    - no-more-permissive-than: baseline/readwrite.json   # for: [user/ana]\n\n\
     Rego: rules `test_…` of files `…_test.rego`, beside the guardrails that they test.\n\
     Exit codes: 0 everything is as expected; 1 something is not, or coverage is below --threshold; 2 invalid input.")]
 pub(super) struct Arguments {
@@ -42,6 +46,9 @@ pub(super) struct Arguments {
     /// Percent of statements and Rego lines that tests must use
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100), requires = "coverage")]
     threshold: Option<u8>,
+    /// Write a JUnit report, with one case for each test
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     #[arg(long)]
     json: bool,
 }
@@ -81,6 +88,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     rego::run(&rego, &mut report)?;
     if report.cases.is_empty() {
         return Err(anyhow!("there is no test in these files").into());
+    }
+    if let Some(path) = &arguments.junit {
+        let cases =
+            report.cases.iter().map(|case| (&*case.file, &*case.name, case.fault.as_deref()));
+        output::replace(path, &policy_lab::report::junit_cases(cases))?;
     }
     print(arguments, &report);
     let faults = report.cases.iter().filter(|case| case.fault.is_some()).count();

@@ -7,7 +7,7 @@ use super::{Complete, Export, Recorded};
 use crate::{Action, Context, Decision, Principal, PrincipalKind, Request, Resource};
 
 /// Keys that follow from who calls, so that their absence is known.
-const OF_THE_CALLER: [&str; 7] = [
+pub const CALLER_KEYS: [&str; 7] = [
     "aws:groups",
     "aws:principalaccount",
     "aws:principalarn",
@@ -78,7 +78,7 @@ fn ask(
         seq: None,
         request,
         recorded: None,
-        complete: Complete::only(OF_THE_CALLER.map(str::to_owned)),
+        complete: Complete::only(CALLER_KEYS.map(str::to_owned)),
     };
     let (answer, because) = match Bounds::default().decide(&policies, &event) {
         Answer::Sure(decision) => {

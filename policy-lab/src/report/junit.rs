@@ -41,6 +41,32 @@ pub fn junit(outcome: &Outcome, title: &Title, failing: &[Class]) -> String {
     text
 }
 
+/// Tests as cases: the file, the name, and what is wrong, if it is not as expected.
+#[must_use]
+pub fn junit_cases<'a>(
+    cases: impl IntoIterator<Item = (&'a str, &'a str, Option<&'a str>)>,
+) -> String {
+    let cases: Vec<_> = cases.into_iter().collect();
+    let failures = cases.iter().filter(|(.., fault)| fault.is_some()).count();
+    let tests = cases.len();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuites name=\"policy-lab test\" tests=\"{tests}\" failures=\"{failures}\">\n\
+         <testsuite name=\"policy-lab test\" tests=\"{tests}\" failures=\"{failures}\">\n",
+    );
+    for (file, name, fault) in cases {
+        let (file, name) = (escape(file), escape(name));
+        // Writing to a string does not fail.
+        let _ = write!(text, "<testcase classname=\"{file}\" name=\"{name}\"");
+        let _ = match fault.map(escape) {
+            None => writeln!(text, "/>"),
+            Some(fault) => writeln!(text, "><failure message=\"{fault}\"/></testcase>"),
+        };
+    }
+    text.push_str("</testsuite>\n</testsuites>\n");
+    text
+}
+
 fn case(text: &mut String, name: &str, count: u64, body: &str, fails: bool) {
     let body = escape(body);
     let _ = writeln!(text, "<testcase classname=\"policy-lab.simulate\" name=\"{name}\">");

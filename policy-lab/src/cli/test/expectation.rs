@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use policy_lab::replay::{
-    Can, Complete, Coverage, Export, Recorded, World, caller_context, decide_one, who_can,
-};
+use policy_lab::analyze::{Asker, Others, Outcome};
+use policy_lab::replay::{Complete, Coverage, Export, Recorded, World, caller_context, decide_one};
 use policy_lab::{Action, Context, Principal, PrincipalKind, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::invariant::Invariant;
+use super::proved::{self, Subject};
 use super::{Case, Report, yaml};
 use crate::cli::{input, spec, who_can as arguments};
 
@@ -49,6 +50,25 @@ struct Expectation {
     because: Option<String>,
 }
 
+impl Expectation {
+    /// What is given.
+    fn context(&self) -> Context {
+        let mut given = Context::new();
+        for (key, values) in &self.given {
+            given.set_many(
+                key,
+                match values {
+                    Values::One(value) => vec![value.clone()],
+                    Values::Truth(value) => vec![value.to_string()],
+                    Values::Number(value) => vec![value.to_string()],
+                    Values::Many(values) => values.clone(),
+                },
+            );
+        }
+        given
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Values {
@@ -68,14 +88,6 @@ enum Expected {
     Unknown,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Invariant {
-    nobody_except: Vec<String>,
-    may: Vec<String>,
-    on: String,
-}
-
 /// Runs a file; what it says is added to the report.
 pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     let file = path.display().to_string();
@@ -91,9 +103,16 @@ pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     };
     let (world, mut coverage) =
         world(&suite, export.as_ref(), base).with_context(|| file.clone())?;
+    let subject = subject(&suite, export.as_ref(), base).with_context(|| file.clone())?;
     for test in suite.tests {
         let expectation: Expectation = typed(test, &file)?;
         let name = expectation.name.clone();
+        if proved::is_pattern(&expectation.resource) {
+            let fault = proved(&expectation, &subject, export.as_deref())
+                .with_context(|| format!("{file}: test `{name}`"))?;
+            report.cases.push(Case { file: file.clone(), name, fault });
+            continue;
+        }
         let event = event(&expectation, export.as_deref())
             .with_context(|| format!("{file}: test `{name}`"))?;
         coverage.add(&event);
@@ -102,9 +121,7 @@ pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     }
     for invariant in suite.invariants {
         let invariant: Invariant = typed(invariant, &file)?;
-        let export = export.as_deref();
-        let export = export.ok_or_else(|| anyhow!("{file}: an invariant needs a `world`"))?;
-        invariant.check(export, &file, report)?;
+        invariant.check(&subject, base, &file, report)?;
     }
     report.statements.extend(coverage.finish());
     Ok(())
@@ -142,6 +159,14 @@ fn world(
     }
 }
 
+fn subject(suite: &Suite, export: Option<&Arc<Export>>, base: &Path) -> anyhow::Result<Subject> {
+    if let Some(export) = export {
+        return Ok(Subject::World(Arc::clone(export)));
+    }
+    let specs: Vec<_> = suite.policies.iter().map(|spec| beside(base, spec)).collect();
+    Subject::of_policies(spec::changes(&specs)?)
+}
+
 /// A file of a specification is beside the file that names it.
 fn beside(base: &Path, spec: &str) -> String {
     let (head, path) = match spec.split_once('=') {
@@ -152,24 +177,42 @@ fn beside(base: &Path, spec: &str) -> String {
     if joined.exists() { format!("{head}{}", joined.display()) } else { spec.to_owned() }
 }
 
+/// What is wrong with an expectation about a pattern of resources.
+fn proved(
+    expectation: &Expectation,
+    subject: &Subject,
+    export: Option<&Export>,
+) -> anyhow::Result<Option<String>> {
+    let Expectation { action, resource, unknown, .. } = expectation;
+    let outcome = match expectation.expect {
+        Expected::Allow => Outcome::Allowed,
+        Expected::Deny => Outcome::Denied,
+        Expected::ExplicitDeny => Outcome::ExplicitlyDenied,
+        Expected::ImplicitDeny => Outcome::ImplicitlyDenied,
+        Expected::Unknown => bail!("nothing is unknown of a pattern: it is proved or refuted"),
+    };
+    if expectation.because.is_some() {
+        bail!("`because` is for one resource; of a pattern there may be many reasons");
+    }
+    let principal = principal(&expectation.principal, export)?;
+    if principal.kind == PrincipalKind::Root {
+        bail!("policies do not bind root; ask about one resource");
+    }
+    let asker = Asker {
+        context: caller_context(&expectation.context(), &principal),
+        principal,
+        others: Others::AbsentBut(unknown.clone()),
+    };
+    proved::every(subject, &asker, action, resource, outcome)
+}
+
 fn event(expectation: &Expectation, export: Option<&Export>) -> anyhow::Result<Recorded> {
     let action = Action::parse(&expectation.action).map_err(|error| anyhow!("{error}"))?;
     if action.info().is_none() {
         bail!("`{action}` is not an action of this server");
     }
     let principal = principal(&expectation.principal, export)?;
-    let mut given = Context::new();
-    for (key, values) in &expectation.given {
-        given.set_many(
-            key,
-            match values {
-                Values::One(value) => vec![value.clone()],
-                Values::Truth(value) => vec![value.to_string()],
-                Values::Number(value) => vec![value.to_string()],
-                Values::Many(values) => values.clone(),
-            },
-        );
-    }
+    let given = expectation.context();
     let unknown = &expectation.unknown;
     Ok(Recorded {
         id: expectation.name.clone(),
@@ -233,35 +276,4 @@ fn fault(
         .as_ref()
         .filter(named)
         .map(|because| format!("{effect} as expected, but because of {by}, not {because}")))
-}
-
-impl Invariant {
-    fn check(&self, export: &Export, file: &str, report: &mut Report) -> anyhow::Result<()> {
-        let resource = arguments::resource(&self.on)?;
-        for action in &self.may {
-            let parsed = Action::parse(action).map_err(|error| anyhow!("{file}: {error}"))?;
-            let excepted = |name: &String| {
-                self.nobody_except
-                    .iter()
-                    .any(|who| who.strip_prefix("user/").unwrap_or(who) == name)
-            };
-            let others: Vec<_> = who_can(export, &parsed, &resource, &Context::new())
-                .into_iter()
-                .filter(|access| access.answer != Can::No && access.because != "admin-bypass")
-                .filter(|access| !excepted(&access.principal))
-                .map(|access| match access.answer {
-                    Can::Depends(keys) => {
-                        format!("{} (depending on {})", access.principal, keys.join(" "))
-                    }
-                    _ => format!("{} ({})", access.principal, access.because),
-                })
-                .collect();
-            report.cases.push(Case {
-                file: file.to_owned(),
-                name: format!("nobody else may {action} on {}", self.on),
-                fault: (!others.is_empty()).then(|| format!("may too: {}", others.join(", "))),
-            });
-        }
-        Ok(())
-    }
 }

@@ -1,0 +1,160 @@
+//! `test`: expectations about patterns are proved for every key, invariants for every request.
+
+#![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+fn run(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
+        .arg("test")
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .expect("the binary starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr: String = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .map(|line| format!("2> {line}\n"))
+        .collect();
+    let code = output.status.code().unwrap_or(-1);
+    format!("$ policy-lab test {}\n{stdout}{stderr}=> {code}\n\n", arguments.join(" "))
+}
+
+fn document(statements: Value) -> String {
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
+}
+
+/// Analysts read records and their own home; operators do everything there but undo locks; one bucket is public.
+fn world() -> String {
+    let statement = |effect: &str, action: &str, resource: &str| json!({ "Effect": effect, "Action": action, "Resource": resource });
+    let analysts = document(json!([
+        statement("Allow", "s3:GetObject", "arn:aws:s3:::records/*"),
+        statement("Allow", "s3:*Object", "arn:aws:s3:::home/${aws:username}/*"),
+        statement("Deny", "s3:DeleteObject", "arn:aws:s3:::records/*"),
+    ]));
+    let operators = document(json!([
+        statement("Allow", "s3:*", "arn:aws:s3:::records*"),
+        statement("Deny", "s3:BypassGovernanceRetention", "arn:aws:s3:::records/20*"),
+    ]));
+    let mut public = statement("Allow", "s3:GetObject", "arn:aws:s3:::site/*");
+    public["Principal"] = json!("*");
+    let mut tls = statement("Deny", "s3:*", "arn:aws:s3:::records/*");
+    tls["Principal"] = json!("*");
+    tls["Condition"] = json!({ "Bool": { "aws:SecureTransport": "false" } });
+    json!({
+        "schema": "appliance/world", "v": 1, "account": "000000000000",
+        "users": {
+            "ana": { "enabled": true, "policies": ["analysts"] },
+            "olaf": { "enabled": true, "policies": ["operators"] },
+        },
+        "groups": {},
+        "policies": { "analysts": analysts, "operators": operators },
+        "buckets": { "site": document(json!([public])), "records": document(json!([tls])) },
+        "guardrails": [],
+    })
+    .to_string()
+}
+
+const SUITE: &str = "version: 1
+world: world.json
+tests:
+- name: analysts never delete records
+  principal: user/ana
+  action: s3:DeleteObject
+  resource: records/*
+  unknown: [aws:SourceIp, aws:SecureTransport]
+  expect: explicit-deny
+- name: analysts read records over TLS
+  principal: ana
+  action: s3:GetObject
+  resource: records/2026/*
+  given: {aws:SecureTransport: 'true'}
+  expect: allow
+- name: analysts read records however they come
+  principal: ana
+  action: s3:GetObject
+  resource: records/2026/*
+  unknown: [aws:SecureTransport]
+  expect: allow
+- name: homes are their owners'
+  principal: ana
+  action: s3:GetObject
+  resource: home/olaf/*
+  expect: implicit-deny
+- name: ana has a home
+  principal: ana
+  action: s3:PutObject
+  resource: home/ana/*
+  expect: allow
+- name: every home is closed to ana
+  principal: ana
+  action: s3:GetObject
+  resource: home/*
+  expect: deny
+- name: an action on objects is on no bucket
+  principal: ana
+  action: s3:ListBucket
+  resource: records/*
+  expect: deny
+invariants:
+- no-one-except: [user/olaf]
+  may: [s3:Delete*, s3:PutObject]
+  on: records/*
+- nobody-except: []
+  may: [s3:BypassGovernanceRetention]
+  on: records/20*
+- nobody-except: []
+  may: [s3:BypassGovernanceRetention]
+  on: records/*
+- not-public: records
+- not-public: '*'
+- no-more-permissive-than: readonly
+  for: [user/ana]
+- no-more-permissive-than: limit.json
+";
+
+#[test]
+fn a_world_is_held_to_what_is_expected() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    let write = |name: &str, text: &str| fs::write(directory.join(name), text).expect("written");
+    write("world.json", &world());
+    write("suite.yaml", SUITE);
+    let all = json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": [
+        "arn:aws:s3:::records*", "arn:aws:s3:::home/*", "arn:aws:s3:::site/*"] }]);
+    write("limit.json", &document(all));
+    let mut transcript = run(directory, &["suite.yaml", "--junit", "suite.xml"]);
+    transcript += &fs::read_to_string(directory.join("suite.xml")).expect("written");
+    for (name, test) in [
+        ("root", "{name: r, principal: root, action: s3:GetObject, resource: b/*, expect: allow}"),
+        (
+            "because",
+            "{name: b, principal: ana, action: s3:GetObject, resource: b/*, expect: deny, because: x#0}",
+        ),
+        (
+            "unknown",
+            "{name: u, principal: ana, action: s3:GetObject, resource: b/*, expect: unknown}",
+        ),
+    ] {
+        let file = format!("{name}.yaml");
+        write(&file, &format!("version: 1\nworld: world.json\ntests: [{test}]\n"));
+        transcript += &run(directory, &[&file]);
+    }
+    write(
+        "mixed.yaml",
+        "version: 1\npolicies: [readonly]\ninvariants:\n- {not-public: '*', may: [s3:GetObject]}\n",
+    );
+    transcript += &run(directory, &["mixed.yaml"]);
+    write(
+        "policies.yaml",
+        "version: 1\npolicies: [readonly]\ntests:\n\
+         - {name: no writes, principal: eve, action: s3:PutObject, resource: 'b*', expect: deny}\n\
+         invariants:\n- no-more-permissive-than: readwrite\n- no-more-permissive-than: writeonly\n",
+    );
+    transcript += &run(directory, &["policies.yaml"]);
+    insta::assert_snapshot!(transcript);
+}
