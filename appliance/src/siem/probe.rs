@@ -1,10 +1,11 @@
 //! `siem test`: one record of its own, sent at once on a connection of its own.
 
 use audit::{Class, Record, Resource};
+use bytes::Bytes;
 
 use super::delivery::{Answer, Verdict};
 use super::destination::Destination;
-use super::reading::{batch_id, item};
+use super::reading::{Head, batch_id, item};
 use super::sink::{self, Batch};
 use super::worker::{append, event_id};
 use super::{House, SiemError, Tested};
@@ -23,7 +24,8 @@ pub(super) async fn test(destination: &Destination, house: &House) -> Result<Tes
     let leaf = leaf.ok_or_else(|| SiemError::Read(format!("record {seq} is not there")))?;
     let mut sink = sink::open(destination, &house.about, &house.certs_dir)
         .map_err(|source| SiemError::Sink { name: destination.name.clone(), source })?;
-    let items = vec![item(destination, &house.about, seq, &leaf)?];
+    let leaf = Bytes::from(leaf);
+    let items = vec![item(destination, &house.about, seq, &Head::of(&leaf)?, &leaf)?];
     let batch = Batch { id: batch_id(&house.about, destination, &items), items };
     let answer = match sink.send(&batch).await {
         Answer::Confirmed => Ok(()),

@@ -45,21 +45,21 @@ pub(super) fn is_complaint(leaf: &[u8]) -> bool {
     Head::of(leaf).is_ok_and(|head| head.class == "delivery" && head.action == "delivery:reject")
 }
 
-/// A record in the destination's format.
+/// A record in the destination's format. `head` was read from `leaf`.
 pub(super) fn item(
     destination: &Destination,
     about: &About,
     seq: u64,
-    leaf: &[u8],
+    head: &Head<'_>,
+    leaf: &Bytes,
 ) -> Result<Item, SiemError> {
-    let head = Head::of(leaf)?;
     let body = destination.format.encode(about, leaf);
     let body = body.map_err(|error| SiemError::Read(format!("record {seq}: {error}")))?;
     Ok(Item {
         seq,
         event: head.event.to_string(),
         time_us: head.time_us(),
-        leaf: Bytes::copy_from_slice(leaf),
+        leaf: leaf.clone(),
         body,
     })
 }

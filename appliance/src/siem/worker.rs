@@ -14,6 +14,7 @@ use audit::{
     Class, Clock, ErrorInfo, EventId, Files, Log, LogError, Record, Resource, Row, SearchError,
     Watch,
 };
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::cursor::{Cursor, Identity, Position};
@@ -229,8 +230,9 @@ impl Worker {
         let mut taken = false;
         while self.held.front().is_some_and(|row| row.seq < size) {
             let Some(row) = self.held.pop_front() else { break };
-            let item = self.item(&row)?;
-            self.delivery.read(row.seq, item);
+            let seq = row.seq;
+            let item = self.item(row)?;
+            self.delivery.read(seq, item);
             taken = true;
         }
         if !taken {
@@ -256,13 +258,14 @@ impl Worker {
         self.rest(tokio::time::sleep(Duration::from_secs(1))).await
     }
 
-    fn item(&mut self, row: &Row) -> Result<Option<Item>, SiemError> {
-        let head = Head::of(&row.leaf)?;
+    fn item(&mut self, row: Row) -> Result<Option<Item>, SiemError> {
+        let leaf = Bytes::from(row.leaf);
+        let head = Head::of(&leaf)?;
         self.read_us = head.time_us();
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(&row.leaf)) {
+        if self.filter.as_ref().is_some_and(|filter| !filter.matches(&leaf)) {
             return Ok(None);
         }
-        item(&self.destination, &self.about, row.seq, &row.leaf).map(Some)
+        item(&self.destination, &self.about, row.seq, &head, &leaf).map(Some)
     }
 
     fn persist(&mut self, position: Position) -> Result<(), End> {

@@ -30,7 +30,7 @@ fn every_format_writes_its_golden_lines() {
     for (name, format) in Format::ALL {
         let lines: Vec<String> = records()
             .iter()
-            .map(|leaf| format.encode(&about(), leaf.as_bytes()).unwrap())
+            .map(|leaf| format.encode(&about(), &Bytes::from(leaf.to_owned())).unwrap())
             .map(|body| String::from_utf8(body.to_vec()).unwrap())
             .collect();
         let written = format!("{}\n", lines.join("\n"));
@@ -50,7 +50,8 @@ fn every_format_writes_its_golden_lines() {
 fn what_is_required_is_there() {
     for leaf in records() {
         let value = |format: Format| -> Value {
-            serde_json::from_slice(&format.encode(&about(), leaf.as_bytes()).unwrap()).unwrap()
+            serde_json::from_slice(&format.encode(&about(), &Bytes::from(leaf.to_owned())).unwrap())
+                .unwrap()
         };
         let ocsf = value(Format::Ocsf);
         for member in
@@ -88,7 +89,7 @@ fn what_is_required_is_there() {
 #[test]
 fn hostile_names_stay_inside_their_field() {
     let leaf = r#"{"action":"s3:Get|Object","class":"data","event":"01K","node":"n1","phase":"outcome","principal":{"name":"eve=1\nact=allow \\ |"},"resources":[{"bucket":"b","key":"k\r\nCEF:0|x act=allow"}],"seq":1,"time":"2026-01-01T00:00:00.000000Z","v":1}"#;
-    let line = Format::Cef.encode(&about(), leaf.as_bytes()).unwrap();
+    let line = Format::Cef.encode(&about(), &Bytes::from(leaf.to_owned())).unwrap();
     let line = String::from_utf8(line.to_vec()).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(line.contains(r"s3:Get\|Object"), "{line}");
