@@ -68,6 +68,11 @@ pub trait File: fmt::Debug + Send {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was written durable.
     fn sync(&mut self) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset` and makes what was written durable.
+    fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_at(offset, bytes)?;
+        self.sync()
+    }
     /// Cuts the file and makes that durable.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 }

@@ -106,12 +106,10 @@ impl Writer {
         if end > self.zeroed && self.ahead_bytes > 0 {
             let until = end.next_multiple_of(self.ahead_bytes);
             let from = self.zeroed.max(self.offset);
-            self.file.write_at(from, &vec![0; (until - from) as usize])?;
-            self.file.sync()?;
+            self.file.write_durable(from, &vec![0; (until - from) as usize])?;
             self.zeroed = until;
         }
-        self.file.write_at(self.offset, batch)?;
-        self.file.sync()?;
+        self.file.write_durable(self.offset, batch)?;
         self.offset = end;
         Ok(())
     }

@@ -30,6 +30,7 @@ pub(super) enum Op {
     Size(u64),
     Write(u64, u64, Box<[u8]>),
     Sync(u64),
+    WriteDurable(u64, u64, Box<[u8]>),
     Truncate(u64, u64),
     Close(u64),
     /// Nothing; answered when everything before it is done.
@@ -172,6 +173,7 @@ fn carry_out(
         Op::Size(id) => return file(open, *id)?.size(),
         Op::Write(id, offset, bytes) => file(open, *id)?.write_at(*offset, bytes)?,
         Op::Sync(id) => file(open, *id)?.sync()?,
+        Op::WriteDurable(id, offset, bytes) => file(open, *id)?.write_durable(*offset, bytes)?,
         Op::Truncate(id, len) => file(open, *id)?.truncate(*len)?,
         Op::Replace(path, bytes) => files.replace(path, bytes)?,
         Op::Remove(path) => files.remove(path)?,
