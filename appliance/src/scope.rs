@@ -134,6 +134,14 @@ impl Scope {
         Ok(())
     }
 
+    /// Appends what is only recorded after the answer, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// The log does not take it.
+    pub fn append_unhurried(&self, records: &[Record]) -> Result<(), LogError> {
+        self.log.append_unhurried(records)
+    }
+
     /// Waits until everything that this request appended is durable.
     ///
     /// # Errors

@@ -217,6 +217,19 @@ impl Log {
     /// # Errors
     /// As [`Log::append`]; [`LogError::TooLarge`] also when they do not fit into one batch of 4096 records and 4 MiB.
     pub fn append_all(&self, records: &[Record]) -> Result<Pending, LogError> {
+        self.enqueue(self.encode_all(records)?)
+    }
+
+    /// Queues several records as [`Log::append_all`] does, for a caller who does not wait for them: they are committed
+    /// with the next ones that somebody waits for, or some milliseconds later, and save a commit of their own.
+    ///
+    /// # Errors
+    /// As [`Log::append_all`]. That a later commit failed is not told here; the log is poisoned then.
+    pub fn append_unhurried(&self, records: &[Record]) -> Result<(), LogError> {
+        self.shared.queue.push(Job::unhurried(self.encode_all(records)?))
+    }
+
+    fn encode_all(&self, records: &[Record]) -> Result<Vec<Encoded>, LogError> {
         let encoded: Result<Vec<_>, _> =
             records.iter().map(|record| encode::encode(record, &self.node)).collect();
         let encoded = encoded?;
@@ -224,7 +237,7 @@ impl Log {
         if encoded.len() > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX {
             return Err(TooLarge { bytes }.into());
         }
-        self.enqueue(encoded)
+        Ok(encoded)
     }
 
     fn enqueue(&self, records: Vec<Encoded>) -> Result<Pending, LogError> {

@@ -344,7 +344,7 @@ impl Drop for Outgoing {
         };
         self.app.metrics().sent_bytes(self.sent);
         let record = outcome_record(&self.scope, &self.trail, outcome, None);
-        if let Err(error) = self.scope.append(&[record]) {
+        if let Err(error) = self.scope.append_unhurried(&[record]) {
             tracing::error!(%error, "the outcome of a read could not be recorded");
         }
     }

@@ -19,7 +19,7 @@ use super::{
     Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
     heads::{self, Heads, Notes},
     identity,
-    queue::Queue,
+    queue::{Pace, Queue},
     sealer::{Bell, Sealer},
     signer::{Mailbox, SignerThread},
     writer::Writer,
@@ -145,6 +145,7 @@ impl Log {
             batch: segment::Batch::default(),
             last_heartbeat: Instant::now(),
             clock_reported: false,
+            pace: Pace::default(),
         };
         record_start(&mut writer, &recovery, torn).map_err(OpenError::Start)?;
         let sealing = Sealer {

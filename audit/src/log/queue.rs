@@ -2,8 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use futures::channel::oneshot;
@@ -15,24 +15,45 @@ use crate::{
 
 use super::{Committed, LogError, Pending, lock};
 
+/// How long records that nobody waits for stay in the queue; those that somebody waits for take them along.
+const LINGER: Duration = Duration::from_millis(5);
+/// A queue that is half a batch is worth a commit in any case.
+const BYTES_ENOUGH: usize = BATCH_BYTES_MAX / 2;
+/// Callers who must have been waiting at the last commit for the next one to give them time to come back.
+const CALLERS_MANY: usize = 8;
+/// That time, at most; a faster disk gets no more than its own time.
+const GATHER_MAX: Duration = Duration::from_micros(300);
+
 /// Records of one call, and whom to tell.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) records: Vec<Encoded>,
     bytes: usize,
-    answer: oneshot::Sender<Result<Committed, LogError>>,
+    answer: Option<oneshot::Sender<Result<Committed, LogError>>>,
 }
 
 impl Job {
     pub(super) fn new(records: Vec<Encoded>) -> (Self, Pending) {
         let bytes = records.iter().map(Encoded::len_max).sum();
         let (answer, pending) = Pending::new();
-        (Self { records, bytes, answer }, pending)
+        (Self { records, bytes, answer: Some(answer) }, pending)
+    }
+
+    /// Records that nobody waits for.
+    pub(super) fn unhurried(records: Vec<Encoded>) -> Self {
+        let bytes = records.iter().map(Encoded::len_max).sum();
+        Self { records, bytes, answer: None }
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.answer.is_some()
     }
 
     /// Completes the caller's promise, who may be gone.
     pub(super) fn answer(self, answer: Result<Committed, LogError>) {
-        drop(self.answer.send(answer));
+        if let Some(caller) = self.answer {
+            drop(caller.send(answer));
+        }
     }
 }
 
@@ -70,7 +91,47 @@ impl State {
 struct Inner {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// Jobs that somebody waits for.
+    awaited: usize,
+    /// Since when one is there that nobody waits for.
+    lingering: Option<Instant>,
+    /// As many awaited jobs end the writer's gathering.
+    wanted: usize,
     state: State,
+}
+
+impl Inner {
+    /// Whether a commit has a reason other than time.
+    fn is_due(&self) -> bool {
+        self.awaited > 0 || self.bytes >= BYTES_ENOUGH || !matches!(self.state, State::Open)
+    }
+
+    fn is_gathering(&self, pace: &Pace) -> bool {
+        self.awaited > 0
+            && self.awaited < pace.callers
+            && self.bytes < BYTES_ENOUGH
+            && matches!(self.state, State::Open)
+    }
+}
+
+/// How the last commit went.
+///
+/// Where many callers wait, those whom it answered come back at once with their next record. A commit that began with
+/// the first of them would make all others wait for the one after; a sync costs the same for one record as for sixty.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// Callers that there seem to be: those it answered, and those who came meanwhile.
+    callers: usize,
+    /// Until when the next one may wait for them.
+    until: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn after(callers: usize, began: Instant) -> Self {
+        let now = Instant::now();
+        let gather = now.saturating_duration_since(began).min(GATHER_MAX);
+        Self { callers, until: (callers >= CALLERS_MANY).then(|| now + gather) }
+    }
 }
 
 /// A queue of jobs with many producers and one consumer.
@@ -83,7 +144,14 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(bytes_max: usize) -> Self {
-        let inner = Inner { jobs: VecDeque::new(), bytes: 0, state: State::Open };
+        let inner = Inner {
+            jobs: VecDeque::new(),
+            bytes: 0,
+            awaited: 0,
+            lingering: None,
+            wanted: usize::MAX,
+            state: State::Open,
+        };
         Self { inner: Mutex::new(inner), arrived: Condvar::new(), bytes_max }
     }
 
@@ -94,10 +162,17 @@ impl Queue {
         if inner.bytes + job.bytes > self.bytes_max {
             return Err(LogError::Full { queued_bytes: inner.bytes });
         }
+        let was_due = inner.is_due();
         inner.bytes += job.bytes;
+        if job.is_awaited() {
+            inner.awaited += 1;
+        } else if inner.lingering.is_none() {
+            inner.lingering = Some(Instant::now());
+        }
         inner.jobs.push_back(job);
-        // The writer sleeps only on an empty queue, so only the first job has to wake it.
-        let wake = inner.jobs.len() == 1;
+        // The writer sleeps until something is due; for the first that is not, it must look at the clock.
+        let wake =
+            inner.jobs.len() == 1 || was_due != inner.is_due() || inner.awaited == inner.wanted;
         drop(inner);
         if wake {
             self.arrived.notify_one();
@@ -106,13 +181,17 @@ impl Queue {
     }
 
     /// Takes everything that fits into one batch, waiting at most `timeout` for the first job.
-    pub(super) fn take(&self, timeout: Duration) -> Next {
-        let inner = lock(&self.inner);
-        let idle = |inner: &mut Inner| inner.jobs.is_empty() && matches!(inner.state, State::Open);
-        let (mut inner, _) = self
-            .arrived
-            .wait_timeout_while(inner, timeout, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn take(&self, timeout: Duration, pace: Pace) -> Next {
+        let mut inner = self.wait(lock(&self.inner), Instant::now() + timeout, |inner, idle| {
+            let until = inner.lingering.map_or(idle, |since| since + LINGER);
+            (!inner.is_due()).then_some(until)
+        });
+        if let Some(until) = pace.until {
+            inner.wanted = pace.callers;
+            inner =
+                self.wait(inner, until, |inner, until| inner.is_gathering(&pace).then_some(until));
+            inner.wanted = usize::MAX;
+        }
         match inner.state {
             State::Poisoned(_) => return Next::Stopped,
             State::Closing if inner.jobs.is_empty() => return Next::Closing,
@@ -130,7 +209,33 @@ impl Queue {
         let count = inner.jobs.iter().take_while(fits).count();
         let jobs: Vec<Job> = inner.jobs.drain(..count.max(1)).collect();
         inner.bytes -= jobs.iter().map(|job| job.bytes).sum::<usize>();
+        inner.awaited -= jobs.iter().filter(|job| job.is_awaited()).count();
+        let left = inner.jobs.iter().any(|job| !job.is_awaited());
+        inner.lingering = inner.lingering.filter(|_| left);
         Next::Jobs(jobs)
+    }
+
+    /// Waits as long as `until` says, which is asked again whenever something arrived.
+    fn wait<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        latest: Instant,
+        until: impl Fn(&Inner, Instant) -> Option<Instant>,
+    ) -> MutexGuard<'a, Inner> {
+        while let Some(until) = until(&inner, latest) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.arrived.wait_timeout(inner, left);
+            (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        inner
+    }
+
+    /// Jobs that somebody waits for.
+    pub(super) fn awaited(&self) -> usize {
+        lock(&self.inner).awaited
     }
 
     /// Refuses new jobs; what is queued will still be committed.
@@ -150,7 +255,7 @@ impl Queue {
         }
         let State::Poisoned(reason) = &inner.state else { return };
         let error = LogError::Poisoned { reason: reason.clone() };
-        inner.bytes = 0;
+        (inner.bytes, inner.awaited, inner.lingering) = (0, 0, None);
         let jobs = std::mem::take(&mut inner.jobs);
         drop(inner);
         self.arrived.notify_one();
@@ -168,5 +273,73 @@ impl Queue {
             State::Poisoned(reason) => Some(reason.clone()),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        encode::encode,
+        record::{Class, EventId, Record},
+    };
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn records() -> Vec<Encoded> {
+        let record = Record::new(Class::Audit, "audit:test", EventId::new(0, [0; 10]));
+        vec![encode(&record, "n").unwrap()]
+    }
+
+    fn taken(next: Next) -> usize {
+        match next {
+            Next::Jobs(jobs) => jobs.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_lingers_and_goes_along() {
+        let queue = Queue::new(1 << 20);
+        let began = Instant::now();
+        queue.push(Job::unhurried(records())).unwrap();
+        queue.push(Job::unhurried(records())).unwrap();
+        assert_eq!(taken(queue.take(LONG, Pace::default())), 2);
+        assert!(began.elapsed() >= LINGER);
+        queue.push(Job::unhurried(records())).unwrap();
+        let (job, _pending) = Job::new(records());
+        queue.push(job).unwrap();
+        assert_eq!(queue.awaited(), 1);
+        assert_eq!(taken(queue.take(LONG, Pace::default())), 2);
+        assert_eq!(queue.awaited(), 0);
+        assert!(matches!(queue.take(Duration::ZERO, Pace::default()), Next::Idle));
+        queue.push(Job::unhurried(records())).unwrap();
+        queue.close();
+        assert_eq!(taken(queue.take(LONG, Pace::default())), 1);
+        assert!(matches!(queue.take(LONG, Pace::default()), Next::Closing));
+    }
+
+    #[test]
+    fn callers_who_were_answered_are_given_time_to_come_back() {
+        let queue = Queue::new(1 << 20);
+        let push = |count: usize| -> Vec<Pending> {
+            let jobs = (0..count).map(|_| Job::new(records()));
+            jobs.map(|(job, pending)| queue.push(job).map(|()| pending).unwrap()).collect()
+        };
+        // As long as it takes: the deadline does not come, the callers do.
+        let pace = Pace { callers: 10, until: Some(Instant::now() + LONG) };
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| taken(queue.take(LONG, pace)));
+            let pending = push(10);
+            assert_eq!(writer.join().unwrap(), 10);
+            drop(pending);
+        });
+        // They do not come back: the deadline does.
+        let late = Pace { callers: 10, until: Some(Instant::now()) };
+        let _pending = push(3);
+        assert_eq!(taken(queue.take(LONG, late)), 3);
+        // A few callers are not waited for.
+        assert!(Pace::after(CALLERS_MANY - 1, Instant::now()).until.is_none());
+        assert!(Pace::after(CALLERS_MANY, Instant::now()).until.is_some());
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Clock, Committed, LogError, Options, Shared, own,
-    queue::{Job, Next},
+    queue::{Job, Next, Pace},
 };
 
 /// A clock this far behind the log's own time is worth a record; less is ordinary correction.
@@ -35,6 +35,7 @@ pub(super) struct Writer {
     pub(super) batch: Batch,
     pub(super) last_heartbeat: Instant,
     pub(super) clock_reported: bool,
+    pub(super) pace: Pace,
 }
 
 impl Writer {
@@ -43,7 +44,7 @@ impl Writer {
         // Every request waits for this thread. Without the right to it, it stays as it is.
         let _ = rustix::process::setpriority_process(None, NICENESS);
         loop {
-            let done = match self.shared.queue.take(self.until_heartbeat()) {
+            let done = match self.shared.queue.take(self.until_heartbeat(), self.pace) {
                 Next::Jobs(jobs) => self.commit(jobs),
                 Next::Idle => self.commit(Vec::new()),
                 Next::Closing => {
@@ -88,6 +89,7 @@ impl Writer {
         if jobs.is_empty() && own.is_none() {
             return Ok(());
         }
+        let began = Instant::now();
         let mut first = self.tip.size();
         let records: Vec<&Encoded> =
             jobs.iter().flat_map(|job| &job.records).chain(own.as_ref()).collect();
@@ -96,6 +98,9 @@ impl Writer {
             // ORDER: the queue refuses before the first caller hears of it, so nobody can slip in between.
             self.shared.poison(reason);
         }
+        // Read before anybody is answered, so that nobody who comes back is counted twice.
+        let answered = jobs.iter().filter(|job| job.is_awaited()).count();
+        let callers = answered + self.shared.queue.awaited();
         for job in jobs {
             let committed = Committed { first, end: first + job.records.len() as u64 };
             first = committed.end;
@@ -105,6 +110,7 @@ impl Writer {
                 Some(reason) => Err(LogError::Poisoned { reason: reason.as_str().into() }),
             });
         }
+        self.pace = Pace::after(callers, began);
         written
     }
 
