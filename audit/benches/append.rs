@@ -15,6 +15,7 @@ use std::{
 };
 
 use audit::*;
+use futures::StreamExt as _;
 
 const ORIGIN: &str = "audit.example.com/bench";
 const RUN: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ fn main() {
     closed_loop(&log, 1);
     closed_loop(&log, 64);
     closed_loop(&log, 256);
+    tasks(&log, 64);
+    tasks(&log, 256);
     open_loop(&log);
     log.close().unwrap();
     let growing = open(&dir.path().join("growing"), 0);
@@ -141,6 +144,7 @@ fn print(name: &str, count: u64, wall: Duration, times: &mut [Duration]) {
 /// Each thread waits for its record before it makes the next one.
 fn closed_loop(log: &Log, threads: u64) {
     let started = Instant::now();
+    let cpu = cpu_us();
     let mut times: Vec<Duration> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|t| {
@@ -158,19 +162,60 @@ fn closed_loop(log: &Log, threads: u64) {
             .collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
+    let name = format!("durable appends, closed loop of {threads}");
+    print_with_cpu(&name, started.elapsed(), cpu, &mut times);
+}
+
+/// The same with tasks on two threads, as a server's callers are: a batch that is durable then wakes two threads and
+/// not each caller's own.
+fn tasks(log: &Log, callers: u64) {
+    let started = Instant::now();
+    let cpu = cpu_us();
+    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2)
+            .map(|t| {
+                scope.spawn(move || {
+                    let callers = (t..callers).step_by(2).map(|caller| async move {
+                        let mut times = Vec::new();
+                        while started.elapsed() < RUN {
+                            let record = record(times.len() as u64 * callers + caller);
+                            let began = Instant::now();
+                            log.append(&record).unwrap().await.unwrap();
+                            times.push(began.elapsed());
+                        }
+                        times
+                    });
+                    let all: futures::stream::FuturesUnordered<_> = callers.collect();
+                    futures::executor::block_on(all.collect::<Vec<_>>()).concat()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let name = format!("durable appends, closed loop of {callers} tasks on 2 threads");
+    print_with_cpu(&name, started.elapsed(), cpu, &mut times);
+}
+
+fn print_with_cpu(name: &str, wall: Duration, cpu_before: u64, times: &mut [Duration]) {
     let count = times.len() as u64;
-    print(
-        &format!("durable appends, closed loop of {threads}"),
-        count,
-        started.elapsed(),
-        &mut times,
-    );
+    print(name, count, wall, times);
+    println!("  {:.1} us of processor per record", (cpu_us() - cpu_before) as f64 / count as f64);
+}
+
+/// Processor time of this process so far. On a shared machine it says more than the clock on the wall.
+fn cpu_us() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // After the name in parentheses: state, then `utime` and `stime` are the 12th and 13th, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks * 10_000
 }
 
 /// One thread appends as fast as the queue takes it and looks at the answers as they come.
 fn open_loop(log: &Log) {
     let ready: Vec<Record> = (0..4096).map(record).collect();
     let started = Instant::now();
+    let cpu = cpu_us();
     let mut times = Vec::new();
     let mut waiting = VecDeque::new();
     let mut i = 0;
@@ -189,21 +234,23 @@ fn open_loop(log: &Log) {
         pending.wait().unwrap();
         times.push(began.elapsed());
     }
-    let count = times.len() as u64;
-    print("durable appends, open loop, 8192 in flight", count, started.elapsed(), &mut times);
+    let name = "durable appends, open loop, 8192 in flight";
+    print_with_cpu(name, started.elapsed(), cpu, &mut times);
 }
 
 fn verification(dir: &Path) {
     let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
     let bytes: u64 = segment_bytes(&dir.join("seg"));
     let started = Instant::now();
+    let cpu = cpu_us();
     let options = VerifyOptions { vkey, last_seen: None, strict: false, progress: &|_, _| {} };
     let report = verify(dir, &options).unwrap();
     let wall = started.elapsed().as_secs_f64();
     println!(
-        "verify: {} records, {:.2} GB/s, {:.0} records/s, {}",
+        "verify: {} records, {:.2} GB/s, {:.2} GB per second of processor, {:.0} records/s, {}",
         report.records,
         bytes as f64 / wall / 1e9,
+        bytes as f64 / (cpu_us() - cpu) as f64 / 1e3,
         report.records as f64 / wall,
         report.state,
     );

@@ -62,8 +62,13 @@ impl Json {
     pub(super) fn text(&mut self, value: &str) {
         self.separate();
         self.out.push(b'"');
-        let mut plain = 0;
         let bytes = value.as_bytes();
+        if is_plain(bytes) {
+            self.out.extend_from_slice(bytes);
+            self.out.push(b'"');
+            return;
+        }
+        let mut plain = 0;
         for (i, byte) in bytes.iter().enumerate() {
             if escaped_len(*byte) == 1 {
                 continue;
@@ -122,6 +127,14 @@ impl Json {
         };
         self.out.extend_from_slice(&[b'\\', short]);
     }
+}
+
+/// Whether every byte is written as it is, as in nearly all strings. Without a branch per byte the compiler makes this
+/// one instruction for sixteen of them.
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(true, |plain, byte| plain & (*byte >= 0x20) & (*byte != b'"') & (*byte != b'\\'))
 }
 
 /// How many bytes one byte of a string takes when written.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::record::{Auth, ErrorInfo, Kms, Matched, Net, Outcome, Principal, Resource, Sse, Trace};
 
 use super::{
-    json::{Json, escaped_len},
+    json::{Json, escaped_len, is_plain},
     sha256_hex,
 };
 
@@ -330,8 +330,8 @@ impl Members {
 
 /// The longest prefix that takes at most `max` bytes when written.
 fn bounded(value: &str, max: usize) -> &str {
-    // No byte takes more than six, so short values need no count.
-    if value.len() * 6 <= max {
+    // No byte takes more than six, and most take one.
+    if value.len() * 6 <= max || value.len() <= max && is_plain(value.as_bytes()) {
         return value;
     }
     let mut written = 0;

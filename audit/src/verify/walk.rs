@@ -214,7 +214,8 @@ impl Walk<'_, '_> {
         }
         self.content.take(frame.leaves);
         let mut last = &[][..];
-        let first = after.size() - count(frame);
+        let count = count(frame);
+        let first = after.size() - count;
         for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(first..) {
             last = leaf;
             self.named.record(seq, leaf, self.findings)?;
@@ -224,7 +225,7 @@ impl Walk<'_, '_> {
             }
         }
         self.closed = last.starts_with(br#"{"action":"audit:stop","class":"audit","#);
-        self.end.records += count(frame);
+        self.end.records += count;
         self.end.tip = after;
         self.end.damaged_tail = false;
         (self.options.progress)(self.bytes.0 + frame.offset, self.bytes.1);
