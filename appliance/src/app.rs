@@ -34,7 +34,7 @@ use crate::scope::Scope;
 use crate::server::{Body, Connection, Service};
 use crate::siem::{self, Deliveries};
 use crate::telemetry::Metrics;
-use crate::{admin, auditor, guardrails, health, kms, s3};
+use crate::{admin, auditor, declaration, guardrails, health, kms, s3};
 
 /// One running server.
 ///
@@ -94,6 +94,9 @@ impl App {
         let rules = Rules::load(&resolved.guardrails_dir)?;
         let indexer =
             Indexer::start(&material.paths.audit_dir, &log).context("opening the audit index")?;
+        let declared = resolved.declared.shown(&material.audit_seed);
+        declaration::record(&log, &material.paths.audit_dir, &declared, clock.now_us())
+            .context("recording the configuration")?;
         let gate =
             Arc::new(Gate::new(store.clone(), keys, Arc::clone(&iam), rules, Arc::clone(&log)));
         attach_bucket_policies(&store, &gate).await?;

@@ -4,6 +4,7 @@
 //! checks the result as a whole. Only [`Resolved`] goes on to the rest of the program; where a value came from is kept
 //! beside it for `config show --origin` and for error messages.
 
+mod declared;
 mod drives;
 mod key;
 mod raw;
@@ -15,6 +16,7 @@ mod suggest;
 
 use std::path::PathBuf;
 
+pub use declared::Declared;
 pub use key::{KEYS, Key};
 pub use raw::{Origin, Sources};
 pub use resolved::{

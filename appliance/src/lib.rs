@@ -11,6 +11,7 @@ pub mod authz;
 pub mod bootstrap;
 pub mod cli;
 pub mod config;
+mod declaration;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -225,9 +225,7 @@ impl Scope {
     }
 
     fn event(&self) -> EventId {
-        let mut random = [0_u8; 10];
-        fill_random(&mut random);
-        EventId::new(self.clock.now_us() / 1000, random)
+        event_id(self.clock.now_us())
     }
 
     fn net(&self) -> Net {
@@ -278,6 +276,13 @@ fn entropy_u32() -> u32 {
 }
 
 /// Fills from the operating system; an id without randomness would only be less unique, never unsafe.
+/// A fresh id for something that happens now, in microseconds.
+pub(crate) fn event_id(now_us: u64) -> EventId {
+    let mut random = [0_u8; 10];
+    fill_random(&mut random);
+    EventId::new(now_us / 1000, random)
+}
+
 fn fill_random(bytes: &mut [u8]) {
     if let Err(error) = getrandom::fill(bytes) {
         tracing::error!(%error, "the operating system gave no random bytes for an event id");

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::raw::{Origin, Written};
 use super::{
-    AuditOpen, AuditReads, ConfigError, Limits, LogFormat, MetricsAccess, Resolved,
+    AuditOpen, AuditReads, ConfigError, Declared, Limits, LogFormat, MetricsAccess, Resolved,
     RootCredentials, Transport, drives, secret, siem,
 };
 use crate::kms::Imported;
@@ -60,6 +60,7 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
             choice(text, &[("public", MetricsAccess::Public), ("off", MetricsAccess::Off)])
         })?,
         siem: siem::resolve(&written.siem)?,
+        declared: Declared::of(written),
         limits: Limits {
             connections: parsed(written, "limits.connections", count_of)?,
             concurrent_requests: parsed(written, "limits.concurrent_requests", count_of)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::Declared;
 use crate::kms::Imported;
 use crate::siem::Destination;
 
@@ -42,6 +43,8 @@ pub struct Resolved {
     /// Receivers of the audit log.
     pub siem: Vec<Destination>,
     pub limits: Limits,
+    /// What of all this was written down, for the log.
+    pub declared: Declared,
 }
 
 impl Resolved {
@@ -67,6 +70,7 @@ impl Resolved {
             metrics: MetricsAccess::Off,
             siem: Vec::new(),
             limits: Limits::default(),
+            declared: Declared::default(),
             data_dir,
         }
     }

@@ -70,6 +70,15 @@ impl Block {
         words.join(" ").split_whitespace().collect::<Vec<_>>().join(":")
     }
 
+    pub(super) fn name(&self) -> &str {
+        self.text("name")
+    }
+
+    /// What was written, some of it secret.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().map(|(member, text)| (member.as_str(), text.as_str()))
+    }
+
     fn text(&self, member: &str) -> &str {
         self.members.get(member).map_or("", String::as_str)
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use audit::{Class, Clock, ErrorInfo, EventId, Log, Record};
+use audit::{Class, Clock, ErrorInfo, Log, Record};
 use tokio::task::JoinHandle;
 
 use super::Files;
 use crate::authz::Gate;
+use crate::scope::event_id;
 use crate::telemetry::Metrics;
 
 /// A running watch. Dropping it ends the task.
@@ -127,11 +128,7 @@ impl Looker {
 
     /// The change, or that there was none, in the audit log.
     fn record(&self, digest: Option<&str>, error: Option<String>) {
-        let mut random = [0_u8; 10];
-        if let Err(error) = getrandom::fill(&mut random) {
-            tracing::error!(%error, "the operating system gave no random bytes for an event id");
-        }
-        let event = EventId::new(self.clock.now_us() / 1000, random);
+        let event = event_id(self.clock.now_us());
         let mut record = Record::new(Class::Admin, "policy:LoadGuardrails", event);
         record.params.insert("directory".into(), self.dir.display().to_string());
         if let Some(digest) = digest {

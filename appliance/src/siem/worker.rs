@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use audit::query::Query;
 use audit::search::Tail;
 use audit::{
-    Class, Clock, ErrorInfo, EventId, Files, Log, LogError, Record, Resource, Row, SearchError,
-    Watch,
+    Class, Clock, ErrorInfo, Files, Log, LogError, Record, Resource, Row, SearchError, Watch,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +25,7 @@ use super::reading::{Head, batch_id, is_complaint, item};
 use super::sink::{self, Batch, Sink};
 use super::status::{Shared, State};
 use super::{About, House, SiemError};
+use crate::scope::event_id;
 use crate::telemetry::DestinationMetrics;
 
 /// How long one look for new records may hold the thread; commands and the stop wait for it.
@@ -501,14 +501,6 @@ pub(super) async fn append(log: &Log, record: &Record) -> Result<u64, LogError> 
             Err(error) => return Err(error),
         }
     }
-}
-
-pub(super) fn event_id(now_us: u64) -> EventId {
-    let mut random = [0_u8; 10];
-    if let Err(error) = getrandom::fill(&mut random) {
-        tracing::error!(%error, "the operating system gave no random bytes for an event id");
-    }
-    EventId::new(now_us / 1000, random)
 }
 
 /// Two destinations, and two servers, do not retry in step.
