@@ -58,6 +58,14 @@ pub struct Context {
     others: Vec<Other>,
 }
 
+/// What was under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The spelling of a key outside the catalogue.
+    name: Box<str>,
+    values: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Other {
     folded: Box<str>,
@@ -94,6 +102,43 @@ impl Context {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&[String]> {
         self.values(&Key::new(key))
+    }
+
+    /// Puts these values under a key, `None` for taking it away, and answers what was there.
+    pub(crate) fn replace(
+        &mut self,
+        key: &Key,
+        name: &str,
+        values: Option<Vec<String>>,
+    ) -> Option<Taken> {
+        let there = self.take(key);
+        if let Some(values) = values {
+            self.put(key.clone(), name, values);
+        }
+        there
+    }
+
+    /// Makes a key what it was before [`Context::replace`].
+    pub(crate) fn restore(&mut self, key: &Key, there: Option<Taken>) {
+        self.take(key);
+        if let Some(Taken { name, values }) = there {
+            self.put(key.clone(), &name, values);
+        }
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Taken> {
+        match key {
+            Key::Known(position) => {
+                let rank = self.rank(*position).ok()?;
+                self.present &= !(1 << position);
+                Some(Taken { name: "".into(), values: self.known.remove(rank) })
+            }
+            Key::Other(folded) => {
+                let found = self.others.binary_search_by(|other| other.folded.cmp(folded)).ok()?;
+                let Other { name, values, .. } = self.others.remove(found);
+                Some(Taken { name, values })
+            }
+        }
     }
 
     /// All keys with their values, sorted by name.
@@ -295,14 +340,25 @@ mod tests {
     proptest! {
         /// Whatever the order and repetition of the calls, a context is what a map of its last values is.
         #[test]
-        fn is_a_map(calls in prop::collection::vec((0_usize..CATALOGUE.len() + 3, "[a-c]{0,2}"), 0..40)) {
+        fn is_a_map(calls in prop::collection::vec(
+            (0_usize..CATALOGUE.len() + 3, "[a-c]{0,2}", any::<bool>()), 0..40)) {
             let name = |n: usize| CATALOGUE.get(n).map_or_else(
                 || format!("s3:RequestObjectTag/t{n}"), |info| info.name.to_owned());
             let mut context = Context::new();
             let mut model = std::collections::BTreeMap::new();
-            for (n, value) in calls {
-                context.set(&name(n), value.clone());
-                model.insert(name(n), vec![value]);
+            for (n, value, is_taken) in calls {
+                if is_taken {
+                    let key = Key::new(&name(n));
+                    let before = context.clone();
+                    let there = context.replace(&key, &name(n).to_uppercase(), Some(vec![value]));
+                    context.restore(&key, there);
+                    prop_assert_eq!(&context, &before);
+                    let there = context.replace(&key, &name(n), None);
+                    prop_assert_eq!(there.map(|there| there.values), model.remove(&name(n)));
+                } else {
+                    context.set(&name(n), value.clone());
+                    model.insert(name(n), vec![value]);
+                }
             }
             let pairs: Vec<_> = context.iter().map(|(k, v)| (k.to_owned(), v.to_vec())).collect();
             prop_assert_eq!(&pairs, &model.clone().into_iter().collect::<Vec<_>>());

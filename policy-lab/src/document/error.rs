@@ -25,9 +25,10 @@ impl DocumentError {
 /// Of a byte, from one; the column in characters.
 pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let bytes = before.as_bytes();
+    let line_start = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
     let column = before.get(line_start..).map_or(0, |line| line.chars().count()) + 1;
-    (before.matches('\n').count() + 1, column)
+    (memchr::memchr_iter(b'\n', bytes).count() + 1, column)
 }
 
 fn remedy(hint: Option<&str>) -> String {

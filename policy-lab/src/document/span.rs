@@ -47,8 +47,15 @@ impl Span {
 
     /// The value as written, line breaks and indentation as single spaces.
     pub(crate) fn value(&self, source: &str) -> String {
-        let words = cut(source, self.value_at, self.end).split_whitespace();
-        words.collect::<Vec<_>>().join(" ")
+        let text = cut(source, self.value_at, self.end);
+        let mut value = String::with_capacity(text.len());
+        for word in text.split_ascii_whitespace() {
+            if !value.is_empty() {
+                value.push(' ');
+            }
+            value.push_str(word);
+        }
+        value
     }
 }
 

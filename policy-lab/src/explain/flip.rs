@@ -1,7 +1,8 @@
 //! The smallest change of condition keys that turns the answer round. Each candidate is tried on the evaluator, so what
 //! is reported is true and not guessed.
 
-use crate::{Context, Decision, Effect, PolicySet, Request, evaluate, rule};
+use crate::context::Key;
+use crate::{Decision, Effect, PolicySet, Request, evaluate, rule};
 
 /// Candidates tried at most, one at a time; pairs of them are tried when no single one does.
 const CANDIDATES_MAX: usize = 48;
@@ -24,47 +25,80 @@ pub struct Change {
 }
 
 pub(super) fn find(set: &PolicySet, request: &Request, decision: &Decision) -> Option<Flip> {
-    let candidates = candidates(set, request);
-    let try_changes = |changes: &[&Change]| {
-        let changed = changed(request, changes);
-        // The policies first: guardrails can only take away, and cost a thousand times more.
-        if !decision.is_allowed() && rule(set, &changed).effect != Effect::Allow {
-            return None;
-        }
-        let effect = evaluate(set, &changed).effect;
+    let mut trial = Trial(request.clone());
+    let candidates = candidates(set, &mut trial);
+    let mut try_changes = |changes: &[&Candidate]| {
+        let effect = trial.with(changes, |changed| {
+            // The policies first: guardrails can only take away, and cost a thousand times more.
+            if !decision.is_allowed() && rule(set, changed).effect != Effect::Allow {
+                return None;
+            }
+            Some(match &set.guardrails {
+                None => rule(set, changed).effect,
+                Some(_) => evaluate(set, changed).effect,
+            })
+        })?;
         let is_round = (effect == Effect::Allow) != decision.is_allowed();
-        let changes = changes.iter().map(|change| (*change).clone()).collect();
+        let changes = changes.iter().map(|candidate| candidate.change.clone()).collect();
         is_round.then_some(Flip { changes, effect })
     };
     candidates.iter().find_map(|change| try_changes(&[change])).or_else(|| {
         candidates.iter().enumerate().find_map(|(position, first)| {
             let rest = candidates.iter().skip(position + 1);
-            rest.filter(|second| second.key != first.key)
+            rest.filter(|second| second.change.key != first.change.key)
                 .find_map(|second| try_changes(&[first, second]))
         })
     })
 }
 
+/// A change, with its key resolved.
+struct Candidate {
+    key: Key,
+    change: Change,
+}
+
+/// The request, changed for a moment and put right again: a copy for each change would cost more than its trial.
+struct Trial(Request);
+
+impl Trial {
+    fn with<T>(&mut self, changes: &[&Candidate], ask: impl FnOnce(&Request) -> T) -> T {
+        let mut before = Vec::with_capacity(changes.len());
+        for Candidate { key, change } in changes {
+            let values = change.to.clone().map(|value| vec![value]);
+            before.push((key, self.0.context.replace(key, &change.key, values)));
+        }
+        let answer = ask(&self.0);
+        // In reverse, so that a key that was changed twice gets back what it had at first.
+        for (key, there) in before.into_iter().rev() {
+            self.0.context.restore(key, there);
+        }
+        answer
+    }
+}
+
 /// Changes of the keys that statements on this action and resource ask for.
-fn candidates(set: &PolicySet, request: &Request) -> Vec<Change> {
-    let mut candidates: Vec<Change> = Vec::new();
+fn candidates(set: &PolicySet, trial: &mut Trial) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> = Vec::new();
     for (_, _, attached) in set.attachments() {
         let source = attached.policy.source();
         for statement in &attached.policy.statements {
-            let resource = statement.covers_resource(request);
-            if !statement.covers_action(request) || !statement.suffices(resource) {
+            let resource = statement.covers_resource(&trial.0);
+            if !statement.covers_action(&trial.0) || !statement.suffices(resource) {
                 continue;
             }
             for (clause, span) in statement.clauses().iter().zip(&statement.spans().clauses) {
-                let holds = statement.suffices(clause.holds(&request.context));
-                let key = span.key.name(source);
-                let from = request.context.get(key).map(<[String]>::to_vec);
-                for to in clause.alternatives(&request.context) {
-                    let change = Change { key: key.to_owned(), from: from.clone(), to };
-                    let after = changed(request, &[&change]);
-                    let matters = statement.suffices(clause.holds(&after.context)) != holds;
-                    if matters && !candidates.contains(&change) {
-                        candidates.push(change);
+                let holds = statement.suffices(clause.holds(&trial.0.context));
+                let name = span.key.name(source);
+                let from = trial.0.context.get(name).map(<[String]>::to_vec);
+                for to in clause.alternatives(&trial.0.context) {
+                    let change = Change { key: name.to_owned(), from: from.clone(), to };
+                    let candidate = Candidate { key: clause.key().clone(), change };
+                    let holds_then = trial.with(&[&candidate], |changed| {
+                        statement.suffices(clause.holds(&changed.context))
+                    });
+                    let is_new = || candidates.iter().all(|c| c.change != candidate.change);
+                    if holds_then != holds && is_new() {
+                        candidates.push(candidate);
                     }
                     if candidates.len() == CANDIDATES_MAX {
                         return candidates;
@@ -74,18 +108,6 @@ fn candidates(set: &PolicySet, request: &Request) -> Vec<Change> {
         }
     }
     // To add or replace a value is more natural than to leave one out.
-    candidates.sort_by_key(|change| change.to.is_none());
+    candidates.sort_by_key(|candidate| candidate.change.to.is_none());
     candidates
-}
-
-fn changed(request: &Request, changes: &[&Change]) -> Request {
-    let is_changed = |key: &str| changes.iter().any(|change| change.key.eq_ignore_ascii_case(key));
-    let kept = request.context.iter().filter(|(key, _)| !is_changed(key));
-    let mut context = Context::from_pairs(kept.map(|(key, values)| (key, values.to_vec())));
-    for change in changes {
-        if let Some(value) = &change.to {
-            context.set(&change.key, value.clone());
-        }
-    }
-    Request { context, ..request.clone() }
 }
