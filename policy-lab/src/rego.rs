@@ -8,6 +8,8 @@
 
 mod certify;
 mod input;
+mod reads;
+mod token;
 mod verdict;
 
 use std::fmt;
@@ -19,6 +21,9 @@ use regorus::Engine;
 use regorus::utils::limits::ExecutionTimerConfig;
 use sha2::{Digest as _, Sha256};
 
+use self::input::View;
+use self::reads::Reads;
+use self::token::Token;
 use crate::{Decision, Denial, Request};
 
 /// Wall-clock time of one evaluation at most, while a request waits for it.
@@ -68,6 +73,7 @@ struct Module {
 /// Ownership: `idle` belongs to this type; the lock is held for a push or a pop, never during an evaluation.
 pub struct Guardrails {
     modules: Vec<Module>,
+    reads: Reads,
     /// Parsed and prepared; cloned when no engine is idle.
     prototype: Engine,
     idle: Mutex<Vec<Engine>>,
@@ -84,12 +90,17 @@ impl Guardrails {
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);
         engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
+        let mut reads = Reads::default();
+        let mut cut = Vec::new();
         for (name, text) in &sources {
-            add(&mut engine, name, text)?;
+            let tokens = add(&mut engine, name, text)?;
+            reads.add(&tokens);
+            cut.push((name.clone(), tokens));
         }
-        certify::calls_are_known(&engine, &sources)?;
-        certify::compiles(&mut engine, &sources)?;
+        certify::calls_are_known(&engine, &cut)?;
+        certify::compiles(&mut engine, &cut)?;
         Ok(Self {
+            reads,
             modules: sources.into_iter().map(Module::new).collect(),
             prototype: engine,
             idle: Mutex::new(Vec::new()),
@@ -120,7 +131,7 @@ impl Guardrails {
         policies: &Decision,
     ) -> Result<Vec<Denial>, String> {
         let mut engine = self.idle().pop().unwrap_or_else(|| self.prototype.clone());
-        engine.set_input(input::document(request, policies));
+        engine.set_input(input::document(&View { request, policies }));
         let result = engine.eval_rule(ENTRY.to_owned());
         let mut idle = self.idle();
         // An engine that failed is not used again: what it keeps after an error is not documented.
@@ -129,6 +140,17 @@ impl Guardrails {
         }
         drop(idle);
         verdict::denials(&result.map_err(|error| error.to_string())?)
+    }
+
+    /// Appends to `out` everything of a request that the guardrails can see: after equal bytes they answer equally. False
+    /// where nobody can say what they see.
+    pub(crate) fn fingerprint(
+        &self,
+        request: &Request,
+        policies: &Decision,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        self.reads.fingerprint(&View { request, policies }, out)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Engine>> {
@@ -154,7 +176,8 @@ fn timer(limit: Duration) -> ExecutionTimerConfig {
     ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN.saturating_add(63) }
 }
 
-fn add(engine: &mut Engine, name: &str, text: &str) -> Result<(), RegoError> {
+/// Adds a source; answers its tokens.
+fn add(engine: &mut Engine, name: &str, text: &str) -> Result<Vec<Token>, RegoError> {
     let whole = |message: String| RegoError { file: name.to_owned(), line: 1, message };
     if text.len() > BYTES_MAX {
         return Err(whole(format!(
@@ -162,15 +185,16 @@ fn add(engine: &mut Engine, name: &str, text: &str) -> Result<(), RegoError> {
             text.len()
         )));
     }
-    certify::repeatable(name, text)?;
-    certify::shallow(name, text)?;
+    let tokens = token::tokens(text);
+    certify::repeatable(name, &tokens)?;
+    certify::shallow(name, &tokens)?;
     let package = engine
         .add_policy(name.to_owned(), text.to_owned())
         .map_err(|error| certify::located(name, &error.to_string()))?;
     if package != PACKAGE {
         return Err(whole(format!("the package is `{package}`, guardrails are in `s3.authz`")));
     }
-    Ok(())
+    Ok(tokens)
 }
 
 #[cfg(test)]

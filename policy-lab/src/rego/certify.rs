@@ -3,6 +3,7 @@
 
 use regorus::{Engine, Value};
 
+use super::token::{Kind, Token};
 use super::{ENTRY, PACKAGE, RegoError};
 
 /// Calls without a repeatable answer, or with an effect.
@@ -23,56 +24,47 @@ const REFUSED: [(&str, &str); 10] = [
 /// time doubles with each level: 65 of them did not end (found by fuzzing). What people write stays below ten.
 pub(super) const NESTING_MAX: usize = 12;
 
-/// A name, string or sign of the source, with its line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Name(String),
-    Text(String),
-    Sign(char),
-}
-
 /// Refuses sources that the parser could not finish.
-pub(super) fn shallow(file: &str, text: &str) -> Result<(), RegoError> {
+pub(super) fn shallow(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
     let mut open = 0_usize;
-    for (line, token) in tokens(text) {
-        match token {
-            Token::Sign('[' | '{' | '(') => open += 1,
-            Token::Sign(']' | '}' | ')') => open = open.saturating_sub(1),
+    for token in tokens {
+        match token.kind {
+            Kind::Sign('[' | '{' | '(') => open += 1,
+            Kind::Sign(']' | '}' | ')') => open = open.saturating_sub(1),
             _ => {}
         }
         if open > NESTING_MAX {
             let message = format!("brackets are nested more than {NESTING_MAX} deep");
-            return Err(RegoError { file: file.to_owned(), line, message });
+            return Err(RegoError { file: file.to_owned(), line: token.line, message });
         }
     }
     Ok(())
 }
 
 /// Refuses sources whose answer may differ from one evaluation to the next.
-pub(super) fn repeatable(file: &str, text: &str) -> Result<(), RegoError> {
-    let tokens = tokens(text);
-    for (position, (line, token)) in tokens.iter().enumerate() {
+pub(super) fn repeatable(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
+    for (position, token) in tokens.iter().enumerate() {
         let refuse = |call: &str| RegoError {
             file: file.to_owned(),
-            line: *line,
+            line: token.line,
             message: format!(
                 "`{call}` has no repeatable answer; what a guardrail may use comes in with `input`"
             ),
         };
-        let Token::Name(name) = token else { continue };
-        let behind = |steps: usize| tokens.get(position + steps).map(|(_, token)| token);
+        let Kind::Name(name) = &token.kind else { continue };
+        let behind = |steps: usize| tokens.get(position + steps).map(|token| &token.kind);
         // `input.time.now_ns` is a field, not the call.
-        let is_field =
-            position > 0 && matches!(tokens.get(position - 1), Some((_, Token::Sign('.'))));
+        let is_field = position > 0
+            && tokens.get(position - 1).is_some_and(|token| token.kind == Kind::Sign('.'));
         if is_field {
             continue;
         }
-        if matches!(name.as_str(), "print" | "trace") && behind(1) == Some(&Token::Sign('(')) {
+        if matches!(name.as_str(), "print" | "trace") && behind(1) == Some(&Kind::Sign('(')) {
             return Err(refuse(name));
         }
         let member = match (behind(1), behind(2)) {
-            (Some(Token::Sign('.')), Some(Token::Name(member)))
-            | (Some(Token::Sign('[')), Some(Token::Text(member))) => member,
+            (Some(Kind::Sign('.')), Some(Kind::Name(member)))
+            | (Some(Kind::Sign('[')), Some(Kind::Text(member))) => member,
             _ => continue,
         };
         if REFUSED.iter().any(|(space, call)| name == space && member == call) {
@@ -88,14 +80,14 @@ const KEYWORDS: [&str; 9] = ["and", "contains", "else", "every", "if", "in", "no
 /// Refuses calls of functions that neither the engine nor the guardrails have.
 pub(super) fn calls_are_known(
     engine: &Engine,
-    sources: &[(String, String)],
+    sources: &[(String, Vec<Token>)],
 ) -> Result<(), RegoError> {
     let is_missing = |call: &str| {
         let answer = engine.clone().eval_query(format!("{call}()"), false);
         answer.is_err_and(|error| error.to_string().contains("could not find function"))
     };
-    for (file, text) in sources {
-        for (line, name) in calls(&tokens(text)) {
+    for (file, tokens) in sources {
+        for (line, name) in calls(tokens) {
             if is_missing(&name) && is_missing(&format!("{PACKAGE}.{name}")) {
                 let message = format!("there is no function `{name}`");
                 return Err(RegoError { file: file.clone(), line, message });
@@ -106,20 +98,20 @@ pub(super) fn calls_are_known(
 }
 
 /// Dotted names that stand before a parenthesis.
-fn calls(tokens: &[(usize, Token)]) -> Vec<(usize, String)> {
+fn calls(tokens: &[Token]) -> Vec<(usize, String)> {
     let mut calls = Vec::new();
     let mut path: Option<(usize, String)> = None;
-    for (line, token) in tokens {
-        path = match (path, token) {
-            (Some((line, path)), Token::Sign('.')) => Some((line, path + ".")),
-            (Some((line, path)), Token::Name(name)) if path.ends_with('.') => {
+    for token in tokens {
+        path = match (path, &token.kind) {
+            (Some((line, path)), Kind::Sign('.')) => Some((line, path + ".")),
+            (Some((line, path)), Kind::Name(name)) if path.ends_with('.') => {
                 Some((line, path + name))
             }
-            (Some(call), Token::Sign('(')) if !KEYWORDS.contains(&call.1.as_str()) => {
+            (Some(call), Kind::Sign('(')) if !KEYWORDS.contains(&call.1.as_str()) => {
                 calls.push(call);
                 None
             }
-            (_, Token::Name(name)) => Some((*line, name.clone())),
+            (_, Kind::Name(name)) => Some((token.line, name.clone())),
             _ => None,
         };
     }
@@ -127,7 +119,10 @@ fn calls(tokens: &[(usize, Token)]) -> Vec<(usize, String)> {
 }
 
 /// Refuses guardrails that do not compile, by preparing the engine for its first evaluation.
-pub(super) fn compiles(engine: &mut Engine, sources: &[(String, String)]) -> Result<(), RegoError> {
+pub(super) fn compiles(
+    engine: &mut Engine,
+    sources: &[(String, Vec<Token>)],
+) -> Result<(), RegoError> {
     let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
     let refuse = |error: &str| match error {
         "not a valid rule path" => {
@@ -143,59 +138,6 @@ pub(super) fn compiles(engine: &mut Engine, sources: &[(String, String)]) -> Res
         Err(error) if error.to_string().contains("is unsafe") => Err(refuse(&error.to_string())),
         _ => Ok(()),
     }
-}
-
-/// Cuts a source into tokens; comments and spaces fall away.
-fn tokens(text: &str) -> Vec<(usize, Token)> {
-    let mut tokens = Vec::new();
-    let mut line = 1;
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        let started = line;
-        let token = match char {
-            '\n' => {
-                line += 1;
-                continue;
-            }
-            '#' => {
-                while chars.next_if(|char| *char != '\n').is_some() {}
-                continue;
-            }
-            '"' | '`' => {
-                let quoted = quoted(char, &mut chars);
-                line += quoted.matches('\n').count();
-                Token::Text(quoted)
-            }
-            _ if char.is_whitespace() => continue,
-            _ if char.is_alphanumeric() || char == '_' => {
-                let mut name = String::from(char);
-                while let Some(more) = chars.next_if(|c| c.is_alphanumeric() || *c == '_') {
-                    name.push(more);
-                }
-                Token::Name(name)
-            }
-            sign => Token::Sign(sign),
-        };
-        tokens.push((started, token));
-    }
-    tokens
-}
-
-/// The text up to the closing quote. Escapes stay as written, but an escaped letter cannot hide a name: such a text is
-/// compared after `\uXXXX` is resolved.
-fn quoted(quote: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
-    let mut text = String::new();
-    while let Some(char) = chars.next_if(|char| *char != quote) {
-        text.push(char);
-        if char == '\\' && quote == '"' {
-            text.extend(chars.next());
-        }
-    }
-    let _ = chars.next();
-    if quote == '"' && text.contains('\\') {
-        return serde_json::from_str(&format!("\"{text}\"")).unwrap_or(text);
-    }
-    text
 }
 
 /// An error of the engine, with the line that its text names.

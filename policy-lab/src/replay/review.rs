@@ -1,18 +1,17 @@
 //! Two worlds beside one another, event by event.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::bounds::{Answer, Bounds};
 use super::group::Groups;
 use super::in_force::InForce;
+use super::objections::Objections;
 use super::outcome::Mismatch;
 use super::{
     Class, Detail, Outcome, Recorded, SelfCheck, Totals, Unresolved, Verdict, World, WorldError,
 };
+use crate::Request;
 use crate::evaluate::{named, rule_guarded};
-use crate::rego::Guardrails;
-use crate::{Reason, Request, Ruling};
 
 /// What a walk over events found.
 pub(super) struct Findings {
@@ -151,11 +150,12 @@ pub(super) struct Review<'a> {
     baseline: &'a World,
     draft: &'a World,
     bounds: Bounds,
+    objections: Objections,
 }
 
 impl<'a> Review<'a> {
     pub(super) fn new(baseline: &'a World, draft: &'a World) -> Self {
-        Self { baseline, draft, bounds: Bounds::default() }
+        Self { baseline, draft, bounds: Bounds::default(), objections: Objections::default() }
     }
 
     pub(super) fn sides(&self, event: &Recorded) -> Sides {
@@ -207,21 +207,9 @@ impl<'a> Review<'a> {
     }
 
     fn verdict(&mut self, set: &InForce, request: &Request) -> Verdict {
-        let ask =
-            |guardrails: &Arc<Guardrails>, ruling| objection(guardrails, set, request, ruling);
-        Verdict::from(rule_guarded(set.policies(), request, ask))
-    }
-}
-
-/// Why guardrails deny, if they do.
-fn objection(
-    guardrails: &Guardrails,
-    set: &InForce,
-    request: &Request,
-    ruling: Ruling,
-) -> Option<Reason> {
-    match guardrails.denials(request, &named(set.set(), request, ruling)) {
-        Ok(denials) => (!denials.is_empty()).then_some(Reason::Guardrail),
-        Err(_) => Some(Reason::EngineError),
+        let objections = &mut self.objections;
+        Verdict::from(rule_guarded(set.policies(), request, |guardrails, ruling| {
+            objections.to(guardrails, request, &named(set.set(), request, ruling))
+        }))
     }
 }
