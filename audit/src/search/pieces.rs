@@ -11,8 +11,8 @@ use crate::segment::{Control, Frame, Name, Reader, check};
 
 use super::{SearchError, names};
 
-/// Bytes of one piece, at most a batch more.
-const PIECE_BYTES: usize = 4 << 20;
+/// Bytes of one piece, at most a batch more: as much as stays in a processor's cache until it was looked at.
+const PIECE_BYTES: usize = 512 << 10;
 
 /// Consecutive records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,8 @@ pub fn pieces(dir: &Path) -> Pieces {
 
 impl Pieces {
     fn piece(&mut self) -> Result<Option<Piece>, SearchError> {
-        let mut piece = Piece { first: self.next, lines: Vec::new() };
+        let lines = Vec::with_capacity(2 * PIECE_BYTES);
+        let mut piece = Piece { first: self.next, lines };
         while piece.lines.len() < PIECE_BYTES {
             if self.open.is_none() && !self.advance()? {
                 break;

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
+use crate::context;
+
 /// A record has six levels; what is deeper is not ours.
 const DEPTH_MAX: usize = 8;
 
@@ -51,9 +53,11 @@ pub(super) struct Touched<'a> {
     pub(super) key: Option<Cow<'a, str>>,
 }
 
-/// Where a condition key and its values stand in the line, quotes included.
+/// Where a condition key and its values stand in the text.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
+    /// The row of the catalogue.
+    pub(super) row: Option<u8>,
     /// Without escapes.
     key: Range<usize>,
     /// The elements, without the brackets.
@@ -61,15 +65,34 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn key<'a>(&self, line: &'a str) -> &'a str {
-        line.get(self.key.start + 1..self.key.end - 1).unwrap_or_default()
+    pub(super) fn key<'a>(&self, text: &'a str) -> &'a str {
+        text.get(self.key.clone()).unwrap_or_default()
     }
 
     /// The values, unescaped.
-    pub(super) fn values<'a>(&self, line: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
-        elements(line.get(self.values.clone()).unwrap_or_default())
+    pub(super) fn values<'a>(&self, text: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        elements(text.get(self.values.clone()).unwrap_or_default())
     }
 }
+
+/// The condition keys of a record. The keys of the record before are remembered as they were written, because mostly the
+/// next one has the same in the same places.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    pub(super) found: Vec<Pair>,
+    before: Vec<Opening>,
+}
+
+/// How a pair begins: `{"k":"aws:SourceIp","v":[`
+#[derive(Debug)]
+struct Opening {
+    text: Box<str>,
+    row: Option<u8>,
+}
+
+/// In front of a key, and behind it.
+const BEFORE_KEY: &str = "{\"k\":\"";
+const BEHIND_KEY: &str = "\",\"v\":[";
 
 /// Strings with commas between them, as the reader found them.
 pub(super) fn elements(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
@@ -90,17 +113,16 @@ pub(super) fn unescaped(written: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Reads a line; the condition keys go to `pairs`, in order.
-pub(super) fn read<'a>(line: &'a [u8], pairs: &mut Vec<Pair>) -> Option<Canonical<'a>> {
-    pairs.clear();
-    // No canonical record has a control character.
-    if line.iter().fold(false, |found, byte| found | (*byte < 0x20)) {
-        return None;
-    }
-    let text = std::str::from_utf8(line).ok()?;
-    let mut cursor = Cursor { text, at: 0 };
+/// Reads the record that begins at a place of the text, up to its end, which is answered too.
+pub(super) fn read<'a>(
+    text: &'a str,
+    at: usize,
+    pairs: &mut Pairs,
+) -> Option<(Canonical<'a>, usize)> {
+    pairs.found.clear();
+    let mut cursor = Cursor { text, at };
     let record = cursor.record(pairs)?;
-    (cursor.at == text.len()).then_some(record)
+    Some((record, cursor.at))
 }
 
 /// A string as it is written.
@@ -130,7 +152,7 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn record(&mut self, pairs: &mut Vec<Pair>) -> Option<Canonical<'a>> {
+    fn record(&mut self, pairs: &mut Pairs) -> Option<Canonical<'a>> {
         let mut record = Canonical::default();
         self.object(|cursor, name| {
             match name {
@@ -149,16 +171,13 @@ impl<'a> Cursor<'a> {
         Some(record)
     }
 
-    fn auth(&mut self, pairs: &mut Vec<Pair>) -> Option<Auth<'a>> {
+    fn auth(&mut self, pairs: &mut Pairs) -> Option<Auth<'a>> {
         let mut auth = Auth::default();
         self.object(|cursor, name| match name {
             "ctx" if auth.has_ctx => None,
             "ctx" => {
                 auth.has_ctx = true;
-                cursor.array(|cursor| {
-                    pairs.push(cursor.pair()?);
-                    Some(())
-                })
+                cursor.array(|cursor| cursor.pair(pairs))
             }
             "decision" => once(&mut auth.decision, cursor.string()?.text()?),
             "digest" => once(&mut auth.digest, cursor.string()?.text()?),
@@ -169,17 +188,40 @@ impl<'a> Cursor<'a> {
     }
 
     /// `{"k":key,"v":[value,…]}`
-    fn pair(&mut self) -> Option<Pair> {
-        self.literal("{\"k\":")?;
+    fn pair(&mut self, pairs: &mut Pairs) -> Option<()> {
+        let place = pairs.found.len();
+        let start = self.at + BEFORE_KEY.len();
+        let row = match pairs.before.get(place) {
+            Some(opening) if self.literal(&opening.text).is_some() => opening.row,
+            _ => {
+                let opening = self.opening()?;
+                let row = opening.row;
+                match pairs.before.get_mut(place) {
+                    Some(before) => *before = opening,
+                    None => pairs.before.push(opening),
+                }
+                row
+            }
+        };
+        let key = start..self.at - BEHIND_KEY.len();
         let start = self.at;
-        self.string()?.plain()?;
-        let key = start..self.at;
-        self.literal(",\"v\":")?;
-        let start = self.at + 1;
-        self.strings()?;
+        if self.eat(b']').is_none() {
+            self.elements()?;
+        }
         let values = start..self.at - 1;
         self.eat(b'}')?;
-        Some(Pair { key, values })
+        pairs.found.push(Pair { row, key, values });
+        Some(())
+    }
+
+    fn opening(&mut self) -> Option<Opening> {
+        let start = self.at;
+        self.literal(BEFORE_KEY)?;
+        self.at -= 1;
+        let row = context::position(self.string()?.plain()?);
+        self.at -= 1;
+        self.literal(BEHIND_KEY)?;
+        Some(Opening { text: self.text.get(start..self.at)?.into(), row })
     }
 
     fn caller(&mut self) -> Option<Caller<'a>> {
@@ -225,13 +267,24 @@ impl<'a> Cursor<'a> {
 
     /// Strings in brackets.
     fn strings(&mut self) -> Option<()> {
-        self.array(|cursor| {
-            let written = cursor.string()?;
+        self.eat(b'[')?;
+        match self.eat(b']') {
+            Some(()) => Some(()),
+            None => self.elements(),
+        }
+    }
+
+    /// Strings up to the closing bracket.
+    fn elements(&mut self) -> Option<()> {
+        loop {
+            let written = self.string()?;
             if written.has_escapes {
                 written.text()?;
             }
-            Some(())
-        })
+            if self.eat(b',').is_none() {
+                return self.eat(b']');
+            }
+        }
     }
 
     /// Steps over a value, which may be anything but `null` or a number with a sign, point or exponent.
@@ -298,15 +351,18 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut has_escapes = false;
         loop {
-            self.at += quote(self.text.as_bytes().get(self.at..)?)?;
-            if self.peek()? == b'"' {
-                let inside = self.text.get(start..self.at)?;
-                self.at += 1;
-                return Some(Written { inside, has_escapes });
+            self.at = stop(self.text.as_bytes(), self.at)?;
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                // A control character is in no JSON string.
+                _ => return None,
             }
             has_escapes = true;
-            self.at += 2;
         }
+        let inside = self.text.get(start..self.at)?;
+        self.at += 1;
+        Some(Written { inside, has_escapes })
     }
 
     fn peek(&self) -> Option<u8> {
@@ -331,19 +387,21 @@ fn once<T>(member: &mut Option<T>, value: T) -> Option<()> {
 
 const EACH: u64 = 0x0101_0101_0101_0101;
 
-/// Distance to the next quote or backslash, eight bytes at a time: the strings of a record have a dozen, fewer than a
-/// vectorised search costs to start.
-fn quote(bytes: &[u8]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (position, word) in words.iter().enumerate() {
+/// Place of the next quote, backslash or control character, eight bytes at a time: the strings of a record have a dozen,
+/// fewer than a vectorised search costs to start.
+fn stop(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*word);
-        let found = zeros(word ^ (EACH * 0x22)) | zeros(word ^ (EACH * 0x5c));
+        let controls = word.wrapping_sub(EACH * 0x20) & !word & (EACH << 7);
+        let found = zeros(word ^ (EACH * 0x22)) | zeros(word ^ (EACH * 0x5c)) | controls;
         if found != 0 {
-            return Some(position * 8 + found.trailing_zeros() as usize / 8);
+            return Some(at + found.trailing_zeros() as usize / 8);
         }
+        at += 8;
     }
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-    Some(words.len() * 8 + found)
+    let is_stop = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    Some(at + bytes.get(at..)?.iter().position(is_stop)?)
 }
 
 /// The high bit of each zero byte. A bit above the lowest one may be wrong, that one is right.
@@ -355,23 +413,28 @@ fn zeros(word: u64) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{quote, read};
+    use super::{Canonical, Pairs, read, stop};
 
     proptest! {
         #[test]
-        fn finds_the_first_quote_or_backslash(bytes in prop::collection::vec(
-            prop_oneof![Just(b'"'), Just(b'\\'), Just(b'#'), Just(b'!'), Just(0x5d), any::<u8>()], 0..40)) {
-            let naive = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-            prop_assert_eq!(quote(&bytes), naive);
+        fn stops_at_the_first_that_is_not_plain(bytes in prop::collection::vec(
+            prop_oneof![Just(b'"'), Just(b'\\'), Just(b'#'), Just(b'!'), Just(0x5d), Just(0x1f), Just(0x20), any::<u8>()], 0..40)) {
+            let naive = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            prop_assert_eq!(stop(&bytes, 0), naive);
         }
+    }
+
+    fn whole<'a>(line: &'a str, pairs: &mut Pairs) -> Option<Canonical<'a>> {
+        read(line, 0, pairs).and_then(|(record, end)| (end == line.len()).then_some(record))
     }
 
     #[test]
     fn members_without_escapes_are_borrowed() {
         let line = r#"{"action":"s3:GetObject","auth":{"by":[],"ctx":[{"k":"aws:TagKeys","v":["a","b\"c"]},{"k":"s3:prefix","v":[]}],"decision":"allow","digest":"ab","reason":"x","us":10},"net":{"tls":true,"x":[0,{}]},"principal":{"arn":"a:b","groups":["g","h"],"type":"IAMUser"},"resources":[{"bucket":"b","key":"k\\"},{"bucket":"c"}]}"#;
-        let mut pairs = Vec::new();
-        let record = read(line.as_bytes(), &mut pairs).expect("canonical");
+        let mut pairs = Pairs::default();
+        let record = whole(line, &mut pairs).expect("canonical");
         let pairs: Vec<_> = pairs
+            .found
             .iter()
             .map(|pair| (pair.key(line), pair.values(line).collect::<Vec<_>>().join("|")))
             .collect();
@@ -383,7 +446,7 @@ mod tests {
 
     #[test]
     fn what_is_not_canonical_is_left_to_the_other_reader() {
-        let mut pairs = Vec::new();
+        let mut pairs = Pairs::default();
         for line in [
             "",
             "[]",
@@ -403,8 +466,7 @@ mod tests {
             r#"{"trunc":[]}"#,
             "{\"a\":\"\u{1}\"}",
         ] {
-            assert!(read(line.as_bytes(), &mut pairs).is_none(), "{line}");
+            assert!(whole(line, &mut pairs).is_none(), "{line}");
         }
-        assert!(read(b"{\"a\":\"\xff\"}", &mut pairs).is_none());
     }
 }

@@ -151,29 +151,55 @@ impl<'a> Worker<'a> {
     fn replay(&mut self, chunk: &Chunk) -> Piece {
         let findings = Findings::of_piece(self.options.detail);
         let mut piece = Piece { findings, unreadable: 0, complaints: Vec::new() };
-        let mut rest = chunk.lines.as_slice();
-        let mut seq = chunk.first;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, behind) = rest.split_at_checked(end).unwrap_or_default();
-            self.line(seq, line, &mut piece);
-            rest = behind.get(1..).unwrap_or_default();
+        let lines = chunk.lines.as_slice();
+        // All of it at once where it is text; else each line has to show whether it is.
+        let text = std::str::from_utf8(lines).ok();
+        let (mut at, mut seq) = (0, chunk.first);
+        while at < lines.len() {
+            let quick = text.and_then(|text| {
+                let (read, end) = self.reader.read(seq, text, at)?;
+                (lines.get(end) == Some(&b'\n')).then_some((text, read, end))
+            });
+            match quick {
+                Some((text, read, end)) => {
+                    self.record(text, read, &mut piece);
+                    at = end + 1;
+                }
+                None => {
+                    let rest = lines.get(at..).unwrap_or_default();
+                    let Some(end) = memchr::memchr(b'\n', rest) else { break };
+                    let line = rest.get(..end).unwrap_or_default();
+                    match text {
+                        Some(_) => self.unusual(seq, line, &mut piece),
+                        None => self.line(seq, line, &mut piece),
+                    }
+                    at += end + 1;
+                }
+            }
             seq += 1;
         }
         piece
     }
 
+    /// A line beside others that are not text.
     fn line(&mut self, seq: u64, line: &[u8], piece: &mut Piece) {
-        match self.reader.read(seq, line) {
-            Read::Other => {}
-            Read::Decision { time_us } => {
-                if !self.is_wanted(time_us) {
-                    return;
-                }
-                let sides = self.review.sides(self.reader.event());
-                self.reader.take_keys(line, &|| sides.sets().map(|set| set.wanted()));
-                self.review.event(self.reader.event(), &sides, &mut piece.findings);
-            }
-            Read::Unusual => self.unusual(seq, line, piece),
+        let quick = std::str::from_utf8(line).ok().and_then(|text| {
+            let (read, end) = self.reader.read(seq, text, 0)?;
+            (end == text.len()).then_some((text, read))
+        });
+        match quick {
+            Some((text, read)) => self.record(text, read, piece),
+            None => self.unusual(seq, line, piece),
+        }
+    }
+
+    /// A record that the quick reader read.
+    fn record(&mut self, text: &str, read: Read, piece: &mut Piece) {
+        let Read::Decision { time_us } = read else { return };
+        if self.is_wanted(time_us) {
+            let sides = self.review.sides(self.reader.event());
+            self.reader.take_keys(text, &|| sides.sets().map(|set| set.wanted()));
+            self.review.event(self.reader.event(), &sides, &mut piece.findings);
         }
     }
 

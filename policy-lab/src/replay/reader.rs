@@ -10,31 +10,27 @@ use std::mem;
 
 use foldhash::fast::RandomState;
 
-use super::canonical::{self, Canonical, Pair, Touched};
+use super::canonical::{self, Canonical, Pairs, Touched};
 use super::line::{Caller, Text, principal_of, time_us};
 use super::{Complete, Recorded, RecordedDecision};
-use crate::context::{self, CATALOGUE, Key, Wanted};
+use crate::context::{Key, Wanted};
 use crate::{Action, Context, Principal, Request, Resource};
 
 /// Principals and actions kept at most; all are forgotten when there are more.
 const KNOWN_MAX: usize = 65_536;
 
-/// What a line is.
+/// What a record is.
 pub(super) enum Read {
     /// Not a decision of the policies.
     Other,
     /// A decision: [`Reader::event`] has it, without its condition keys.
     Decision { time_us: Option<i64> },
-    /// A line for [`super::audit_line()`]: not canonical, cut, or wrong.
-    Unusual,
 }
 
 /// Ownership: everything here belongs to one thread.
 pub(super) struct Reader {
     event: Recorded,
-    pairs: Vec<Pair>,
-    /// The rows of the catalogue that the keys of the record before have: mostly these have the same.
-    rows: Vec<u8>,
+    pairs: Pairs,
     /// Lists that held condition keys of earlier records.
     spare: Vec<Vec<String>>,
     callers: Callers,
@@ -63,8 +59,7 @@ impl Reader {
                 recorded: Some(recorded),
                 complete: Complete::everything(),
             },
-            pairs: Vec::new(),
-            rows: Vec::new(),
+            pairs: Pairs::default(),
             spare: Vec::new(),
             callers: Callers::default(),
             actions: HashMap::default(),
@@ -77,16 +72,14 @@ impl Reader {
         &self.event
     }
 
-    /// Reads a line without its newline.
-    pub(super) fn read(&mut self, seq: u64, line: &[u8]) -> Read {
-        match self.try_read(seq, line) {
-            Some(read) => read,
-            None => Read::Unusual,
-        }
+    /// Reads the record that begins at a place of the text; answers what it is and where it ends. `None` for what is for
+    /// [`super::audit_line()`] to read: not canonical, cut, or wrong.
+    pub(super) fn read(&mut self, seq: u64, text: &str, at: usize) -> Option<(Read, usize)> {
+        let (record, end) = canonical::read(text, at, &mut self.pairs)?;
+        Some((self.take(seq, record)?, end))
     }
 
-    fn try_read(&mut self, seq: u64, line: &[u8]) -> Option<Read> {
-        let record = canonical::read(line, &mut self.pairs)?;
+    fn take(&mut self, seq: u64, record: Canonical<'_>) -> Option<Read> {
         let digest = record.auth.as_ref().and_then(|auth| auth.digest.as_deref());
         let Some(digest) = digest.filter(|digest| !digest.is_empty()) else {
             return Some(Read::Other);
@@ -119,45 +112,27 @@ impl Reader {
         Some(Read::Decision { time_us })
     }
 
-    /// Gives the event the condition keys of the line that was read last, as far as somebody wants them.
-    pub(super) fn take_keys<'a, W>(&mut self, line: &[u8], wanted: &dyn Fn() -> W)
+    /// Gives the event the condition keys of the record that was read last, as far as somebody wants them.
+    pub(super) fn take_keys<'a, W>(&mut self, text: &str, wanted: &dyn Fn() -> W)
     where
         W: Iterator<Item = &'a Wanted>,
     {
         let context = &mut self.event.request.context;
         self.spare.extend(context.drain());
-        let Ok(line) = std::str::from_utf8(line) else { return };
-        for (place, pair) in self.pairs.iter().enumerate() {
-            let name = pair.key(line);
-            let key = match row(&mut self.rows, place, name) {
+        for pair in &self.pairs.found {
+            let name = pair.key(text);
+            let key = match pair.row {
                 Some(row) => Key::Known(row),
                 None if wanted().any(Wanted::has_others) => Key::new(name),
                 None => continue,
             };
             if wanted().any(|wanted| wanted.has(&key)) {
                 let mut values = self.spare.pop().unwrap_or_default();
-                refill(&mut values, pair.values(line));
+                refill(&mut values, pair.values(text));
                 context.put(key, name, values);
             }
         }
     }
-}
-
-/// The row of a key, `place` of its record.
-fn row(rows: &mut Vec<u8>, place: usize, name: &str) -> Option<u8> {
-    let is_named =
-        |row: &&mut u8| CATALOGUE.get(usize::from(**row)).is_some_and(|i| i.name == name);
-    if let Some(row) = rows.get_mut(place).filter(is_named) {
-        return Some(*row);
-    }
-    let row = context::position(name)?;
-    if rows.len() <= place {
-        rows.resize(place + 1, row);
-    }
-    if let Some(there) = rows.get_mut(place) {
-        *there = row;
-    }
-    Some(row)
 }
 
 /// Replaces the texts in a list, in the memory that they have.
