@@ -8,7 +8,7 @@ mod thread_time;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use policy_lab::explain::explain;
 use policy_lab::{
     Action, Attached, Compiled, Context, DocumentKind, Guardrails, Policy, PolicySet, Principal,
@@ -68,7 +68,7 @@ fn set(statements: usize) -> PolicySet {
 fn decisions(criterion: &mut Criterion<ThreadTime>) {
     let request = request();
     let mut group = criterion.benchmark_group("decision");
-    for statements in [4, 100, 400, 1000, 10_000] {
+    for statements in [4, 100, 1000, 10_000] {
         let set = set(statements);
         assert!(evaluate(&set, &request).is_allowed());
         group.bench_function(format!("{statements} statements, walked"), |bencher| {
@@ -108,30 +108,6 @@ fn parse(criterion: &mut Criterion<ThreadTime>) {
     });
 }
 
-fn load(criterion: &mut Criterion<ThreadTime>) {
-    const STATEMENTS: usize = 10_000;
-    let texts: Vec<_> = (0..STATEMENTS / STATEMENTS_PER_POLICY)
-        .map(|number| policy(number).policy.source().to_owned())
-        .collect();
-    let mut group = criterion.benchmark_group("load");
-    group.sample_size(10).throughput(Throughput::Elements(STATEMENTS as u64));
-    group.bench_function("parse and compile 10000 statements in 2500 policies", |bencher| {
-        bencher.iter(|| {
-            let attached = |text: &String| Attached {
-                name: Arc::from("p"),
-                policy: Arc::new(Policy::parse(text, DocumentKind::Identity).expect("valid")),
-            };
-            let identity = texts.iter().map(attached).collect();
-            Compiled::new(PolicySet { identity, ..PolicySet::default() })
-        });
-    });
-    let large = set(STATEMENTS);
-    group.bench_function("compile 10000 statements", |bencher| {
-        bencher.iter_batched(|| large.clone(), Compiled::new, BatchSize::LargeInput);
-    });
-    group.finish();
-}
-
 fn explanation(criterion: &mut Criterion<ThreadTime>) {
     let (set, request) = (set(4), request());
     criterion.bench_function("explain 4 statements", |bencher| {
@@ -142,6 +118,6 @@ fn explanation(criterion: &mut Criterion<ThreadTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(ThreadTime::new());
-    targets = decisions, explanation, guardrails, parse, load
+    targets = decisions, explanation, guardrails, parse
 }
 criterion_main!(benches);

@@ -28,7 +28,7 @@ use self::thread_time::ThreadTime;
 
 const RECORDS: u64 = 100_000;
 const USERS: u64 = 50;
-const PIECE_BYTES: usize = 4 << 20;
+const PIECE_BYTES: usize = 512 << 10;
 
 fn policy(user: u64) -> Attached {
     let text = format!(
@@ -150,7 +150,7 @@ fn line(number: u64, digest: &str) -> String {
     let bucket = user % 10;
     let minute = number / 60 % 60;
     let second = number % 60;
-    let ip = if second == 7 { "192.0.2.7".to_owned() } else { format!("10.1.2.{second}") };
+    let ip = if second == 9 { "192.0.2.9".to_owned() } else { format!("10.1.2.{second}") };
     format!(
         concat!(
             r#"{{"action":"{action}","auth":{{"by":[{{"id":"identity:team#0"}}],"ctx":["#,
@@ -195,7 +195,8 @@ impl Iterator for Chunks {
     type Item = io::Result<Chunk>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut lines = std::mem::take(&mut self.rest);
+        let mut lines = Vec::with_capacity(2 * PIECE_BYTES);
+        lines.append(&mut self.rest);
         let taken = (&mut self.file).take(PIECE_BYTES as u64).read_to_end(&mut lines);
         if let Err(error) = taken {
             return Some(Err(error));

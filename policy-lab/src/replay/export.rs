@@ -167,6 +167,11 @@ impl Export {
         })
     }
 
+    /// The bucket has a policy.
+    pub(super) fn has_bucket(&self, bucket: &str) -> bool {
+        self.buckets.contains_key(bucket)
+    }
+
     /// A policy by its name, attached or not.
     #[must_use]
     pub fn policy(&self, name: &str) -> Option<&Attached> {

@@ -165,7 +165,8 @@ impl World {
             return self.as_recorded(event);
         }
         let request = &event.request;
-        let bucket = request.resource.bucket().filter(|_| self.by_bucket()).unwrap_or_default();
+        let bucket = request.resource.bucket().filter(|bucket| self.speaks_of(bucket));
+        let bucket = bucket.unwrap_or_default();
         let digest = digest_of(event).filter(|_| self.export.is_none()).unwrap_or_default();
         let caller = match self.by_caller() {
             true => Cow::Owned(caller(&request.principal)),
@@ -205,11 +206,14 @@ impl World {
         self.export.is_some() || self.changes.iter().any(is_world)
     }
 
-    /// Which bucket is touched does.
-    fn by_bucket(&self) -> bool {
-        let of_buckets =
-            |change: &Change| matches!(change, Change::World(_) | Change::Bucket { .. });
-        self.export.is_some() || self.changes.iter().any(of_buckets)
+    /// Whether the bucket makes a difference: somebody has a policy for it.
+    fn speaks_of(&self, bucket: &str) -> bool {
+        self.export.as_ref().is_some_and(|export| export.has_bucket(bucket))
+            || self.changes.iter().any(|change| match change {
+                Change::World(export) => export.has_bucket(bucket),
+                Change::Bucket { bucket: of, .. } => of == bucket,
+                _ => false,
+            })
     }
 
     fn base(&self, event: &Recorded) -> Result<PolicySet, WorldError> {
