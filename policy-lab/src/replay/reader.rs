@@ -10,7 +10,7 @@ use std::mem;
 
 use foldhash::fast::RandomState;
 
-use super::canonical::{self, Canonical, Pairs, Touched};
+use super::canonical::{Canonical, Shapes};
 use super::line::{Caller, Text, principal_of, time_us};
 use super::{Complete, Recorded, RecordedDecision};
 use crate::context::{Key, Wanted};
@@ -30,7 +30,7 @@ pub(super) enum Read {
 /// Ownership: everything here belongs to one thread.
 pub(super) struct Reader {
     event: Recorded,
-    pairs: Pairs,
+    shapes: Shapes,
     /// Lists that held condition keys of earlier records.
     spare: Vec<Vec<String>>,
     callers: Callers,
@@ -59,7 +59,7 @@ impl Reader {
                 recorded: Some(recorded),
                 complete: Complete::everything(),
             },
-            pairs: Pairs::default(),
+            shapes: Shapes::default(),
             spare: Vec::new(),
             callers: Callers::default(),
             actions: HashMap::default(),
@@ -75,41 +75,34 @@ impl Reader {
     /// Reads the record that begins at a place of the text; answers what it is and where it ends. `None` for what is for
     /// [`super::audit_line()`] to read: not canonical, cut, or wrong.
     pub(super) fn read(&mut self, seq: u64, text: &str, at: usize) -> Option<(Read, usize)> {
-        let (record, end) = canonical::read(text, at, &mut self.pairs)?;
-        Some((self.take(seq, record)?, end))
-    }
-
-    fn take(&mut self, seq: u64, record: Canonical<'_>) -> Option<Read> {
-        let digest = record.auth.as_ref().and_then(|auth| auth.digest.as_deref());
-        let Some(digest) = digest.filter(|digest| !digest.is_empty()) else {
-            return Some(Read::Other);
+        let Self { event, shapes, callers, actions, day, .. } = self;
+        let (record, end) = shapes.read(text, at)?;
+        let digest = record.digest().filter(|digest| !digest.is_empty());
+        let Some(digest) = digest.filter(|_| record.phase().as_deref() != Some("outcome")) else {
+            return Some((Read::Other, end));
         };
-        if record.phase.as_deref() == Some("outcome") {
-            return Some(Read::Other);
+        let recorded = event.recorded.get_or_insert_with(RecordedDecision::default);
+        put(&mut recorded.digest, Some(&digest));
+        put(&mut recorded.reason, record.reason().as_deref());
+        recorded.allowed = record.decision().as_deref() == Some("allow");
+        let request = &mut event.request;
+        callers.exchange(&mut request.principal, &record)?;
+        request.action = action(actions, record.action().as_deref().unwrap_or_default())?;
+        resource(&mut request.resource, &record);
+        event.id.clear();
+        match record.event() {
+            Some(id) => event.id.push_str(&id),
+            None => event.id = format!("#{seq}"),
         }
-        let recorded = self.event.recorded.get_or_insert_with(RecordedDecision::default);
-        put(&mut recorded.digest, Some(digest));
-        let auth = record.auth.as_ref()?;
-        put(&mut recorded.reason, auth.reason.as_deref());
-        recorded.allowed = auth.decision.as_deref() == Some("allow");
-        let request = &mut self.event.request;
-        self.callers.exchange(&mut request.principal, &record)?;
-        request.action = action(&mut self.actions, record.action.as_deref().unwrap_or_default())?;
-        resource(&mut request.resource, record.touched.unwrap_or_default());
-        self.event.id.clear();
-        match &record.event {
-            Some(id) => self.event.id.push_str(id),
-            None => self.event.id = format!("#{seq}"),
-        }
-        self.event.seq = Some(seq);
-        let time_us = match record.time.as_deref() {
+        event.seq = Some(seq);
+        let time_us = match record.time() {
             None => None,
-            Some(text) => match self.day.us(text) {
+            Some(time) => match day.us(&time) {
                 Some(us) => Some(us),
-                None => time_us(Some(text)).ok()?,
+                None => time_us(Some(&time)).ok()?,
             },
         };
-        Some(Read::Decision { time_us })
+        Some((Read::Decision { time_us }, end))
     }
 
     /// Gives the event the condition keys of the record that was read last, as far as somebody wants them.
@@ -119,17 +112,16 @@ impl Reader {
     {
         let context = &mut self.event.request.context;
         self.spare.extend(context.drain());
-        for pair in &self.pairs.found {
-            let name = pair.key(text);
+        for pair in self.shapes.last(text).iter().flat_map(Canonical::pairs) {
             let key = match pair.row {
                 Some(row) => Key::Known(row),
-                None if wanted().any(Wanted::has_others) => Key::new(name),
+                None if wanted().any(Wanted::has_others) => Key::new(pair.name),
                 None => continue,
             };
             if wanted().any(|wanted| wanted.has(&key)) {
                 let mut values = self.spare.pop().unwrap_or_default();
-                refill(&mut values, pair.values(text));
-                context.put(key, name, values);
+                refill(&mut values, pair.values());
+                context.put(key, pair.name, values);
             }
         }
     }
@@ -175,22 +167,22 @@ fn action(known: &mut HashMap<Box<str>, Action, RandomState>, text: &str) -> Opt
 }
 
 /// As the other reader makes it, in the memory of the resource before.
-fn resource(resource: &mut Resource, touched: Touched<'_>) {
-    let Some(name) = touched.bucket.as_deref().filter(|bucket| !bucket.is_empty()) else {
+fn resource(resource: &mut Resource, record: &Canonical<'_>) {
+    let Some(name) = record.bucket().filter(|bucket| !bucket.is_empty()) else {
         *resource = Resource::Any;
         return;
     };
-    match (resource, touched.key) {
+    match (resource, record.key()) {
         (Resource::Object { bucket, key }, Some(text)) => {
             bucket.clear();
-            bucket.push_str(name);
+            bucket.push_str(&name);
             key.clear();
             key.push_str(&text);
         }
         (resource, Some(text)) => {
-            *resource = Resource::Object { bucket: name.to_owned(), key: text.into_owned() };
+            *resource = Resource::Object { bucket: name.into_owned(), key: text.into_owned() };
         }
-        (resource, None) => *resource = Resource::Bucket(name.to_owned()),
+        (resource, None) => *resource = Resource::Bucket(name.into_owned()),
     }
 }
 
@@ -208,15 +200,8 @@ struct Callers {
 impl Callers {
     /// Takes back the principal of the event before, and gives the one of this record.
     fn exchange(&mut self, principal: &mut Principal, record: &Canonical<'_>) -> Option<()> {
-        let caller = record.principal.unwrap_or_default();
         self.described.clear();
-        let members =
-            [caller.account, caller.arn, caller.groups, caller.name, caller.parent, caller.kind];
-        for member in members {
-            // Control characters are in no record.
-            self.described.push(if member.is_some() { 1 } else { 0 });
-            self.described.extend_from_slice(member.unwrap_or_default().as_bytes());
-        }
+        record.describe_caller(&mut self.described);
         let found = self.positions.get(self.described.as_slice()).copied();
         if found.is_some() && found == self.lent {
             return Some(());
@@ -226,30 +211,18 @@ impl Callers {
         }
         let position = match found {
             Some(position) => position,
-            None => self.add(&caller)?,
+            None => self.add(record)?,
         };
         mem::swap(self.principals.get_mut(position)?, principal);
         self.lent = Some(position);
         Some(())
     }
 
-    fn add(&mut self, caller: &canonical::Caller<'_>) -> Option<usize> {
-        let text = |written: Option<&str>| match written {
-            None => Some(None),
-            Some(written) => {
-                let text = canonical::unescaped(written)?.into_owned();
-                Some(Some(Text(Cow::Owned(text))))
-            }
-        };
-        let groups = |written| canonical::elements(written).map(Cow::into_owned).collect();
-        let principal = principal_of(Caller {
-            account: text(caller.account)?,
-            arn: text(caller.arn)?,
-            groups: caller.groups.map(groups),
-            name: text(caller.name)?,
-            parent: text(caller.parent)?,
-            kind: text(caller.kind)?,
-        });
+    fn add(&mut self, record: &Canonical<'_>) -> Option<usize> {
+        let text = |text: Cow<'_, str>| Text(Cow::Owned(text.into_owned()));
+        let [account, arn, name, parent, kind] = record.caller().map(|member| member.map(text));
+        let groups = record.groups().map(|groups| groups.map(Cow::into_owned).collect());
+        let principal = principal_of(Caller { account, arn, groups, name, parent, kind });
         let principal = principal.ok()?;
         if self.principals.len() >= KNOWN_MAX {
             self.positions.clear();
