@@ -217,7 +217,7 @@ async fn record_outcome(
     let mut record = scope.outcome_record(Class::Admin, trail.action, Vec::new(), outcome, error);
     record.params = trail.params;
     record.params.insert("operation".into(), trail.name.into());
-    scope.append(&[record])?;
+    scope.append(&[record]).await?;
     Ok(scope.settle().await?)
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use audit::note::Vkey;
 use audit::{
-    Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, Signer as _, SystemClock,
-    Tiles,
+    Class, Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, Signer as _,
+    SystemClock, Tiles,
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -22,9 +22,10 @@ use tracing::Instrument;
 
 use crate::authz::Gate;
 use crate::bootstrap::Material;
-use crate::config::{AuditReads, MetricsAccess, Resolved};
+use crate::config::{MetricsAccess, Resolved};
 use crate::guardrails::{Looker, Rules};
 use crate::iam::Iam;
+use crate::recorder::Recorder;
 use crate::s3::auth::{Policy as SignaturePolicy, Verifier};
 use crate::s3::body::Limits as BodyLimits;
 use crate::s3::error::Code;
@@ -40,8 +41,8 @@ use crate::{admin, auditor, declaration, guardrails, health, kms, s3};
 ///
 /// Ownership: made by [`App::start`], shared by the listeners' tasks, stopped once by [`App::stop`].
 pub struct App {
-    clock: Arc<dyn Clock>,
     log: Arc<Log>,
+    recorder: Arc<Recorder>,
     indexer: Mutex<Option<Indexer>>,
     store: Store,
     gate: Arc<Gate>,
@@ -55,7 +56,6 @@ pub struct App {
     guardrails: Mutex<Option<guardrails::Watch>>,
     metrics: Arc<Metrics>,
     metrics_access: MetricsAccess,
-    audit_reads: AuditReads,
     admission: Semaphore,
     body_limits: BodyLimits,
     account: String,
@@ -77,8 +77,30 @@ impl App {
     /// # Errors
     /// What could not be opened, with its path; nothing is left running.
     pub async fn start(resolved: &Resolved, material: Material) -> anyhow::Result<Arc<Self>> {
+        let files = log_files(resolved, &material)?;
+        Self::start_on(files, resolved, material).await
+    }
+
+    /// The same, with the log's files from outside: what behaves as a disk does when it fails.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_on(
+        files: Arc<dyn Files>,
+        resolved: &Resolved,
+        material: Material,
+    ) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = Arc::new(open_log(resolved, &material, &clock)?);
+        let log = Arc::new(open_log(files, &material, &clock)?);
+        let metrics = Arc::new(Metrics::new());
+        let recorder = Arc::new(Recorder::new(
+            Arc::clone(&log),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            resolved.audit_rules,
+            resolved.audit_wait,
+        ));
+        record_rules(resolved, &recorder).await?;
         let store = open_store(resolved, &material)?;
         let keys = Arc::new(
             kms::Local::open(&material.paths.config_dir, &material.kms_root_key)
@@ -97,10 +119,14 @@ impl App {
         let declared = resolved.declared.shown(&material.audit_seed);
         declaration::record(&log, &material.paths.audit_dir, &declared, clock.now_us())
             .context("recording the configuration")?;
-        let gate =
-            Arc::new(Gate::new(store.clone(), keys, Arc::clone(&iam), rules, Arc::clone(&log)));
+        let gate = Arc::new(Gate::new(
+            store.clone(),
+            keys,
+            Arc::clone(&iam),
+            rules,
+            Arc::clone(&recorder),
+        ));
         attach_bucket_policies(&store, &gate).await?;
-        let metrics = Arc::new(Metrics::new());
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
         let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
         let audit_dir = material.paths.audit_dir.clone();
@@ -123,8 +149,8 @@ impl App {
         );
         let guardrails = guardrails::Watch::start(looker, guardrails::Watch::INTERVAL);
         Ok(Arc::new(Self {
-            clock,
             log,
+            recorder,
             auditor,
             tiles,
             indexer: Mutex::new(Some(indexer)),
@@ -137,7 +163,6 @@ impl App {
             guardrails: Mutex::new(Some(guardrails)),
             metrics,
             metrics_access: resolved.metrics,
-            audit_reads: resolved.audit_reads,
             admission: Semaphore::new(resolved.limits.concurrent_requests),
             body_limits: BodyLimits { idle: resolved.limits.body_idle_timeout },
             domains: resolved.domains.clone(),
@@ -168,8 +193,7 @@ impl App {
     /// Opens the audit scope of a request.
     #[must_use]
     pub fn open_scope(&self, connection: Arc<Connection>, agent: Option<&str>) -> Scope {
-        let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
-        Scope::open(log, clock, connection, agent, Arc::clone(&self.metrics))
+        Scope::open(Arc::clone(&self.recorder), connection, agent)
     }
 
     #[must_use]
@@ -205,12 +229,6 @@ impl App {
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
-    }
-
-    /// Whether a read waits for its decision to be durable.
-    #[must_use]
-    pub const fn audit_reads(&self) -> AuditReads {
-        self.audit_reads
     }
 
     #[must_use]
@@ -252,7 +270,7 @@ impl App {
     /// Whether the server can carry out requests now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.log.is_poisoned() && self.store.health().write_ok
+        self.recorder.is_accepting() && self.store.health().write_ok
     }
 
     /// Whether new records are being indexed; searches scan what is not, so the server serves on without.
@@ -271,6 +289,7 @@ impl App {
             self.metrics.drives(online, health.drives.len());
             self.metrics.audit_size(self.log.durable_size());
             self.metrics.audit_index(self.is_indexing());
+            self.recorder.is_accepting();
             self.metrics.encode()
         })
     }
@@ -319,20 +338,25 @@ impl Service for App {
     }
 }
 
+/// Where the log lies: one directory, or copies of it on several drives.
+fn log_files(resolved: &Resolved, material: &Material) -> anyhow::Result<Arc<dyn Files>> {
+    if resolved.audit_mirrors.is_empty() {
+        return Ok(Arc::new(LocalFiles::new(&material.paths.audit_dir)));
+    }
+    let copies = std::iter::once(&material.paths.audit_dir).chain(&resolved.audit_mirrors);
+    let named = |dir: &PathBuf| -> (String, Arc<dyn Files>) {
+        (dir.display().to_string(), Arc::new(LocalFiles::new(dir)))
+    };
+    let mirrored =
+        Mirrored::new(copies.map(named).collect()).context("starting the log's copies")?;
+    Ok(Arc::new(mirrored))
+}
+
 fn open_log(
-    resolved: &Resolved,
+    files: Arc<dyn Files>,
     material: &Material,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Log> {
-    let files: Arc<dyn Files> = if resolved.audit_mirrors.is_empty() {
-        Arc::new(LocalFiles::new(&material.paths.audit_dir))
-    } else {
-        let copies = std::iter::once(&material.paths.audit_dir).chain(&resolved.audit_mirrors);
-        let named = |dir: &PathBuf| -> (String, Arc<dyn Files>) {
-            (dir.display().to_string(), Arc::new(LocalFiles::new(dir)))
-        };
-        Arc::new(Mirrored::new(copies.map(named).collect()).context("starting the log's copies")?)
-    };
     let signer = Arc::new(Ed25519Signer::from_seed(&material.origin, &material.audit_seed));
     let options = audit::Options {
         origin: material.origin.clone(),
@@ -350,6 +374,26 @@ fn open_log(
         );
     }
     Ok(log)
+}
+
+/// Each rule of the log that is not the default is a record before the first request.
+async fn record_rules(resolved: &Resolved, recorder: &Recorder) -> anyhow::Result<()> {
+    let departures = resolved.audit_rules.departures();
+    if departures.is_empty() {
+        return Ok(());
+    }
+    let records: Vec<_> = departures
+        .into_iter()
+        .map(|(key, rule, usual)| {
+            let mut record = recorder.record(Class::Audit, "audit:rule");
+            let facts = [("key", key), ("value", rule.as_str()), ("default", usual.as_str())];
+            record.params = facts.map(|(name, value)| (name.into(), value.into())).into();
+            record
+        })
+        .collect();
+    let pending = recorder.append(&records).await?;
+    recorder.durable(pending).await.context("recording the log's rules")?;
+    Ok(())
 }
 
 fn open_store(resolved: &Resolved, material: &Material) -> anyhow::Result<Store> {

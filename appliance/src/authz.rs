@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use audit::{Auth, Class, LogError, Matched, Phase, Record, Resource as Touched, Verdict};
+use audit::{Auth, Class, Matched, Phase, Record, Resource as Touched, Verdict};
 use policy_lab::{
     Action, Attached, Compiled, Context, Decision, Principal, Reason, Request, Resource, evaluate,
 };
@@ -52,9 +52,11 @@ use tracing::Instrument;
 
 pub use self::permit::{Capability, Permit};
 use self::sets::Sets;
+use crate::config::Rule;
 use crate::guardrails::Rules;
 use crate::iam::Iam;
 use crate::kms::Keys;
+use crate::recorder::{Recorder, Unfiled, Unrecorded};
 use crate::scope::Scope;
 
 /// One question to the policies: may the caller do `action` on `resource` in `context`?
@@ -71,7 +73,7 @@ pub struct Check {
 /// Whether an operation changes anything, and with it what waits for the decision to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The first byte that leaves waits.
+    /// The class of the check has a rule for it: the handler waits, or the first byte that leaves, or nothing.
     Read,
     /// The handler waits.
     Write,
@@ -94,10 +96,10 @@ pub enum Refusal {
     Unasked,
     /// The decision could not be recorded, so there is none.
     #[error("the decision could not be recorded")]
-    Unrecorded(#[from] LogError),
+    Unrecorded(#[from] Unrecorded),
     /// The policies in force could not be put beside the log, so a decision by them could not be replayed.
     #[error("the policies in force could not be filed")]
-    Unfiled(#[from] audit::BlobError),
+    Unfiled(#[from] Unfiled),
 }
 
 /// Where every access is decided. One per server.
@@ -122,9 +124,9 @@ impl Gate {
         keys: Arc<dyn Keys>,
         iam: Arc<Iam>,
         rules: Rules,
-        log: Arc<audit::Log>,
+        recorder: Arc<Recorder>,
     ) -> Self {
-        Self { store, keys, iam, sets: Sets::new(log, rules) }
+        Self { store, keys, iam, sets: Sets::new(recorder, rules) }
     }
 
     /// Replaces the guardrails and what is on trial in what later decisions see.
@@ -167,9 +169,15 @@ impl Gate {
         if checks.is_empty() {
             return Err(Refusal::Unasked);
         }
+        let strict = checks.iter().any(|check| scope.rule_of_read(check.class) == Rule::Strict);
         let span = tracing::info_span!("authorize", checks = checks.len());
         let verdicts = self.record_decisions(scope, &checks).instrument(span).await?;
-        if effect == Effect::Write || verdicts.iter().any(Option::is_some) {
+        let waits = match effect {
+            Effect::Write => true,
+            Effect::KeyedWrite => false,
+            Effect::Read => strict,
+        };
+        if waits || verdicts.iter().any(Option::is_some) {
             scope.settle().await?;
         }
         match verdicts.into_iter().flatten().next() {
@@ -216,7 +224,7 @@ impl Gate {
             records.extend(trial);
             refusals.push(refusal);
         }
-        scope.append(&records)?;
+        scope.append(&records).await?;
         Ok(refusals)
     }
 
@@ -227,7 +235,7 @@ impl Gate {
         check: &Check,
     ) -> Result<(Record, Option<Refusal>, Option<Record>), Refusal> {
         let started = Instant::now();
-        let set = self.sets.of(&self.iam, principal, bucket_of(&check.resource))?;
+        let set = self.sets.of(&self.iam, principal, bucket_of(&check.resource)).await?;
         let mut request = Request {
             action: check.action.clone(),
             resource: check.resource.clone(),

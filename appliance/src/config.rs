@@ -4,6 +4,7 @@
 //! checks the result as a whole. Only [`Resolved`] goes on to the rest of the program; where a value came from is kept
 //! beside it for `config show --origin` and for error messages.
 
+mod audit_rules;
 mod declared;
 mod drives;
 mod key;
@@ -16,11 +17,12 @@ mod suggest;
 
 use std::path::PathBuf;
 
+pub use audit_rules::{AuditRules, Rule};
 pub use declared::Declared;
 pub use key::{KEYS, Key};
 pub use raw::{Origin, Sources};
 pub use resolved::{
-    AuditOpen, AuditReads, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials, Transport,
+    AuditOpen, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials, Transport,
 };
 pub use secret::Weakness;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use audit::{Class, Log, Query, Record, SearchOptions};
 
-use crate::scope::event_id;
+use crate::recorder::event_id;
 
 /// The record's action.
 const ACTION: &str = "audit:config";

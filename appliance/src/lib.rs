@@ -1,6 +1,6 @@
 //! The appliance: an S3 server whose every decision is in a signed log and can be explained and replayed.
 //!
-//! This crate is the composition root. A request enters at [`server`], is wrapped in an audit [`scope`], authenticated
+//! This crate is the composition root. A request enters at [`server`], is wrapped in an audit [`scope`] on the [`recorder`], authenticated
 //! and resolved in [`s3`], decided in [`authz`], and only then reaches `storage` through a permit. [`app`] puts the
 //! parts together; [`cli`] is what an operator types.
 
@@ -19,6 +19,7 @@ pub mod guardrails;
 pub mod health;
 pub mod iam;
 pub mod kms;
+pub mod recorder;
 pub mod s3;
 pub mod scope;
 pub mod server;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use audit::{
-    Auth, Class, Clock, ErrorInfo, EventId, Kms, Log, LogError, Net, Outcome, Pending, Phase,
-    Record, Resource, Verdict,
+    Auth, Class, ErrorInfo, EventId, Kms, Net, Outcome, Pending, Phase, Record, Resource, Verdict,
 };
 
+use crate::config::Rule;
+use crate::recorder::{Recorder, Unrecorded, fill_random};
 use crate::server::Connection;
 use crate::telemetry::Metrics;
 
@@ -39,8 +40,7 @@ pub struct Scope {
     pub metrics: Arc<Metrics>,
     started: Instant,
     actor: OnceLock<Actor>,
-    log: Arc<Log>,
-    clock: Arc<dyn Clock>,
+    recorder: Arc<Recorder>,
     /// Appends of this request that nobody has waited for yet, in order, with the time of each.
     pending: Mutex<Vec<(Instant, Pending)>>,
     /// Event of the first decision.
@@ -53,23 +53,20 @@ impl Scope {
     /// Opens the scope of a request that has just arrived.
     #[must_use]
     pub fn open(
-        log: Arc<Log>,
-        clock: Arc<dyn Clock>,
+        recorder: Arc<Recorder>,
         connection: Arc<Connection>,
         user_agent: Option<&str>,
-        metrics: Arc<Metrics>,
     ) -> Self {
         let user_agent =
             user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>());
         Self {
-            request_id: format!("{:016X}{:08X}", clock.now_us(), entropy_u32()),
+            request_id: format!("{:016X}{:08X}", recorder.now_us(), entropy_u32()),
             connection,
             user_agent,
-            metrics,
+            metrics: Arc::clone(recorder.metrics()),
             started: Instant::now(),
             actor: OnceLock::new(),
-            log,
-            clock,
+            recorder,
             pending: Mutex::new(Vec::new()),
             decision: OnceLock::new(),
             decided: OnceLock::new(),
@@ -79,7 +76,19 @@ impl Scope {
     /// Microseconds since the epoch, from the server's clock.
     #[must_use]
     pub fn now_us(&self) -> u64 {
-        self.clock.now_us()
+        self.recorder.now_us()
+    }
+
+    /// What a read of this class waits for.
+    #[must_use]
+    pub fn rule_of_read(&self, class: Class) -> Rule {
+        self.recorder.rules().of_read(class)
+    }
+
+    /// The log that this request is recorded in.
+    #[must_use]
+    pub(crate) const fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
     }
 
     /// Microseconds since the request arrived.
@@ -113,7 +122,7 @@ impl Scope {
     /// A record of this request with caller, network and request id filled in.
     #[must_use]
     pub fn record(&self, class: Class, action: &str) -> Record {
-        let mut record = Record::new(class, action, self.event());
+        let mut record = self.recorder.record(class, action);
         record.request = Some(self.request_id.clone());
         record.net = Some(self.net());
         record.principal = self.actor.get().map(principal_of);
@@ -124,8 +133,8 @@ impl Scope {
     ///
     /// # Errors
     /// The log is full, closed or poisoned; the caller must not go on.
-    pub fn append(&self, records: &[Record]) -> Result<(), LogError> {
-        let pending = (Instant::now(), self.log.append_all(records)?);
+    pub async fn append(&self, records: &[Record]) -> Result<(), Unrecorded> {
+        let pending = (Instant::now(), self.recorder.append(records).await?);
         // The first append of a request is its decision.
         if let Some(record) = records.first() {
             let _ = self.decision.set(record.event);
@@ -134,23 +143,15 @@ impl Scope {
         Ok(())
     }
 
-    /// Appends what is only recorded after the answer, so that nobody waits for it.
-    ///
-    /// # Errors
-    /// The log does not take it.
-    pub fn append_unhurried(&self, records: &[Record]) -> Result<(), LogError> {
-        self.log.append_unhurried(records)
-    }
-
     /// Waits until everything that this request appended is durable.
     ///
     /// # Errors
-    /// The log could not make it durable; nothing of this request may be answered as done.
-    pub async fn settle(&self) -> Result<(), LogError> {
+    /// The log has not made it durable; nothing of this request may be answered as done.
+    pub async fn settle(&self) -> Result<(), Unrecorded> {
         let waiting =
             std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
         for (appended, pending) in waiting {
-            let committed = pending.await?;
+            let committed = self.recorder.durable(pending).await?;
             self.metrics.audit_append(appended.elapsed().as_secs_f64());
             let _ = self.decided.set(committed.first);
         }
@@ -224,10 +225,6 @@ impl Scope {
         record
     }
 
-    fn event(&self) -> EventId {
-        event_id(self.clock.now_us())
-    }
-
     fn net(&self) -> Net {
         let tls = self.connection.tls.as_ref();
         Net {
@@ -273,18 +270,4 @@ fn entropy_u32() -> u32 {
     let mut bytes = [0_u8; 4];
     fill_random(&mut bytes);
     u32::from_le_bytes(bytes)
-}
-
-/// Fills from the operating system; an id without randomness would only be less unique, never unsafe.
-/// A fresh id for something that happens now, in microseconds.
-pub(crate) fn event_id(now_us: u64) -> EventId {
-    let mut random = [0_u8; 10];
-    fill_random(&mut random);
-    EventId::new(now_us / 1000, random)
-}
-
-fn fill_random(bytes: &mut [u8]) {
-    if let Err(error) = getrandom::fill(bytes) {
-        tracing::error!(%error, "the operating system gave no random bytes for an event id");
-    }
 }

@@ -11,6 +11,8 @@ mod auditor;
 mod log;
 #[path = "enumeration/server.rs"]
 mod server;
+#[path = "enumeration/stuck_log.rs"]
+mod stuck_log;
 
 use appliance::s3::route::{Kind, Row, Table};
 use http::Method;

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
+
 use crate::{
     checkpoint::Head,
     durable::Files,
@@ -254,6 +256,17 @@ impl Log {
     /// Follows the durable size.
     pub fn subscribe(&self) -> Watch {
         self.shared.durable.clone()
+    }
+
+    /// How long the oldest record that is not durable has waited; none waits while the log keeps up.
+    pub fn waiting(&self) -> Option<Duration> {
+        self.shared.queue.waiting()
+    }
+
+    /// After [`LogError::Full`]: completes when the queue has become shorter, so that another call may succeed. A log
+    /// that stopped completes it too.
+    pub fn room(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.shared.queue.room().map(drop)
     }
 
     /// Whether a failure stopped the log.

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 
-use audit::{ErrorInfo, LogError};
+use audit::ErrorInfo;
 use http::StatusCode;
 use serde::Serialize;
 
 use super::envelope::EnvelopeError;
 use crate::authz::Refusal;
 use crate::iam::{IamError, IamErrorKind};
+use crate::recorder::Unrecorded;
 use crate::s3::body::BodyError;
 use crate::s3::error::S3Error;
 
@@ -127,8 +128,8 @@ impl From<Refusal> for AdminError {
     }
 }
 
-impl From<LogError> for AdminError {
-    fn from(error: LogError) -> Self {
+impl From<Unrecorded> for AdminError {
+    fn from(error: Unrecorded) -> Self {
         S3Error::from(error).into()
     }
 }

@@ -8,7 +8,7 @@ use crate::guardrails::Rules;
 use crate::iam::Status;
 use crate::iam::tests::{iam_on, root, store_in};
 use crate::kms::Local;
-use crate::kms::tests::audited::{log_in, records_of, scope_on};
+use crate::kms::tests::audited::{log_in, recorder_on, records_of, scope_on};
 use crate::scope::Actor;
 
 /// One deployment without listeners.
@@ -28,7 +28,7 @@ impl House {
         let iam = iam_on(&store).await;
         let keys = Arc::new(Local::open(dir.path(), &[1; 32]).unwrap());
         let gate =
-            Gate::new(store.clone(), keys, Arc::clone(&iam), Rules::default(), Arc::clone(&log));
+            Gate::new(store.clone(), keys, Arc::clone(&iam), Rules::default(), recorder_on(&log));
         let context = Context::new(Arc::new(gate), iam, Arc::default());
         Self { dir, log, store, context }
     }

@@ -145,8 +145,6 @@ impl Drop for Ended {
         let mut record = self.scope.outcome_record(Class::Query, action, Vec::new(), outcome, None);
         record.params = std::mem::take(&mut self.trail.params);
         record.params.insert("rows".into(), self.records.to_string());
-        if let Err(error) = self.scope.append(&[record]) {
-            tracing::error!(%error, "the outcome of a reader of the log could not be recorded");
-        }
+        self.scope.recorder().append_last(record);
     }
 }

@@ -243,6 +243,6 @@ async fn record_outcome(
         record.params.insert("matches".into(), coverage.matches.to_string());
         record.params.insert("range".into(), format!("{}..{}", coverage.from, coverage.to));
     }
-    scope.append(&[record])?;
+    scope.append(&[record]).await?;
     Ok(scope.settle().await?)
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use audit::{BlobError, Log};
 use policy_lab::{Attached, Compiled, Guardrails, PolicySet, Principal};
 
 use crate::guardrails::Rules;
 use crate::iam::Iam;
+use crate::recorder::{Recorder, Unfiled};
 
 /// Prepared sets kept at most; the map is emptied when it is full (a set is cheap to make again).
 const PREPARED_MAX: usize = 4096;
@@ -29,7 +29,7 @@ pub(super) struct Prepared {
 /// Ownership: `state` belongs to this type alone; it is held for map operations, never over an await.
 #[derive(Debug)]
 pub(super) struct Sets {
-    log: Arc<Log>,
+    recorder: Arc<Recorder>,
     state: Mutex<State>,
 }
 
@@ -43,8 +43,8 @@ struct State {
 }
 
 impl Sets {
-    pub(super) fn new(log: Arc<Log>, rules: Rules) -> Self {
-        Self { log, state: Mutex::new(State { rules, ..State::default() }) }
+    pub(super) fn new(recorder: Arc<Recorder>, rules: Rules) -> Self {
+        Self { recorder, state: Mutex::new(State { rules, ..State::default() }) }
     }
 
     /// The guardrails in force.
@@ -81,12 +81,12 @@ impl Sets {
     }
 
     /// The set for a principal on a bucket; made, and its documents put into the log's blobs, on first use.
-    pub(super) fn of(
+    pub(super) async fn of(
         &self,
         identities: &Iam,
         principal: &Principal,
         bucket: Option<&str>,
-    ) -> Result<Arc<Prepared>, BlobError> {
+    ) -> Result<Arc<Prepared>, Unfiled> {
         let name = (principal.arn.clone(), bucket.unwrap_or_default().to_owned());
         let (epoch, bucket_policy, rules) = {
             let state = self.lock();
@@ -107,7 +107,7 @@ impl Sets {
             guardrails: rules.guardrails,
         };
         let shadow = rules.shadow.and_then(|shadow| shadow.apply(&policies, bucket));
-        let prepared = Arc::new(self.prepare(policies, shadow)?);
+        let prepared = Arc::new(self.prepare(policies, shadow).await?);
         let mut state = self.lock();
         if state.epoch == epoch {
             if state.prepared.len() >= PREPARED_MAX {
@@ -118,17 +118,16 @@ impl Sets {
         Ok(prepared)
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         policies: PolicySet,
         shadow: Option<PolicySet>,
-    ) -> Result<Prepared, BlobError> {
+    ) -> Result<Prepared, Unfiled> {
         let reads_object_tags = std::iter::once(&policies).chain(&shadow).any(reads_object_tags);
-        for (_, source) in policies.documents() {
-            self.log.put_blob(source.as_bytes())?;
-        }
         // ORDER: the documents before the manifest that names them, the manifest before any record with its digest.
-        self.log.put_blob(policies.manifest().as_bytes())?;
+        let documents = policies.documents().map(|(_, source)| source.to_owned());
+        let blobs = documents.chain(std::iter::once(policies.manifest())).collect();
+        self.recorder.put_blobs(blobs).await?;
         let digest = hex::encode(policies.digest());
         let (policies, shadow) = (Compiled::new(policies), shadow.map(Compiled::new));
         Ok(Prepared { policies, shadow, digest, reads_object_tags })

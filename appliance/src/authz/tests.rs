@@ -7,7 +7,7 @@ use super::*;
 use crate::iam::tests::{iam_on, store_in};
 use crate::iam::{Entity, Status};
 use crate::kms::Local;
-use crate::kms::tests::audited::{log_in, scope_on};
+use crate::kms::tests::audited::{log_in, recorder_on, scope_on};
 use crate::scope::Actor;
 
 const REQUESTS: usize = 10_000;
@@ -91,7 +91,7 @@ async fn recorded(dir: &Path) -> Arc<audit::Log> {
     let keys = Arc::new(Local::open(dir, &[1; 32]).unwrap());
     let guardrails = Guardrails::load(vec![("frozen.rego".into(), GUARDRAIL.into())]).unwrap();
     let rules = Rules { guardrails: Some(Arc::new(guardrails)), ..Rules::default() };
-    let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), rules, Arc::clone(&log));
+    let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), rules, recorder_on(&log));
     let policy = Arc::new(Policy::parse(BUCKET, DocumentKind::Bucket).unwrap());
     gate.set_bucket_policy("public", Some(Attached { name: "public".into(), policy }));
 

@@ -18,6 +18,8 @@ pub(super) struct Banner {
     pub(super) data_dir: PathBuf,
     pub(super) region: String,
     pub(super) credentials: Credentials,
+    /// Rules of the log that are not the default, in words.
+    pub(super) audit_rules: Vec<String>,
     /// This program, as another shell finds it.
     pub(super) program: PathBuf,
 }
@@ -53,6 +55,9 @@ impl Banner {
             }
             Credentials::Written(path) => fact("root", &path.display().to_string()),
             Credentials::Given => fact("root", "as you gave it"),
+        }
+        for rule in &self.audit_rules {
+            fact("NOT DEFAULT", rule);
         }
         fact("back this up", &self.data_dir.join("config").display().to_string());
         let _ = write!(text, "\nThree commands to begin with:\n\n");
@@ -132,6 +137,7 @@ mod tests {
             data_dir: "/srv/it's".into(),
             region: "us-east-1".into(),
             credentials,
+            audit_rules: vec!["audit.data = async (default response)".into()],
             program: "/usr/bin/appliance".into(),
         }
     }
@@ -160,6 +166,7 @@ mod tests {
         let banner = banner(Credentials::Shown(root));
         assert_eq!(exported(&banner), EXPECTED);
         assert!(banner.text().contains("secret'\"$x   (shown this once)"));
+        assert!(banner.text().contains("NOT DEFAULT    audit.data = async"));
         assert!(!format!("{banner:?}").contains("secret'"));
     }
 

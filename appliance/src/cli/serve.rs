@@ -47,9 +47,9 @@ pub(super) struct Serve {
     /// Plain HTTP; on a loopback address only.
     #[arg(long)]
     no_tls: bool,
-    /// Whether a read's first byte waits for its durable record.
-    #[arg(long, value_name = "sync|async")]
-    audit_reads: Option<String>,
+    /// How far reads of objects may be ahead of their durable records.
+    #[arg(long, value_name = "strict|response|async")]
+    audit_data: Option<String>,
     /// Base address of an OTLP/HTTP receiver for spans.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
@@ -81,6 +81,10 @@ impl Serve {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
+        for (key, rule, usual) in resolved.audit_rules.departures() {
+            let (rule, usual) = (rule.as_str(), usual.as_str());
+            tracing::warn!(key, rule, default = usual, "the log's rule is not the default");
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("appliance")
@@ -99,7 +103,7 @@ impl Serve {
             ("certs_dir", &self.certs_dir),
             ("region", &self.region),
             ("guardrails_dir", &self.guardrails_dir),
-            ("audit.reads", &self.audit_reads),
+            ("audit.data", &self.audit_data),
             ("telemetry.otlp_endpoint", &self.otlp_endpoint),
             ("telemetry.log_format", &self.log_format),
             ("telemetry.metrics", &self.metrics),

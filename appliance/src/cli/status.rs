@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use super::exit::failure;
 use super::settings::{Settings, absolute};
 use super::{Exit, banner, table};
-use crate::config::{AuditReads, Resolved, Transport};
+use crate::config::{Resolved, Transport};
 use crate::tls::Pair;
 
 /// A server that does not answer a health question within this is not well.
@@ -80,14 +80,12 @@ impl Status {
 
     fn print(&self, resolved: &Resolved, answers: &[(&'static str, u16)]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let reads = match resolved.audit_reads {
-            AuditReads::Sync => "sync",
-            AuditReads::Async => "async (a read may be answered before its record is durable)",
-        };
+        let rules = resolved.audit_rules;
+        let reads = format!("data={}, mgmt={}", rules.data.as_str(), rules.mgmt.as_str());
         let mut facts = vec![
             ("endpoint", format!("{}://{}", resolved.transport.scheme(), resolved.address)),
             ("data directory", absolute(&resolved.data_dir).display().to_string()),
-            ("audited reads", reads.to_owned()),
+            ("audited reads", reads),
         ];
         if let Some(fingerprint) = banner::fingerprint(&ca_of(resolved)) {
             facts.push(("CA SHA-256", fingerprint));

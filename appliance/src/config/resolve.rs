@@ -8,10 +8,11 @@ use std::time::Duration;
 use audit::durable::COPIES_MAX;
 use zeroize::Zeroizing;
 
+use super::audit_rules::{AuditRules, rule_of, strict_of};
 use super::raw::{Origin, Written};
 use super::{
-    AuditOpen, AuditReads, ConfigError, Declared, Limits, LogFormat, MetricsAccess, Resolved,
-    RootCredentials, Transport, drives, secret, siem,
+    AuditOpen, ConfigError, Declared, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
+    Transport, drives, secret, siem,
 };
 use crate::kms::Imported;
 
@@ -40,9 +41,8 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
         root: root_of(written)?,
         domains: domains_of(written)?,
         kms_secret_key: parsed(written, "kms.secret_key", secret_key_of)?,
-        audit_reads: parsed(written, "audit.reads", |text| {
-            choice(text, &[("sync", AuditReads::Sync), ("async", AuditReads::Async)])
-        })?,
+        audit_rules: rules_of(written)?,
+        audit_wait: parsed(written, "audit.wait", duration_of)?,
         audit_open: parsed(written, "audit.open", |text| {
             let options = [
                 ("nothing", AuditOpen::Nothing),
@@ -98,6 +98,21 @@ fn drives_of(written: &Written, data_dir: &Path) -> Result<Vec<PathBuf>, ConfigE
         name: "drives",
         origin: origin.clone(),
         problem,
+    })
+}
+
+fn rules_of(written: &Written) -> Result<AuditRules, ConfigError> {
+    for (name, why) in [
+        ("audit.kms", "a key is not used before the log knows"),
+        ("audit.authn", "who could not be authenticated is answered when the log knows"),
+        ("audit.admin", "the admin API changes who may do what"),
+        ("audit.query", "who reads the log is in the log first"),
+    ] {
+        parsed(written, name, |text| strict_of(text, why))?;
+    }
+    Ok(AuditRules {
+        data: parsed(written, "audit.data", rule_of)?,
+        mgmt: parsed(written, "audit.mgmt", rule_of)?,
     })
 }
 

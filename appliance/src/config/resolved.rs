@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::Declared;
+use super::{AuditRules, Declared};
 use crate::kms::Imported;
 use crate::siem::Destination;
+
+/// A disk that is alive syncs in less, also a bad one in a bad hour; a client has not given up yet.
+const AUDIT_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything that `serve` needs to know. Paths are as the operator wrote them, not made absolute.
 #[derive(Clone, Debug)]
@@ -32,7 +35,9 @@ pub struct Resolved {
     /// A key that the operator brings along; the default one from then on.
     pub kms_secret_key: Option<Arc<Imported>>,
     pub transport: Transport,
-    pub audit_reads: AuditReads,
+    pub audit_rules: AuditRules,
+    /// How long a request waits for its records to be durable.
+    pub audit_wait: Duration,
     pub audit_open: AuditOpen,
     /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
     pub audit_mirrors: Vec<PathBuf>,
@@ -62,7 +67,8 @@ impl Resolved {
             domains: Vec::new(),
             kms_secret_key: None,
             transport: Transport::Tls,
-            audit_reads: AuditReads::Sync,
+            audit_rules: AuditRules::default(),
+            audit_wait: AUDIT_WAIT,
             audit_open: AuditOpen::Nothing,
             audit_mirrors: Vec::new(),
             otlp_endpoint: None,
@@ -126,13 +132,6 @@ impl Transport {
             Self::PlainLoopback => "http",
         }
     }
-}
-
-/// Whether the first byte of a read waits until its decision is durable in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuditReads {
-    Sync,
-    Async,
 }
 
 /// What of the log anybody may fetch, signed request or not.

@@ -100,7 +100,12 @@ fn values_that_mean_nothing_are_refused_with_their_place() {
         ("APPLIANCE_ADDRESS", "example.com:9000", "is no address"),
         ("APPLIANCE_ADDRESS", "127.0.0.1", "is no address"),
         ("APPLIANCE_ADDRESS", "127.0.0.1:99999", "is no address"),
-        ("APPLIANCE_AUDIT__READS", "maybe", "`maybe` is none of sync, async"),
+        ("APPLIANCE_AUDIT__DATA", "maybe", "`maybe` is none of strict, response, async"),
+        ("APPLIANCE_AUDIT__KMS", "async", "there is only strict: a key is not used before"),
+        ("APPLIANCE_AUDIT__AUTHN", "response", "there is only strict"),
+        ("APPLIANCE_AUDIT__ADMIN", "async", "there is only strict"),
+        ("APPLIANCE_AUDIT__QUERY", "async", "who reads the log is in the log first"),
+        ("APPLIANCE_AUDIT__WAIT", "never", "is no duration"),
         ("APPLIANCE_LIMITS__CONNECTIONS", "0", "is no whole number"),
         ("APPLIANCE_LIMITS__HEADER_TIMEOUT", "10", "is no duration"),
         ("APPLIANCE_LIMITS__HEADER_TIMEOUT", "25h", "is no duration"),
@@ -211,6 +216,28 @@ fn drives_default_to_four_beside_the_configuration() {
 #[test]
 fn the_defaults_of_the_table_are_those_of_the_limits() {
     assert_eq!(load(&Sources::default()).unwrap().resolved.limits, Limits::default());
+}
+
+#[test]
+fn the_rules_of_the_log_have_defaults_and_say_what_departs_from_them() {
+    let usual = load(&Sources::default()).unwrap().resolved;
+    assert_eq!(usual.audit_rules, AuditRules::default());
+    assert_eq!(usual.audit_wait, Resolved::in_directory("x").audit_wait);
+    assert_eq!(usual.audit_rules.departures(), []);
+    let sources = Sources {
+        environment: environment(&[
+            ("APPLIANCE_AUDIT__DATA", "async"),
+            ("APPLIANCE_AUDIT__MGMT", "strict"),
+        ]),
+        ..Sources::default()
+    };
+    let rules = load(&sources).unwrap().resolved.audit_rules;
+    assert_eq!(rules.departures(), [("audit.data", Rule::Async, Rule::Response)]);
+    // No choice reaches what has none.
+    for class in [audit::Class::Kms, audit::Class::Authn, audit::Class::Admin, audit::Class::Query]
+    {
+        assert_eq!(rules.of_read(class), Rule::Strict);
+    }
 }
 
 #[test]

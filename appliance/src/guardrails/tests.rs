@@ -8,7 +8,7 @@ use super::*;
 use crate::authz::{Check, Effect, Gate, Refusal};
 use crate::iam::tests::{iam_on, store_in};
 use crate::kms::Local;
-use crate::kms::tests::audited::{log_in, records_of, scope_on};
+use crate::kms::tests::audited::{log_in, recorder_on, records_of, scope_on};
 use crate::scope::Actor;
 use crate::telemetry::Metrics;
 
@@ -36,7 +36,7 @@ impl House {
         let iam = iam_on(&store).await;
         let keys = Arc::new(Local::open(dir.path(), &[1; 32]).unwrap());
         let rules = Rules::load(&rules_dir).unwrap();
-        let gate = Arc::new(Gate::new(store, keys, Arc::clone(&iam), rules, Arc::clone(&log)));
+        let gate = Arc::new(Gate::new(store, keys, Arc::clone(&iam), rules, recorder_on(&log)));
         let metrics = Arc::new(Metrics::new());
         let looker = Looker::new(
             rules_dir,

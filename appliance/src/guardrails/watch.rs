@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Files;
 use crate::authz::Gate;
-use crate::scope::event_id;
+use crate::recorder::event_id;
 use crate::telemetry::Metrics;
 
 /// A running watch. Dropping it ends the task.

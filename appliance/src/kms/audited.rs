@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use audit::{ErrorInfo, Kms, LogError, Phase};
+use audit::{ErrorInfo, Kms, Phase};
 use futures::future::BoxFuture;
 use storage::{DataKey, GeneratedKey, KeyContext, KeyError, KeyService, SealedKey};
 use tracing::Instrument as _;
 
 use super::Keys;
+use crate::recorder::Unrecorded;
 use crate::scope::Scope;
 
 /// Records each key operation of one request, then passes it on.
@@ -35,7 +36,7 @@ impl Audited {
 
     async fn announce(&self, kms: &Kms) -> Result<(), KeyError> {
         let record = self.scope.kms_record(&kms.op, kms.clone());
-        self.scope.append(&[record]).map_err(unrecorded)?;
+        self.scope.append(&[record]).await.map_err(unrecorded)?;
         self.scope.settle().await.map_err(unrecorded)
     }
 
@@ -47,7 +48,7 @@ impl Audited {
         record.phase = Phase::Outcome;
         record.reference = self.scope.decided();
         record.err = Some(ErrorInfo { code: code(error).into(), msg: error.to_string() });
-        self.scope.append(&[record]).map_err(unrecorded)?;
+        self.scope.append(&[record]).await.map_err(unrecorded)?;
         self.scope.settle().await.map_err(unrecorded)?;
         answer
     }
@@ -109,7 +110,7 @@ impl KeyService for Audited {
     }
 }
 
-fn unrecorded(error: LogError) -> KeyError {
+fn unrecorded(error: Unrecorded) -> KeyError {
     KeyError::Unavailable(Box::new(error))
 }
 

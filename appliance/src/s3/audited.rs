@@ -22,7 +22,7 @@ use super::request::{Call, Target, header};
 use super::{answer, guard};
 use crate::app::App;
 use crate::authz::{Effect, touched};
-use crate::config::AuditReads;
+use crate::config::Rule;
 use crate::frame::{self, insert};
 use crate::iam::Snapshot;
 use crate::scope::{Actor, Scope};
@@ -152,7 +152,7 @@ pub(crate) async fn authenticate(
         parts.method.as_str(),
         parts.uri.path(),
     );
-    scope.append(&[record])?;
+    scope.append(&[record]).await?;
     scope.settle().await?;
     let error = S3Error::new(failure.code(), failure.status(), failure.message());
     Err(S3Error { details: failure.details(), ..error })
@@ -189,11 +189,16 @@ async fn close(
     trail: &mut Trail,
     result: Result<Response<Body>, S3Error>,
 ) -> Result<Response<Body>, S3Error> {
+    let result = match result {
+        Ok(response)
+            if trail.effect == Effect::Read && scope.rule_of_read(trail.class) != Rule::Async =>
+        {
+            scope.settle().await.map(|()| response).map_err(S3Error::from)
+        }
+        result => result,
+    };
     match result {
         Ok(response) if trail.effect == Effect::Read => {
-            if app.audit_reads() == AuditReads::Sync {
-                scope.settle().await?;
-            }
             Ok(Outgoing::wrap(response, Arc::clone(app), Arc::clone(scope), trail))
         }
         Ok(response) => {
@@ -203,7 +208,7 @@ async fn close(
                 us: scope.elapsed_us(),
                 ..Outcome::default()
             };
-            scope.append(&[outcome_record(scope, trail, outcome, None)])?;
+            scope.append(&[outcome_record(scope, trail, outcome, None)]).await?;
             scope.settle().await?;
             Ok(response)
         }
@@ -218,7 +223,7 @@ async fn close(
                 };
                 let info =
                     ErrorInfo { code: error.code.to_string(), msg: error.message.to_string() };
-                scope.append(&[outcome_record(scope, trail, outcome, Some(info))])?;
+                scope.append(&[outcome_record(scope, trail, outcome, Some(info))]).await?;
                 scope.settle().await?;
             }
             Err(error)
@@ -344,8 +349,6 @@ impl Drop for Outgoing {
         };
         self.app.metrics().sent_bytes(self.sent);
         let record = outcome_record(&self.scope, &self.trail, outcome, None);
-        if let Err(error) = self.scope.append_unhurried(&[record]) {
-            tracing::error!(%error, "the outcome of a read could not be recorded");
-        }
+        self.scope.recorder().append_last(record);
     }
 }

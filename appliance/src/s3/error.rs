@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::xml;
 use crate::authz::Refusal;
+use crate::recorder::{Unfiled, Unrecorded};
 
 /// An error as an S3 client sees it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -244,22 +245,31 @@ impl From<Refusal> for S3Error {
     }
 }
 
-impl From<audit::BlobError> for S3Error {
-    fn from(error: audit::BlobError) -> Self {
-        tracing::error!(%error, "the audit log does not take the policies in force; refusing the request");
-        Code::ServiceUnavailable.because("The audit log does not accept records; nothing was done.")
+impl From<Unfiled> for S3Error {
+    fn from(error: Unfiled) -> Self {
+        match error {
+            Unfiled::Recorder(error) => error.into(),
+            Unfiled::Blob(audit::BlobError::Log(error)) => Unrecorded::from(error).into(),
+            Unfiled::Blob(error) => {
+                tracing::error!(%error, "the audit log does not take the policies in force");
+                Code::ServiceUnavailable.because("The audit log does not accept records.")
+            }
+        }
     }
 }
 
-impl From<audit::LogError> for S3Error {
-    fn from(error: audit::LogError) -> Self {
-        tracing::error!(%error, "the audit log does not accept records; refusing the request");
+impl From<Unrecorded> for S3Error {
+    /// A state that passes is `SlowDown`, which clients repeat; a log that stopped needs somebody. Neither says whether
+    /// anything was done: the outcome of a change that was carried out may be what could not be recorded.
+    fn from(error: Unrecorded) -> Self {
+        tracing::debug!(%error, "a request is not on record");
         match error {
-            audit::LogError::Full { .. } => {
-                Code::SlowDown.because("The audit log is saturated; retry.")
+            Unrecorded::Late { .. } | Unrecorded::Refused(audit::LogError::Full { .. }) => {
+                Code::SlowDown.because("The audit log does not take records now; retry.")
             }
-            _ => Code::ServiceUnavailable
-                .because("The audit log does not accept records; nothing was done."),
+            Unrecorded::Refused(_) => {
+                Code::ServiceUnavailable.because("The audit log does not accept records.")
+            }
         }
     }
 }
@@ -320,6 +330,11 @@ fn of_source(error: storage::Error) -> S3Error {
 
 fn of_key(error: &storage::Error) -> S3Error {
     let storage::Error::Key(key) = error else { return Code::InternalError.into() };
+    if let storage::KeyError::Unavailable(cause) = key
+        && let Some(unrecorded) = cause.downcast_ref::<Unrecorded>()
+    {
+        return unrecorded.clone().into();
+    }
     tracing::warn!(error = %Chain(key), "the key service refused");
     match key {
         storage::KeyError::NotFound { .. } => Code::KmsNotFound.into(),

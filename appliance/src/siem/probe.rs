@@ -9,7 +9,7 @@ use super::reading::{Head, batch_id, item};
 use super::sink::{self, Batch};
 use super::worker::append;
 use super::{House, SiemError, Tested};
-use crate::scope::event_id;
+use crate::recorder::event_id;
 
 /// Writes a record about a test and sends it on a connection of its own.
 pub(super) async fn test(destination: &Destination, house: &House) -> Result<Tested, SiemError> {

@@ -25,7 +25,7 @@ use super::reading::{Head, batch_id, is_complaint, item};
 use super::sink::{self, Batch, Sink};
 use super::status::{Shared, State};
 use super::{About, House, SiemError};
-use crate::scope::event_id;
+use crate::recorder::event_id;
 use crate::telemetry::DestinationMetrics;
 
 /// How long one look for new records may hold the thread; commands and the stop wait for it.

@@ -68,6 +68,8 @@ pub struct Metrics {
     append_seconds: Histogram,
     audit_size: Gauge<u64, AtomicU64>,
     audit_index: Gauge,
+    audit_refusing: Gauge,
+    audit_refused: Counter,
     kms_requests: Family<KmsLabels, Counter>,
     drives_online: Gauge,
     drives_total: Gauge,
@@ -110,6 +112,8 @@ impl Metrics {
             append_seconds: Histogram::new(APPEND_SECONDS),
             audit_size: Gauge::default(),
             audit_index: Gauge::default(),
+            audit_refusing: Gauge::default(),
+            audit_refused: Counter::default(),
             kms_requests: Family::default(),
             drives_online: Gauge::default(),
             drives_total: Gauge::default(),
@@ -159,6 +163,16 @@ impl Metrics {
             "appliance_audit_index_up",
             "1 while new records are indexed, 0 after the index has failed",
             self.audit_index.clone(),
+        );
+        r.register(
+            "appliance_audit_refusing",
+            "1 while the audit log takes no records, and with it the server no requests",
+            self.audit_refusing.clone(),
+        );
+        r.register(
+            "appliance_audit_refused",
+            "Waits for the audit log that ended without a durable record",
+            self.audit_refused.clone(),
         );
         r.register(
             "appliance_kms_requests",
@@ -236,6 +250,15 @@ impl Metrics {
 
     pub fn audit_index(&self, running: bool) {
         self.audit_index.set(running.into());
+    }
+
+    /// Whether the log takes no records now.
+    pub fn audit_refusing(&self, refusing: bool) {
+        self.audit_refusing.set(refusing.into());
+    }
+
+    pub fn audit_refused(&self) {
+        self.audit_refused.inc();
     }
 
     pub fn kms_request(&self, operation: &'static str, succeeded: bool) {

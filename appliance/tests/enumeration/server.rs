@@ -1,5 +1,6 @@
 //! A whole server in this process, on loopback without TLS, and a client that signs with `aws-sigv4`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,13 +8,17 @@ use appliance::app::App;
 use appliance::bootstrap::Bootstrap;
 use appliance::config::{Resolved, Transport};
 use appliance::iam::Status;
+use appliance::server::{Body, Connection, Service, Tls};
 use audit::query::Query;
+use audit::{Files, LocalFiles};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -28,6 +33,27 @@ pub(crate) struct Server {
     stop: tokio::sync::oneshot::Sender<()>,
     serving: tokio::task::JoinHandle<()>,
     directory: tempfile::TempDir,
+}
+
+/// Stands for something in front that speaks TLS, because a customer's key is taken over nothing else.
+struct BehindTls(Arc<App>);
+
+impl Service for BehindTls {
+    fn call(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> BoxFuture<'static, http::Response<Body>> {
+        let tls = Tls {
+            version: "1.3",
+            cipher: "TLS13_AES_256_GCM_SHA384".into(),
+            group: None,
+            sni: None,
+            peer_cert_sha256: None,
+        };
+        let connection = Connection { tls: Some(tls), ..(*connection).clone() };
+        Arc::clone(&self.0).call(Arc::new(connection), request)
+    }
 }
 
 /// Whose key signs.
@@ -72,6 +98,14 @@ impl Server {
 
     /// A server that is configured otherwise.
     pub(crate) async fn start_with(configure: impl FnOnce(&mut Resolved)) -> Self {
+        Self::start_on(|dir| Arc::new(LocalFiles::new(dir)), configure).await
+    }
+
+    /// The same, on other files of the log.
+    pub(crate) async fn start_on(
+        files: impl FnOnce(&Path) -> Arc<dyn Files>,
+        configure: impl FnOnce(&mut Resolved),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut resolved = Resolved {
             transport: Transport::PlainLoopback,
@@ -79,17 +113,18 @@ impl Server {
         };
         configure(&mut resolved);
         let material = Bootstrap::open_or_create(&resolved).unwrap();
+        let files = files(&material.paths.audit_dir);
         let root = User {
             access_key: material.root.access_key.clone(),
             secret_key: material.root.secret_key.to_string(),
         };
-        let app = App::start(&resolved, material).await.unwrap();
+        let app = App::start_on(files, &resolved, material).await.unwrap();
         let metrics = Arc::clone(app.metrics());
         let listener =
             appliance::server::Server::bind(resolved.address, None, resolved.limits).await.unwrap();
         let endpoint = format!("http://{}", listener.address().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let service = Arc::clone(&app);
+        let service = Arc::new(BehindTls(Arc::clone(&app)));
         let serving = tokio::spawn(async move {
             listener.run(service, &metrics, async { drop(stopped.await) }).await;
         });
@@ -99,6 +134,15 @@ impl Server {
 
     pub(crate) fn root(&self) -> As<'_> {
         As { server: self, user: &self.root }
+    }
+
+    pub(crate) const fn root_user(&self) -> &User {
+        &self.root
+    }
+
+    /// Users and groups as they are now.
+    pub(crate) fn users(&self) -> Arc<appliance::iam::Snapshot> {
+        self.app.iam().snapshot()
     }
 
     /// A user with no policy attached.
@@ -144,7 +188,7 @@ impl Server {
         query: &str,
         headers: &[(String, String)],
         body: &'static [u8],
-    ) -> http::Response<hyper::body::Incoming> {
+    ) -> http::Response<Incoming> {
         let separator = if query.is_empty() { "" } else { "?" };
         let uri = format!("{}{path}{separator}{query}", self.endpoint);
         let mut headers = headers.to_vec();

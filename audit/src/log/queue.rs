@@ -29,6 +29,7 @@ const GATHER_MAX: Duration = Duration::from_micros(300);
 pub(super) struct Job {
     pub(super) records: Vec<Encoded>,
     bytes: usize,
+    since: Instant,
     answer: Option<oneshot::Sender<Result<Committed, LogError>>>,
 }
 
@@ -36,13 +37,13 @@ impl Job {
     pub(super) fn new(records: Vec<Encoded>) -> (Self, Pending) {
         let bytes = records.iter().map(Encoded::len_max).sum();
         let (answer, pending) = Pending::new();
-        (Self { records, bytes, answer: Some(answer) }, pending)
+        (Self { records, bytes, since: Instant::now(), answer: Some(answer) }, pending)
     }
 
     /// Records that nobody waits for.
     pub(super) fn unhurried(records: Vec<Encoded>) -> Self {
         let bytes = records.iter().map(Encoded::len_max).sum();
-        Self { records, bytes, answer: None }
+        Self { records, bytes, since: Instant::now(), answer: None }
     }
 
     pub(super) fn is_awaited(&self) -> bool {
@@ -98,6 +99,10 @@ struct Inner {
     /// As many awaited jobs end the writer's gathering.
     wanted: usize,
     state: State,
+    /// When the oldest job came that the writer has taken and not answered.
+    in_work: Option<Instant>,
+    /// Whom to wake when the queue gets shorter.
+    want_room: Vec<oneshot::Sender<()>>,
 }
 
 impl Inner {
@@ -151,6 +156,8 @@ impl Queue {
             lingering: None,
             wanted: usize::MAX,
             state: State::Open,
+            in_work: None,
+            want_room: Vec::new(),
         };
         Self { inner: Mutex::new(inner), arrived: Condvar::new(), bytes_max }
     }
@@ -180,9 +187,33 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes everything that fits into one batch, waiting at most `timeout` for the first job.
+    /// Completes when the queue has become shorter, and at once when it is empty.
+    pub(super) fn room(&self) -> oneshot::Receiver<()> {
+        let (wake, room) = oneshot::channel();
+        let mut inner = lock(&self.inner);
+        if inner.jobs.is_empty() {
+            wake_all(vec![wake]);
+        } else {
+            // Whoever stopped waiting left a closed channel behind.
+            inner.want_room.retain(|wake| !wake.is_canceled());
+            inner.want_room.push(wake);
+        }
+        room
+    }
+
+    /// How long the oldest record that is not durable has waited.
+    pub(super) fn waiting(&self) -> Option<Duration> {
+        let inner = lock(&self.inner);
+        let oldest = inner.in_work.or_else(|| inner.jobs.front().map(|job| job.since));
+        oldest.map(|since| since.elapsed())
+    }
+
+    /// Takes everything that fits into one batch, waiting at most `timeout` for the first job. What was taken before is
+    /// answered by then.
     pub(super) fn take(&self, timeout: Duration, pace: Pace) -> Next {
-        let mut inner = self.wait(lock(&self.inner), Instant::now() + timeout, |inner, idle| {
+        let mut inner = lock(&self.inner);
+        inner.in_work = None;
+        inner = self.wait(inner, Instant::now() + timeout, |inner, idle| {
             let until = inner.lingering.map_or(idle, |since| since + LINGER);
             (!inner.is_due()).then_some(until)
         });
@@ -212,6 +243,10 @@ impl Queue {
         inner.awaited -= jobs.iter().filter(|job| job.is_awaited()).count();
         let left = inner.jobs.iter().any(|job| !job.is_awaited());
         inner.lingering = inner.lingering.filter(|_| left);
+        inner.in_work = jobs.first().map(|job| job.since);
+        let wake = std::mem::take(&mut inner.want_room);
+        drop(inner);
+        wake_all(wake);
         Next::Jobs(jobs)
     }
 
@@ -256,9 +291,12 @@ impl Queue {
         let State::Poisoned(reason) = &inner.state else { return };
         let error = LogError::Poisoned { reason: reason.clone() };
         (inner.bytes, inner.awaited, inner.lingering) = (0, 0, None);
+        inner.in_work = None;
         let jobs = std::mem::take(&mut inner.jobs);
+        let wake = std::mem::take(&mut inner.want_room);
         drop(inner);
         self.arrived.notify_one();
+        wake_all(wake);
         jobs.into_iter().for_each(|job| job.answer(Err(error.clone())));
     }
 
@@ -273,6 +311,13 @@ impl Queue {
             State::Poisoned(reason) => Some(reason.clone()),
             _ => None,
         }
+    }
+}
+
+/// Who has stopped waiting is not there to hear it.
+fn wake_all(wake: Vec<oneshot::Sender<()>>) {
+    for wake in wake {
+        let _ = wake.send(());
     }
 }
 

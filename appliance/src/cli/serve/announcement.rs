@@ -52,6 +52,7 @@ impl Announcement {
             data_dir,
             region: resolved.region.clone(),
             credentials,
+            audit_rules: departures(resolved),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("appliance")),
         });
         Ok(Self { banner, line, paths: material.paths.clone() })
@@ -74,6 +75,13 @@ impl Announcement {
             Err(error) => tracing::warn!(%error, "nobody reads stderr"),
         }
     }
+}
+
+fn departures(resolved: &Resolved) -> Vec<String> {
+    let departures = resolved.audit_rules.departures().into_iter();
+    departures
+        .map(|(key, rule, usual)| format!("{key} = {} (default {})", rule.as_str(), usual.as_str()))
+        .collect()
 }
 
 /// The address as a client on this machine writes it.

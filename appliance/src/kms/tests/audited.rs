@@ -7,6 +7,8 @@ use serde_json::Value;
 use storage::{DataKey, GeneratedKey, SealedKey};
 
 use super::*;
+use crate::config::Resolved;
+use crate::recorder::Recorder;
 use crate::scope::Scope;
 use crate::server::Connection;
 
@@ -26,9 +28,15 @@ pub(crate) fn scope_on(log: &Arc<Log>) -> Arc<Scope> {
         local: "127.0.0.1:9000".parse().unwrap(),
         tls: None,
     };
+    Arc::new(Scope::open(recorder_on(log), Arc::new(connection), None))
+}
+
+/// A recorder as a server has one by default.
+pub(crate) fn recorder_on(log: &Arc<Log>) -> Arc<Recorder> {
     let metrics = Arc::new(crate::telemetry::Metrics::new());
-    let (clock, connection) = (Arc::new(SystemClock), Arc::new(connection));
-    Arc::new(Scope::open(Arc::clone(log), clock, connection, None, metrics))
+    let defaults = Resolved::in_directory("unused");
+    let (rules, within) = (defaults.audit_rules, defaults.audit_wait);
+    Arc::new(Recorder::new(Arc::clone(log), Arc::new(SystemClock), metrics, rules, within))
 }
 
 /// The records of one class that are durable now.

@@ -1,0 +1,209 @@
+//! The log as requests use it: appends that wait for room, waits that end, and an alarm while it takes nothing.
+//!
+//! A request never goes on without its record, and never waits for ever: when the log has not made a record durable
+//! within the limit, the request is refused. The record may become durable later; it then stands there with an outcome
+//! that says so. While the oldest record has waited for longer than the limit, nobody waits any more: requests are refused
+//! as soon as they would have to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use audit::{BlobError, Class, Clock, Committed, EventId, Log, LogError, Pending, Record};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::AuditRules;
+use crate::telemetry::Metrics;
+
+/// Why a request is not on record.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unrecorded {
+    /// The log does not take it.
+    #[error(transparent)]
+    Refused(#[from] LogError),
+    /// The log took it, and it is not durable; nobody knows whether it will be.
+    #[error("the audit log has not made a record durable within {within:?}")]
+    Late { within: Duration },
+}
+
+/// The log, and how long requests wait for it.
+///
+/// Ownership: one per server, shared by every request; `refusing` is the state of the alarm and nothing else.
+#[derive(Debug)]
+pub struct Recorder {
+    log: Arc<Log>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    rules: AuditRules,
+    within: Duration,
+    refusing: AtomicBool,
+}
+
+impl Recorder {
+    #[must_use]
+    pub const fn new(
+        log: Arc<Log>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        rules: AuditRules,
+        within: Duration,
+    ) -> Self {
+        Self { log, clock, metrics, rules, within, refusing: AtomicBool::new(false) }
+    }
+
+    /// How far reads may be ahead of their records.
+    #[must_use]
+    pub const fn rules(&self) -> AuditRules {
+        self.rules
+    }
+
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// A record with nothing filled in but its name.
+    #[must_use]
+    pub fn record(&self, class: Class, action: &str) -> Record {
+        Record::new(class, action, event_id(self.now_us()))
+    }
+
+    /// Queues records as one contiguous run; a full queue is waited for.
+    ///
+    /// # Errors
+    /// [`Unrecorded::Refused`]; nothing was queued.
+    pub async fn append(&self, records: &[Record]) -> Result<Pending, Unrecorded> {
+        let deadline = Instant::now() + self.within;
+        loop {
+            let full = match self.log.append_all(records) {
+                Ok(pending) => return Ok(pending),
+                Err(full @ LogError::Full { .. }) => full,
+                Err(error) => return Err(self.refused(error)),
+            };
+            if timeout_at(deadline, self.log.room()).await.is_err() {
+                return Err(self.refused(full));
+            }
+        }
+    }
+
+    /// Queues a record that nobody will wait for. A full queue makes a task of its own wait, for as long as it takes: the
+    /// requests that can have such a record are bounded, and what they did is not forgotten.
+    pub fn append_last(self: &Arc<Self>, record: Record) {
+        match (self.log.append_unhurried(std::slice::from_ref(&record)), Handle::try_current()) {
+            (Ok(()), _) => {}
+            (Err(LogError::Full { .. }), Ok(runtime)) => {
+                let recorder = Arc::clone(self);
+                runtime.spawn(async move {
+                    recorder.log.room().await;
+                    recorder.append_last(record);
+                });
+            }
+            (Err(error), _) => {
+                tracing::error!(%error, "the outcome of a read could not be recorded");
+            }
+        }
+    }
+
+    /// Waits until records are durable.
+    ///
+    /// # Errors
+    /// They are not, within the limit or for good.
+    pub async fn durable(&self, pending: Pending) -> Result<Committed, Unrecorded> {
+        match timeout_at(Instant::now() + self.patience(), pending).await {
+            Ok(Ok(committed)) => {
+                if self.refusing.load(Ordering::Relaxed) {
+                    self.is_accepting();
+                }
+                Ok(committed)
+            }
+            Ok(Err(error)) => Err(self.refused(error)),
+            Err(_) => {
+                self.metrics.audit_refused();
+                self.is_accepting();
+                Err(Unrecorded::Late { within: self.within })
+            }
+        }
+    }
+
+    /// Puts what records refer to beside the log. The disk is waited for on a thread where that holds nobody up.
+    ///
+    /// # Errors
+    /// It is not durable, within the limit or for good.
+    pub async fn put_blobs(&self, blobs: Vec<String>) -> Result<(), Unfiled> {
+        let within = self.patience();
+        let log = Arc::clone(&self.log);
+        let file =
+            move || blobs.iter().try_for_each(|blob| log.put_blob(blob.as_bytes()).map(drop));
+        let filed = tokio::task::spawn_blocking(file);
+        match timeout_at(Instant::now() + within, filed).await {
+            Ok(Ok(filed)) => Ok(filed?),
+            // The task does not panic in a release; in a debug build it shows as this.
+            Ok(Err(_)) => Err(Unfiled::Recorder(LogError::Closed.into())),
+            Err(_) => {
+                self.metrics.audit_refused();
+                Err(Unfiled::Recorder(Unrecorded::Late { within: self.within }))
+            }
+        }
+    }
+
+    /// Whether requests can be recorded now; raises the alarm, or ends it.
+    pub fn is_accepting(&self) -> bool {
+        let accepting = !self.log.is_poisoned() && !self.is_stalled();
+        self.metrics.audit_refusing(!accepting);
+        let was_refusing = self.refusing.swap(!accepting, Ordering::Relaxed);
+        match (was_refusing, accepting) {
+            (false, false) => {
+                let waiting = self.log.waiting();
+                tracing::error!(?waiting, "the audit log takes no records; requests are refused");
+            }
+            (true, true) => tracing::warn!("the audit log takes records again"),
+            _ => {}
+        }
+        accepting
+    }
+
+    /// How long it is worth to wait now.
+    fn patience(&self) -> Duration {
+        if self.is_stalled() { Duration::ZERO } else { self.within }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.log.waiting().is_some_and(|waiting| waiting >= self.within)
+    }
+
+    fn refused(&self, error: LogError) -> Unrecorded {
+        self.metrics.audit_refused();
+        self.is_accepting();
+        error.into()
+    }
+}
+
+/// Why policies could not be put beside the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfiled {
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Recorder(#[from] Unrecorded),
+}
+
+/// A new name of a record.
+pub(crate) fn event_id(now_us: u64) -> EventId {
+    let mut random = [0_u8; 10];
+    fill_random(&mut random);
+    EventId::new(now_us / 1000, random)
+}
+
+/// Fills from the operating system; an id without randomness would only be less unique, never unsafe.
+pub(crate) fn fill_random(bytes: &mut [u8]) {
+    if let Err(error) = getrandom::fill(bytes) {
+        tracing::error!(%error, "the operating system gave no random bytes for an id");
+    }
+}
