@@ -21,7 +21,19 @@ pub(crate) fn holds(
     values: &Value,
     context: &Context,
 ) -> Result<Option<bool>, Refused> {
-    let clause = Clause::read(profile, operator, key, list(values))?;
+    holds_as(&[], profile, operator, key, values, context)
+}
+
+/// The same with the rules of another author in the place of ours, by the names in `differences.tsv`.
+pub(crate) fn holds_as(
+    otherwise: &[&str],
+    profile: &str,
+    operator: &str,
+    key: &str,
+    values: &Value,
+    context: &Context,
+) -> Result<Option<bool>, Refused> {
+    let clause = Clause { otherwise, ..Clause::read(profile, operator, key, list(values))? };
     let present = context.get(key).unwrap_or_default();
     Ok(match clause.base.as_str() {
         "Null" => Some(clause.wants(present.is_empty())),
@@ -31,6 +43,7 @@ pub(crate) fn holds(
 }
 
 struct Clause<'a> {
+    otherwise: &'a [&'a str],
     is_minio: bool,
     /// Without `Not`.
     base: String,
@@ -55,7 +68,16 @@ impl<'a> Clause<'a> {
             None => (rest, false),
         };
         let base = name.replacen("Not", "", 1);
-        let clause = Self { is_minio, negated: base != name, base, set, if_exists, key, values };
+        let clause = Self {
+            otherwise: &[],
+            is_minio,
+            negated: base != name,
+            base,
+            set,
+            if_exists,
+            key,
+            values,
+        };
         let lacks = is_minio
             && (name.starts_with("Arn")
                 || if_exists && name != "NumericGreaterThan"
@@ -113,14 +135,19 @@ impl<'a> Clause<'a> {
     }
 
     fn aws(&self, present: Option<&[String]>, context: &Context) -> Option<bool> {
-        let one = |value: &String| self.listed(value, context) != self.negated;
+        let lacks_value = |policy: &String| signs(policy, false, context).is_none();
+        let is_void = self.negated
+            && self.otherwise.contains(&"negated-condition-without-value")
+            && self.values.iter().any(lacks_value);
+        let one = |value: &String| !is_void && self.listed(value, context) != self.negated;
+        let instead = |name| self.otherwise.contains(&name).then_some(false);
         match (self.set, present) {
             ("ForAllValues", present) => Some(present.unwrap_or_default().iter().all(one)),
-            ("ForAnyValue", None) if self.if_exists => None,
+            ("ForAnyValue", None) if self.if_exists => instead("any-value-if-exists-absent"),
             ("ForAnyValue", present) => Some(present.unwrap_or_default().iter().any(one)),
             (_, None) => Some(self.if_exists || self.negated),
             (_, Some([value])) if !self.is_list() => Some(one(value)),
-            _ => None,
+            _ => instead("several-values-without-set-operator"),
         }
     }
 
