@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::condition::{Clause, Operator};
 use crate::context::Context;
 use crate::pattern::Glob;
-use crate::replay::{self, Export, Foreign, audit_line, request_line};
+use crate::replay::{
+    self, Change, Complete, Export, Foreign, Recorded, World, audit_line, decide_one, request_line,
+};
 use crate::{
     Action, Attached, DocumentKind, Guardrails, Policy, PolicySet, Principal, Request, Resource,
     arn::Arn, canned, evaluate,
@@ -19,6 +21,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    ("policy-lab/bounds", bounds),
     ("policy-lab/condition", condition),
     ("policy-lab/glob", glob),
     ("policy-lab/import", import),
@@ -28,6 +31,8 @@ pub const TARGETS: &[Target] = &[
     ("policy-lab/policy", policy),
     ("policy-lab/rego", rego),
     ("policy-lab/world", world),
+    #[cfg(feature = "cli")]
+    ("policy-lab/yaml", yaml),
 ];
 
 /// What is refused has an error, and what is taken is looked at.
@@ -37,6 +42,42 @@ fn lint(bytes: &[u8]) {
         let findings = crate::lint::lint(text, kind);
         assert_eq!(findings.refused, Policy::parse(text, kind).is_err());
         assert!(!findings.refused || findings.worst() == Some(crate::lint::Severity::Error));
+    }
+}
+
+/// What is said of a record that lacks keys is so whatever the keys were.
+fn bounds(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(policy) = Policy::parse(text, DocumentKind::Identity) else { return };
+    let attached = Attached { name: "fuzzed".into(), policy: Arc::new(policy) };
+    let set = PolicySet { identity: vec![attached.clone()], ..PolicySet::default() };
+    for request in requests() {
+        let event = Recorded {
+            id: String::new(),
+            seq: None,
+            request: Request { context: Context::new(), ..request.clone() },
+            recorded: None,
+            complete: Complete::only([]),
+        };
+        let world = World::empty().with(Change::Identity(vec![attached.clone()]));
+        let Ok(Ok(said)) = decide_one(&world, &event) else { continue };
+        let several = Context::from_pairs(
+            request.context.iter().map(|(key, values)| (key.to_owned(), [values, values].concat())),
+        );
+        for context in [Context::new(), request.context.clone(), several] {
+            let decided = evaluate(&set, &Request { context, ..request.clone() });
+            assert_eq!(decided.is_allowed(), said.is_allowed());
+        }
+    }
+}
+
+/// Expectations: what is read is JSON, and no larger than the text by more than its lines.
+#[cfg(feature = "cli")]
+fn yaml(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(json) = crate::yaml::json(text) {
+        assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+        assert!(json.len() <= 40 * (text.len() + 1), "a small file became a large one");
     }
 }
 

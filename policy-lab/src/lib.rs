@@ -47,6 +47,8 @@ pub mod replay;
 pub mod report;
 pub mod request;
 pub mod resource;
+#[cfg(feature = "cli")]
+pub mod yaml;
 
 pub use self::action::Action;
 pub use self::context::Context;

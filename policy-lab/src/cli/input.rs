@@ -1,7 +1,7 @@
 //! Files that are given on the command line.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,12 +14,16 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a text file.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
-    let length =
-        std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
-    if length > BYTES_MAX {
-        bail!("{} has {length} bytes, at most {BYTES_MAX} are possible", path.display());
+    let reading = || format!("reading {}", path.display());
+    let mut text = String::new();
+    // What has no end, as a device, says that it has no bytes: what counts is what comes.
+    let read =
+        File::open(path).with_context(reading)?.take(BYTES_MAX + 1).read_to_string(&mut text);
+    if text.len() as u64 > BYTES_MAX {
+        bail!("{} has more than {BYTES_MAX} bytes", path.display());
     }
-    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    read.with_context(reading)?;
+    Ok(text)
 }
 
 /// Parses a policy; the error says `FILE:LINE:COLUMN`.

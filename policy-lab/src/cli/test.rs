@@ -4,7 +4,6 @@ mod expectation;
 mod invariant;
 mod proved;
 mod rego;
-mod yaml;
 
 use std::path::PathBuf;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use policy_lab::analyze::{Asker, Others, Outcome};
 use policy_lab::replay::{Complete, Coverage, Export, Recorded, World, caller_context, decide_one};
+use policy_lab::yaml::{self, LINE};
 use policy_lab::{Action, Context, Principal, PrincipalKind, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,11 +15,8 @@ use serde_json::{Map, Value};
 
 use super::invariant::Invariant;
 use super::proved::{self, Subject};
-use super::{Case, Report, yaml};
+use super::{Case, Report};
 use crate::cli::{input, spec, who_can as arguments};
-
-/// Where the reader notes the line of a mapping.
-pub(super) const LINE: &str = "\u{0}line";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +89,8 @@ enum Expected {
 /// Runs a file; what it says is added to the report.
 pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     let file = path.display().to_string();
-    let suite = yaml::parse(&input::text(path)?).map_err(|error| anyhow!("{file}:{error}"))?;
-    let suite: Suite = typed(suite, &file)?;
+    let suite = yaml::json(&input::text(path)?).map_err(|error| anyhow!("{file}:{error}"))?;
+    let suite: Suite = typed(serde_json::from_str(&suite).context("reading JSON again")?, &file)?;
     if suite.version != 1 {
         bail!("{file}: version {} is not known, write 1", suite.version);
     }
