@@ -293,6 +293,24 @@ fn a_full_queue_refuses_and_nothing_was_queued() {
     log.close().unwrap();
 }
 
+/// Such a batch had 4097 records when a heartbeat was due, and nobody could read the log from there on.
+#[test]
+fn a_full_batch_gets_no_record_of_the_logs_own() {
+    let files = SimFiles::default();
+    // Always due.
+    let options = Options { heartbeat: Duration::from_nanos(1), ..options() };
+    let (log, _) =
+        Log::open(Arc::new(files.clone()), signer(7), Arc::new(TestClock::default()), options)
+            .unwrap();
+    let full: Vec<Record> = (0..BATCH_RECORDS_MAX as u64).map(record).collect();
+    let committed = log.append_all(&full).unwrap().wait().unwrap();
+    log.close().unwrap();
+    let report = report(&files);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(report.records >= committed.end);
+    open(&files).unwrap();
+}
+
 #[test]
 fn a_clock_that_steps_back_is_recorded_and_time_goes_on() {
     #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     encode::{self, Encoded},
-    segment::{self, Batch},
+    segment::{self, BATCH_RECORDS_MAX, Batch},
     stamp,
     tip::Tip,
 };
@@ -85,7 +85,9 @@ impl Writer {
     }
 
     fn commit(&mut self, jobs: Vec<Job>) -> Result<(), String> {
-        let own = self.due();
+        // What is due waits for the next batch where this one is full: no reader takes more records than that for one.
+        let held: usize = jobs.iter().map(|job| job.records.len()).sum();
+        let own = if held < BATCH_RECORDS_MAX { self.due() } else { None };
         if jobs.is_empty() && own.is_none() {
             return Ok(());
         }
