@@ -25,8 +25,9 @@ use super::{
 /// What the index knows about the log in a directory.
 pub(crate) struct Candidates {
     dir: PathBuf,
-    /// Days that have a partition, oldest first.
+    /// Days that have a partition before the newest one, oldest first.
     days: Vec<String>,
+    newest: (String, tantivy::Index),
     /// Records `0..size` are indexed.
     pub(crate) size: u64,
 }
@@ -49,12 +50,12 @@ impl Candidates {
     /// Opens the index; `None` if there is none.
     pub(crate) fn open(dir: &Path) -> Result<Option<Self>, IndexError> {
         let mut days = partition::days(dir)?;
-        while let Some(day) = days.last() {
+        while let Some(day) = days.pop() {
             // The newest day that was committed goes furthest: the days before it were complete when it was begun.
-            if let Some((_, position)) = partition::open(dir, day)? {
-                return Ok(Some(Self { dir: dir.to_owned(), days, size: position.size }));
+            if let Some((index, position)) = partition::open(dir, &day)? {
+                let (dir, newest) = (dir.to_owned(), (day, index));
+                return Ok(Some(Self { dir, days, newest, size: position.size }));
             }
-            days.pop();
         }
         Ok(None)
     }
@@ -66,10 +67,13 @@ impl Candidates {
     ) -> impl Iterator<Item = Result<tantivy::Index, IndexError>> {
         // No record of a day's segments is older than the day.
         let until = stamp::string(*wanted.times.end());
-        let days = self.days.iter().rev().filter(move |day| until.get(..10) >= Some(day.as_str()));
-        days.filter_map(|day| {
+        let wanted = move |day: &str| until.get(..10) >= Some(day);
+        let (newest, index) = &self.newest;
+        let newest = wanted(newest).then(|| Ok(index.clone()));
+        let older = self.days.iter().rev().filter(move |day| wanted(day)).filter_map(|day| {
             partition::open(&self.dir, day).map(|opened| opened.map(|(index, _)| index)).transpose()
-        })
+        });
+        newest.into_iter().chain(older)
     }
 
     /// Whether the index narrows this filter down at all.

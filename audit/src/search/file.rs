@@ -5,7 +5,7 @@
 //! same however long the segment is.
 #![deny(clippy::indexing_slicing)]
 
-use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
+use std::{fs, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
 use memchr::{memchr, memrchr};
 
@@ -18,9 +18,9 @@ const CHUNK_BYTES_MIN: u64 = 64 << 10;
 const CHUNK_BYTES_MAX: u64 = 4 << 20;
 
 /// A segment that was opened for reading, up to the end of its last whole batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opened {
-    file: fs::File,
+    file: Arc<fs::File>,
     last: Option<Batch>,
 }
 
@@ -38,7 +38,7 @@ impl Opened {
     pub(super) fn open(dir: &Path, name: &Name) -> io::Result<Self> {
         let file = fs::File::open(dir.join(&name.path))?;
         let last = last_whole(&file)?;
-        Ok(Self { file, last })
+        Ok(Self { file: Arc::new(file), last })
     }
 
     /// Number of records in the log at the end of this segment; `None` if it holds no batch.
@@ -116,7 +116,7 @@ fn read(file: &fs::File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
 /// Lines from the end, without control lines.
 #[derive(Debug)]
 pub(super) struct Backward {
-    file: fs::File,
+    file: Arc<fs::File>,
     /// Byte of the file at which the buffer begins.
     at: u64,
     /// What was read; `..end` was not given yet and ends with a newline.

@@ -8,13 +8,13 @@ use crate::{
     encode::LEAF_BYTES_MAX,
     index::{Asked, Candidates, Found, Wanted},
     query::Filter,
-    segment::{Name, check},
+    segment::check,
     stamp,
 };
 
 use super::{
-    Deadline, Method, Row, SearchError, names,
-    scan::Bounds,
+    Deadline, Method, Row, SearchError,
+    scan::{Bounds, Segments},
     table::{Collect as _, Groups},
 };
 
@@ -49,14 +49,14 @@ pub(super) fn open(dir: &Path, method: Method) -> Result<Option<Candidates>, Sea
 
 /// Reads candidates back, newest first, and gives those that match to `take`.
 pub(super) fn newest_first(
-    dir: &Path,
+    segments: &Segments<'_>,
     index: Candidates,
     filter: &Filter,
     deadline: &Deadline,
     to: u64,
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
 ) -> Result<(), SearchError> {
-    let mut rows = Rows { dir, names: names(dir)?, open: None };
+    let mut rows = Rows { segments, open: None };
     index.newest_first(filter, &wanted(&index, filter, to), &mut |found: Found| {
         deadline.check()?;
         match rows.matching(found, filter)? {
@@ -68,14 +68,14 @@ pub(super) fn newest_first(
 
 /// Adds what the index knows of the matches to groups; gives the number of matches.
 pub(super) fn group(
-    dir: &Path,
+    segments: &Segments<'_>,
     index: &Candidates,
     asked: Asked<'_>,
     deadline: &Deadline,
     to: u64,
     groups: &mut Groups<'_>,
 ) -> Result<u64, SearchError> {
-    let mut rows = Rows { dir, names: names(dir)?, open: None };
+    let mut rows = Rows { segments, open: None };
     let mut matches = 0;
     let wanted = wanted(index, asked.filter, to);
     index.figures(asked, &wanted, &|| deadline.check(), &mut |part| {
@@ -104,8 +104,7 @@ fn wanted(index: &Candidates, filter: &Filter, to: u64) -> Wanted {
 
 /// Reads records by place; keeps the segment open that it read last.
 struct Rows<'a> {
-    dir: &'a Path,
-    names: Vec<Name>,
+    segments: &'a Segments<'a>,
     open: Option<(u64, fs::File)>,
 }
 
@@ -121,13 +120,13 @@ impl Rows<'_> {
     }
 
     fn read(&mut self, found: Found) -> Result<Vec<u8>, SearchError> {
-        let after = self.names.partition_point(|name| name.first <= found.seq);
-        let Some(name) = after.checked_sub(1).and_then(|i| self.names.get(i)) else {
+        let after = self.segments.names.partition_point(|name| name.first <= found.seq);
+        let Some(name) = after.checked_sub(1).and_then(|i| self.segments.names.get(i)) else {
             return Err(SearchError::Index(format!("record {} has no segment", found.seq)));
         };
         if self.open.as_ref().is_none_or(|(first, _)| *first != name.first) {
-            let file =
-                fs::File::open(self.dir.join(&name.path)).map_err(SearchError::io(&name.path))?;
+            let file = fs::File::open(self.segments.dir.join(&name.path))
+                .map_err(SearchError::io(&name.path))?;
             self.open = Some((name.first, file));
         }
         let Some((_, file)) = &self.open else { return Ok(Vec::new()) };

@@ -13,7 +13,8 @@ use crate::{
 
 use super::{
     Answer, Coverage, Deadline, Method, Policies, Row, SORTED_ROWS_MAX, SearchError, SearchOptions,
-    Source, indexed, scan,
+    Source, indexed,
+    scan::{self, Segments},
     table::{self, Collect, Groups},
 };
 
@@ -42,6 +43,7 @@ pub(super) fn answer(
 /// One way through the log.
 pub(super) struct Walk<'a> {
     dir: &'a Path,
+    segments: Segments<'a>,
     filter: Filter,
     /// End of the records that are looked at.
     to: u64,
@@ -56,11 +58,12 @@ impl<'a> Walk<'a> {
         query: &Query,
         options: SearchOptions,
     ) -> Result<Self, SearchError> {
-        let size = scan::size(dir)?;
+        let segments = Segments::of(dir)?;
+        let size = segments.size();
         let to = options.after.map_or(size, |after| after.min(size));
         let deadline = Deadline::within(options.within);
         let filter = query.filter.clone();
-        let mut walk = Self { dir, filter, to, method: options.method, deadline };
+        let mut walk = Self { dir, segments, filter, to, method: options.method, deadline };
         if let Some(expand) = &query.expand {
             walk.filter = related(&walk, expand)?;
         }
@@ -79,11 +82,12 @@ impl<'a> Walk<'a> {
         };
         // The newest records may not be indexed yet; they are few.
         let tail = indexed_to..self.to;
-        let stopped = scan::newest_first(self.dir, &self.filter, &self.deadline, tail, take)?;
+        let stopped = scan::newest_first(&self.segments, &self.filter, &self.deadline, tail, take)?;
         if let Some(index) = index
             && !stopped
         {
-            indexed::newest_first(self.dir, index, &self.filter, &self.deadline, self.to, take)?;
+            let Self { segments, filter, deadline, .. } = self;
+            indexed::newest_first(segments, index, filter, deadline, self.to, take)?;
         }
         Ok(Walked { indexed_to, method, source: Source::Records })
     }
@@ -103,12 +107,12 @@ impl<'a> Walk<'a> {
             Walked { indexed_to: index.size, method: Method::Index, source: Source::Columns };
         let mut matches = 0;
         let tail = index.size..self.to;
-        scan::newest_first(self.dir, &self.filter, &self.deadline, tail, &mut |row| {
+        scan::newest_first(&self.segments, &self.filter, &self.deadline, tail, &mut |row| {
             matches += 1;
             groups.take(&row)?;
             Ok(true)
         })?;
-        matches += indexed::group(self.dir, &index, asked, &self.deadline, self.to, groups)?;
+        matches += indexed::group(&self.segments, &index, asked, &self.deadline, self.to, groups)?;
         Ok(Some((matches, walked)))
     }
 

@@ -76,7 +76,7 @@ fn written(value: &str) -> Vec<u8> {
 /// # Errors
 /// Those of reading, and of `take`.
 pub(super) fn newest_first(
-    dir: &Path,
+    segments: &Segments<'_>,
     filter: &Filter,
     deadline: &Deadline,
     range: Range<u64>,
@@ -86,22 +86,20 @@ pub(super) fn newest_first(
     if from >= to {
         return Ok(false);
     }
-    let names = names(dir)?;
     let bounds = Bounds::of(filter);
     let mut looked_at = 0_u64;
-    for (i, name) in names.iter().enumerate().rev() {
-        let end = names.get(i + 1).map_or(u64::MAX, |next| next.first);
+    for (i, name) in segments.names.iter().enumerate().rev() {
+        let end = segments.names.get(i + 1).map_or(u64::MAX, |next| next.first);
         if name.first >= to {
             continue;
         }
         if end <= from {
             return Ok(false);
         }
-        if is_too_new(dir, name, &bounds)? {
+        if is_too_new(segments.dir, name, &bounds)? {
             continue;
         }
-        let io = SearchError::io(&name.path);
-        let mut records = Opened::open(dir, name).map_err(io)?.backward();
+        let mut records = segments.open(i, name)?.backward();
         while let Some(leaf) = records.next().map_err(SearchError::io(&name.path))? {
             looked_at += 1;
             if looked_at.is_multiple_of(DEADLINE_RECORDS) {
@@ -132,10 +130,33 @@ fn is_too_new(dir: &Path, name: &Name, bounds: &Bounds) -> Result<bool, SearchEr
     Ok(first.is_some_and(|leaf| check::time_text(&leaf).is_some_and(|time| time > until)))
 }
 
-/// Number of records in the directory.
-pub(super) fn size(dir: &Path) -> Result<u64, SearchError> {
-    let names = names(dir)?;
-    let Some(newest) = names.last() else { return Ok(0) };
-    let opened = Opened::open(dir, newest).map_err(SearchError::io(&newest.path))?;
-    Ok(opened.size().unwrap_or(newest.first))
+/// The segments as they were when a search began. They are listed once, and where the newest one ends is found once:
+/// both grow with the log and with its batches, and the newest rows cost little else.
+#[derive(Debug)]
+pub(super) struct Segments<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) names: Vec<Name>,
+    newest: Option<Opened>,
+}
+
+impl<'a> Segments<'a> {
+    pub(super) fn of(dir: &'a Path) -> Result<Self, SearchError> {
+        let names = names(dir)?;
+        let open = |name: &Name| Opened::open(dir, name).map_err(SearchError::io(&name.path));
+        let newest = names.last().map(open).transpose()?;
+        Ok(Self { dir, names, newest })
+    }
+
+    /// Number of records.
+    pub(super) fn size(&self) -> u64 {
+        let first = self.names.last().map_or(0, |newest| newest.first);
+        self.newest.as_ref().and_then(Opened::size).unwrap_or(first)
+    }
+
+    fn open(&self, at: usize, name: &Name) -> Result<Opened, SearchError> {
+        match &self.newest {
+            Some(newest) if at + 1 == self.names.len() => Ok(newest.clone()),
+            _ => Opened::open(self.dir, name).map_err(SearchError::io(&name.path)),
+        }
+    }
 }
