@@ -18,6 +18,7 @@ use super::{Deadline, Policies, Row, SearchError, scan::Bounds};
 
 pub(crate) use groups::Figure;
 pub(super) use groups::Groups;
+pub(super) use policies::{STATEMENT, Unused};
 
 mod groups;
 mod policies;
@@ -147,7 +148,7 @@ pub(super) fn collector<'q>(
         Make::Sequence { by, within_us, steps } => {
             Box::new(sequence::Sequence::new(by, *within_us, steps))
         }
-        Make::Unused => Box::new(policies::Unused::new(policies)?),
+        Make::Unused => Box::new(Unused::new(policies)?),
         Make::Replay { policy, instead_of } => {
             let which = (policy.as_str(), instead_of.as_deref());
             Box::new(policies::Replays::new(policies, which, &table.then)?)

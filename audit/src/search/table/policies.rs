@@ -11,28 +11,38 @@ use crate::{
 
 use super::{Cell, Collect, Deadline, Row, SearchError, TABLE_ROWS_MAX, show, values_of};
 
+/// Where a record names the statements that decided.
+pub(in crate::search) const STATEMENT: &str = "auth.by.id";
+
 /// Statements in force that no match names.
-pub(super) struct Unused {
+pub(in crate::search) struct Unused {
     left: BTreeSet<String>,
 }
 
 impl Unused {
-    pub(super) fn new(policies: &dyn Policies) -> Result<Self, SearchError> {
+    pub(in crate::search) fn new(policies: &dyn Policies) -> Result<Self, SearchError> {
         let left = policies.statements().map_err(SearchError::Policies)?;
         Ok(Self { left: left.into_iter().collect() })
+    }
+
+    pub(in crate::search) fn is_named(&mut self, statement: &str) {
+        self.left.remove(statement);
+    }
+
+    /// Those that were not named.
+    pub(in crate::search) fn rows(self) -> Vec<Vec<Cell>> {
+        self.left.into_iter().map(|statement| vec![Cell::Text(statement)]).collect()
     }
 }
 
 impl Collect for Unused {
     fn take(&mut self, row: &Row) -> Result<(), SearchError> {
-        for statement in leaf::values(&row.leaf, "auth.by.id") {
-            self.left.remove(&statement);
-        }
+        leaf::values(&row.leaf, STATEMENT).iter().for_each(|statement| self.is_named(statement));
         Ok(())
     }
 
     fn finish(self: Box<Self>, _: &Deadline) -> Result<Vec<Vec<Cell>>, SearchError> {
-        Ok(self.left.into_iter().map(|statement| vec![Cell::Text(statement)]).collect())
+        Ok(self.rows())
     }
 }
 
