@@ -1,6 +1,7 @@
 //! An outcome as text: for a terminal, a program, a pull request, a test report, code review, a browser. The same
 //! outcome is always the same text.
 
+mod csv;
 mod html;
 mod junit;
 mod lint;
@@ -12,6 +13,7 @@ mod table;
 
 use crate::replay::{Outcome, SelfCheck};
 
+pub use self::csv::csv;
 pub use self::html::html;
 pub use self::junit::{junit, junit_cases};
 pub use self::lint::{Reviewed, lint_json, lint_sarif, lint_text};

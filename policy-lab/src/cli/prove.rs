@@ -10,6 +10,7 @@ use policy_lab::analyze::{
 };
 
 use self::answer::{Answer, Outcome};
+use super::reading::Reading;
 use super::{Failure, Verdict};
 
 /// Policies are given as a canned name, FILE.json, FILE.rego, boundary:FILE.json, session:FILE.json or
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     /// Which requests count
     #[arg(long, value_enum, default_value_t = World::S3, global = true)]
     world: World,
+    /// How policies are read
+    #[arg(long, value_enum, default_value_t = Reading::Aws, global = true)]
+    profile: Reading,
     #[arg(long, value_enum, default_value_t = Format::Table, global = true)]
     format: Format,
 }
@@ -97,27 +101,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
 
 fn answer(arguments: &Arguments) -> anyhow::Result<Answer> {
     let world = arguments.world.of_analysis();
+    let read = |spec: &String| policies::read(spec, arguments.profile.profile());
     Ok(match &arguments.question {
         Question::NoMorePermissive { new, old } => {
-            let (new, old) = (policies::read(new)?, policies::read(old)?);
+            let (new, old) = (read(new)?, read(old)?);
             Answer::one("no-more-permissive", no_more_permissive(&new, &old, world))
         }
         Question::Equivalent { a, b } => {
-            let (a, b) = (policies::read(a)?, policies::read(b)?);
+            let (a, b) = (read(a)?, read(b)?);
             let Difference { gained, lost } = differences(&a, &b, world);
             Answer::two("equivalent", ("b-within-a", gained), ("a-within-b", lost))
         }
         Question::NotGranted { policies, actions, resources, condition } => {
             let grant = Grant::new(actions, resources, condition.as_deref())?;
-            let access = policies::read(policies)?;
+            let access = read(policies)?;
             Answer::one("not-granted", not_granted(&access, &grant, world))
         }
         Question::NotPublic { policies } => {
-            Answer::one("not-public", not_public(&policies::read(policies)?, world))
+            Answer::one("not-public", not_public(&read(policies)?, world))
         }
         Question::Statements { policies } => {
-            let findings: Vec<StatementFinding> =
-                analyze::statements(&policies::read(policies)?, world);
+            let findings: Vec<StatementFinding> = analyze::statements(&read(policies)?, world);
             Answer::Statements(findings)
         }
     })

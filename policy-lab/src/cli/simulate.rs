@@ -10,6 +10,7 @@ use policy_lab::replay::{Change, Class, Detail, Export, Outcome, World};
 use policy_lab::report::{self, Title};
 
 use super::events::{Events, Replayed, Simulated};
+use super::reading::Reading;
 use super::{Failure, Verdict, input, spec};
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,9 @@ pub(super) struct Arguments {
     /// NAME=FILE.json or NAME=canned, bucket:NAME=FILE.json, FILE.rego, a directory of these, or another world
     #[arg(long, value_name = "SPEC", num_args = 1.., required = true)]
     draft: Vec<String>,
+    /// How the given policies and worlds are read
+    #[arg(long, value_enum, default_value_t = Reading::Aws)]
+    profile: Reading,
     #[command(flatten)]
     review: Review,
 }
@@ -60,6 +64,11 @@ pub(super) struct Review {
 }
 
 impl Review {
+    /// `--fail-on` names this change.
+    pub(super) fn fails_on(&self, class: Class) -> bool {
+        self.fail_on.iter().any(|change| change.class() == class)
+    }
+
     /// Nothing but the table goes to stdout.
     pub(super) fn is_table(&self) -> bool {
         self.out.is_some() || self.format == Format::Table && !self.json
@@ -70,6 +79,7 @@ impl Review {
 enum Format {
     Table,
     Json,
+    Csv,
     Markdown,
     Html,
     Sarif,
@@ -147,6 +157,7 @@ fn report(arguments: &Review, outcome: &Outcome, title: &Title) -> anyhow::Resul
     let text = match format {
         Format::Table => report::table(outcome),
         Format::Json => report::json(outcome),
+        Format::Csv => report::csv(outcome),
         Format::Markdown => report::markdown(outcome),
         Format::Html => report::html(outcome, title),
         Format::Sarif => report::sarif(outcome, title),
@@ -203,8 +214,10 @@ fn sides(arguments: &Arguments) -> anyhow::Result<Sides> {
     if !keyword.is_empty() && arguments.world.is_some() {
         bail!("--world takes the place of what was recorded; leave out --baseline recorded");
     }
-    let baseline = spec::changes(&baseline)?;
-    let draft = spec::changes(&arguments.draft)?;
+    let reading = arguments.profile;
+    let baseline = reading.changes(spec::changes(&baseline)?)?;
+    let draft = reading.changes(spec::changes(&arguments.draft)?)?;
     let export = arguments.world.as_deref().map(input::export).transpose()?;
+    let export = export.map(|export| reading.export(export)).transpose()?;
     Ok(Sides { export, baseline, draft })
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail};
 use serde_json::json;
 
+use super::reading::Reading;
 use super::{Failure, Verdict, coverage, input, output};
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,9 @@ pub(super) struct Arguments {
     /// Write a JUnit report, with one case for each test
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// How the given policies and worlds are read
+    #[arg(long, value_enum, default_value_t = Reading::Aws)]
+    profile: Reading,
     #[arg(long)]
     json: bool,
 }
@@ -80,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let mut rego = Vec::new();
     for path in files(&arguments.files)? {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("yaml" | "yml") => expectation::run(&path, &mut report)?,
+            Some("yaml" | "yml") => expectation::run(&path, arguments.profile, &mut report)?,
             _ => rego.push(path),
         }
     }

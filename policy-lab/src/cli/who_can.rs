@@ -7,6 +7,7 @@ use policy_lab::replay::{Can, who_can};
 use policy_lab::{Action, Context, Resource, report};
 use serde_json::json;
 
+use super::reading::Reading;
 use super::{Failure, Verdict, input};
 
 #[derive(Debug, clap::Args)]
@@ -25,12 +26,15 @@ pub(super) struct Arguments {
     /// A condition key that is known
     #[arg(long, value_name = "KEY=VALUE")]
     given: Vec<String>,
+    /// How the given policies and worlds are read
+    #[arg(long, value_enum, default_value_t = Reading::Aws)]
+    profile: Reading,
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
-    let export = input::export(&arguments.world)?;
+    let export = arguments.profile.export(input::export(&arguments.world)?)?;
     let action = Action::parse(&arguments.action).map_err(|error| anyhow!("{error}"))?;
     if action.info().is_none() {
         return Err(anyhow!("`{action}` is not an action of this server").into());

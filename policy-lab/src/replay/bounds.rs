@@ -197,7 +197,7 @@ fn rewrite(attached: &Attached, missing: &[String], wide: bool) -> Attached {
     }
     document.insert("Statement".to_owned(), Value::Array(kept));
     let text = Value::Object(document).to_string();
-    match Policy::parse(&text, attached.policy.kind()) {
+    match Policy::parse_as(&text, attached.policy.kind(), attached.policy.profile()) {
         Ok(policy) => Attached { name: attached.name.clone(), policy: Arc::new(policy) },
         // What was left out cannot make a valid document invalid; if it does, the policy itself is the safe reading.
         Err(_) => attached.clone(),

@@ -18,7 +18,7 @@ use crate::decision::statement_id;
 use crate::rego::REVIEW_TIME_MAX;
 use crate::{
     Attached, DocumentError, DocumentKind, Guardrails, Layer, Policy, PolicySet, Principal,
-    PrincipalKind, RegoError,
+    PrincipalKind, Profile, RegoError,
 };
 
 /// The word in `schema`.
@@ -147,6 +147,25 @@ impl Export {
             }
         }
         Ok(Self { text: world, policies, buckets, guardrails, effective, groups_of })
+    }
+
+    /// The same world, its documents read as a profile does.
+    ///
+    /// # Errors
+    /// [`ExportError::Policy`] when the profile does not have what a document says.
+    pub fn read_as(&self, profile: Profile) -> Result<Self, ExportError> {
+        let again = |documents: &BTreeMap<String, Attached>| {
+            let one = |(name, attached): (&String, &Attached)| {
+                let (source, kind) = (attached.policy.source(), attached.policy.kind());
+                let policy = Policy::parse_as(source, kind, profile)
+                    .map_err(|source| ExportError::Policy { name: name.clone(), source })?;
+                let policy = Arc::new(policy);
+                Ok((name.clone(), Attached { name: Arc::clone(&attached.name), policy }))
+            };
+            documents.iter().map(one).collect::<Result<_, ExportError>>()
+        };
+        let (policies, buckets) = (again(&self.policies)?, again(&self.buckets)?);
+        Ok(Self { policies, buckets, ..self.clone() })
     }
 
     /// The text it was made from.

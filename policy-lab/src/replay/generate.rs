@@ -14,7 +14,7 @@ const KEYS_MAX: usize = 2;
 pub struct Generator {
     prefix_depth: usize,
     requests: u64,
-    /// Bucket, directory, action, keys; of a full set only that it is full counts.
+    /// Bucket, then as patterns directory, action, keys; of a full set only that it is full counts.
     objects: BTreeMap<(String, String), BTreeMap<String, BTreeSet<String>>>,
     buckets: BTreeMap<String, BTreeSet<String>>,
     others: BTreeSet<String>,
@@ -46,12 +46,15 @@ impl Generator {
                 self.buckets.entry(bucket.clone()).or_default().insert(action);
             }
             Resource::Object { bucket, key } => {
-                let directories = key.split_inclusive('/').filter(|part| part.ends_with('/'));
-                let directory: String = directories.take(self.prefix_depth).collect();
+                let parts: Vec<String> =
+                    key.split_inclusive('/').map(|part| pattern(part, own_name(request))).collect();
+                let directories = parts.iter().filter(|part| part.ends_with('/'));
+                let directory: String =
+                    directories.take(self.prefix_depth).map(String::as_str).collect();
                 let actions = self.objects.entry((bucket.clone(), directory)).or_default();
                 let keys = actions.entry(action).or_default();
                 if keys.len() <= KEYS_MAX {
-                    keys.insert(key.clone());
+                    keys.insert(parts.concat());
                 }
             }
         }
@@ -78,8 +81,8 @@ impl Generator {
         for ((bucket, directory), actions) in &self.objects {
             for (action, keys) in actions {
                 let patterns = match keys.len() > KEYS_MAX {
-                    true => vec![format!("{}*", literal(directory))],
-                    false => keys.iter().map(|key| literal(key)).collect(),
+                    true => vec![format!("{directory}*")],
+                    false => keys.iter().cloned().collect(),
                 };
                 for pattern in patterns {
                     let resource = format!("arn:aws:s3:::{}/{pattern}", literal(bucket));
@@ -105,6 +108,27 @@ impl Generator {
             })
             .collect();
         format!("{:#}\n", json!({ "Version": "2012-10-17", "Statement": statements }))
+    }
+}
+
+/// The caller's name, where a policy's variable stands for it.
+fn own_name(request: &Request) -> Option<&str> {
+    match request.context.get("aws:username")? {
+        [name] if *name == request.principal.name && !name.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+/// A part of a key, up to its slash, as a pattern. One that is the caller's own name stands for that of whoever has the
+/// policy: for this caller it is the same.
+fn pattern(part: &str, own_name: Option<&str>) -> String {
+    let (name, slash) = match part.strip_suffix('/') {
+        Some(name) => (name, "/"),
+        None => (part, ""),
+    };
+    match own_name {
+        Some(own) if own == name && slash == "/" => "${aws:username}/".to_owned(),
+        _ => literal(name) + slash,
     }
 }
 
@@ -156,6 +180,27 @@ mod tests {
         assert!(evaluate(&set, &request("GetObject", "b", Some("in/9"))).is_allowed());
         assert!(!evaluate(&set, &request("GetObject", "b", Some("topical"))).is_allowed());
         assert!(!evaluate(&set, &request("PutObject", "b", Some("in/two"))).is_allowed());
+    }
+
+    #[test]
+    fn the_caller_s_own_directory_is_that_of_whoever_has_the_policy() {
+        let mut generator = Generator::new(2);
+        for n in 0..4 {
+            let mut own = request("PutObject", "b", Some(&format!("home/ann/{n}")));
+            own.context.set("aws:username", "ann");
+            generator.add(&own);
+        }
+        // Not the caller's name, and not a directory.
+        generator.add(&request("GetObject", "b", Some("home/ann")));
+        let text = generator.finish();
+        assert!(text.contains("arn:aws:s3:::b/home/${aws:username}/*"), "{text}");
+        assert!(text.contains("\"arn:aws:s3:::b/home/ann\""), "{text}");
+        let set = set(&text);
+        let mut other = request("PutObject", "b", Some("home/ann/5"));
+        for (name, allowed) in [("ann", true), ("bob", false)] {
+            other.context.set("aws:username", name);
+            assert_eq!(evaluate(&set, &other).is_allowed(), allowed, "{name}");
+        }
     }
 
     proptest! {

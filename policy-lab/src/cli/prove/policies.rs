@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use policy_lab::analyze::Access;
-use policy_lab::{Attached, DocumentKind, canned};
+use policy_lab::{Attached, DocumentKind, Profile, canned};
 
 use super::super::{check, input};
 
 /// Reads policies joined by `+`. A file whose name has a `+` in it is found as well.
-pub(super) fn read(spec: &str) -> anyhow::Result<Access> {
+pub(super) fn read(spec: &str, profile: Profile) -> anyhow::Result<Access> {
     let mut access = Access::default();
     let mut guardrails = Vec::new();
     let parts: Vec<&str> =
@@ -20,6 +20,9 @@ pub(super) fn read(spec: &str) -> anyhow::Result<Access> {
     }
     if !guardrails.is_empty() {
         access.policies.guardrails = Some(Arc::new(input::guardrails(guardrails)?));
+    }
+    if profile != Profile::AWS {
+        access.policies = access.policies.read_as(profile).with_context(|| spec.to_owned())?;
     }
     Ok(access)
 }

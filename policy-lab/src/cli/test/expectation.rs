@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::invariant::Invariant;
 use super::proved::{self, Subject};
 use super::{Case, Report};
+use crate::cli::reading::Reading;
 use crate::cli::{input, spec, who_can as arguments};
 
 #[derive(Deserialize)]
@@ -87,7 +88,7 @@ enum Expected {
 }
 
 /// Runs a file; what it says is added to the report.
-pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn run(path: &Path, reading: Reading, report: &mut Report) -> anyhow::Result<()> {
     let file = path.display().to_string();
     let suite = yaml::json(&input::text(path)?).map_err(|error| anyhow!("{file}:{error}"))?;
     let suite: Suite = typed(serde_json::from_str(&suite).context("reading JSON again")?, &file)?;
@@ -96,12 +97,12 @@ pub(super) fn run(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     }
     let base = path.parent().unwrap_or(Path::new("."));
     let export = match &suite.world {
-        Some(world) => Some(input::export(&base.join(world))?),
+        Some(world) => Some(reading.export(input::export(&base.join(world))?)?),
         None => None,
     };
     let (world, mut coverage) =
-        world(&suite, export.as_ref(), base).with_context(|| file.clone())?;
-    let subject = subject(&suite, export.as_ref(), base).with_context(|| file.clone())?;
+        world(&suite, export.as_ref(), base, reading).with_context(|| file.clone())?;
+    let subject = subject(&suite, export.as_ref(), base, reading).with_context(|| file.clone())?;
     for test in suite.tests {
         let expectation: Expectation = typed(test, &file)?;
         let name = expectation.name.clone();
@@ -141,6 +142,7 @@ fn world(
     suite: &Suite,
     export: Option<&Arc<Export>>,
     base: &Path,
+    reading: Reading,
 ) -> anyhow::Result<(World, Coverage)> {
     match (export, suite.policies.is_empty()) {
         (Some(_), false) => bail!("there are both `world` and `policies`"),
@@ -150,19 +152,24 @@ fn world(
         }
         (None, false) => {
             let specs: Vec<_> = suite.policies.iter().map(|spec| beside(base, spec)).collect();
-            let coverage = Coverage::of_policies(&spec::policies(&specs)?);
-            let changes = spec::changes(&specs)?;
+            let coverage = Coverage::of_policies(&reading.policies(spec::policies(&specs)?)?);
+            let changes = reading.changes(spec::changes(&specs)?)?;
             Ok((changes.into_iter().fold(World::empty(), World::with), coverage))
         }
     }
 }
 
-fn subject(suite: &Suite, export: Option<&Arc<Export>>, base: &Path) -> anyhow::Result<Subject> {
+fn subject(
+    suite: &Suite,
+    export: Option<&Arc<Export>>,
+    base: &Path,
+    reading: Reading,
+) -> anyhow::Result<Subject> {
     if let Some(export) = export {
         return Ok(Subject::World(Arc::clone(export)));
     }
     let specs: Vec<_> = suite.policies.iter().map(|spec| beside(base, spec)).collect();
-    Subject::of_policies(spec::changes(&specs)?)
+    Subject::of_policies(reading.changes(spec::changes(&specs)?)?)
 }
 
 /// A file of a specification is beside the file that names it.
