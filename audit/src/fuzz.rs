@@ -14,7 +14,7 @@ use crate::{
     record::{Class, EventId, Record},
     seal::Seal,
     segment::{
-        Control, Leaves, Reader,
+        Control, Leaves, Packed, Reader,
         check::{self, Known},
         start,
     },
@@ -29,6 +29,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them.
 pub const TARGETS: &[Target] = &[
     ("audit/note", note),
+    ("audit/packed", packed),
     ("audit/proof", proof),
     ("audit/query", query),
     ("audit/record", record),
@@ -106,6 +107,22 @@ fn record(bytes: &[u8]) {
     let _ = check::seq(bytes);
     if let Some(us) = check::time(bytes) {
         assert_eq!(stamp::parse(&stamp::text(us)), Some(us));
+    }
+}
+
+/// Packed segments.
+fn packed(bytes: &[u8]) {
+    // The file is one of a directory in which its name says with which record it begins.
+    for first in [0, 250] {
+        let Ok(packed) = Packed::of_bytes(bytes.to_vec(), first) else { continue };
+        let records = packed.table().records.clone();
+        for frame in 0..packed.table().frames.len() {
+            let _ = packed.frame(frame);
+        }
+        let _ = packed.record(records.end - 1);
+        let mut buffer = [0; 64];
+        assert!(packed.read_at(&mut buffer, packed.table().size()).is_ok_and(|read| read == 0));
+        assert!(bytes.ends_with(&packed.table().encode()), "one table has one form");
     }
 }
 

@@ -66,6 +66,8 @@ pub enum Finished {
     Left,
     /// It is sealed, and the seal is recorded.
     Sealed,
+    /// It is sealed, and then compressed.
+    Packed,
 }
 
 /// How a log behaves. The defaults are what a server wants.
@@ -99,7 +101,7 @@ impl Default for Options {
             node: "n1".to_owned(),
             segment_bytes_max: 64 << 20,
             segment_age_max: Duration::from_secs(3600),
-            finished: Finished::Sealed,
+            finished: Finished::Packed,
             preallocate_bytes: 4 << 20,
             queue_bytes_max: 64 << 20,
             heartbeat: Duration::from_secs(60),

@@ -5,17 +5,24 @@
 //! control = {"_c":{"chain":"…","crc":"…","n":N,"root":"…","size":S,"t":"…"}} spaces LF
 //! file    = batch* NUL*
 //! ```
-//! Every byte of a control line follows from the records before it, so the line is checked by writing it again.
+//! Every byte of a control line follows from the records before it, so the line is checked by writing it again. A sealed
+//! segment may be packed instead: see [`packed`].
 
 use std::io;
 
+pub(crate) use batches::{Batches, Place};
 pub use control::Control;
+pub(crate) use lines::Lines;
+pub(crate) use packed::Packed;
 pub(crate) use reader::{Frame, Leaves, Reader, Tail};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use writer::{Batch, Writer};
 
+mod batches;
 pub(crate) mod check;
 mod control;
+mod lines;
+pub(crate) mod packed;
 mod reader;
 pub(crate) mod recover;
 pub(crate) mod start;
@@ -32,6 +39,32 @@ pub(crate) const FRAME_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_RECORDS_MAX + 
 /// First bytes of a control line; no record begins so, because member names begin with a letter.
 pub(crate) const CONTROL_PREFIX: &[u8] = b"{\"_c\":";
 
+/// How a segment lies in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Form {
+    /// Batches, as they were written.
+    Written,
+    /// Records in compressed frames.
+    Packed,
+}
+
+impl Form {
+    /// The ending of the file's name.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Written => ".jsonl",
+            Self::Packed => ".jsonl.zst",
+        }
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Written => Self::Packed,
+            Self::Packed => Self::Written,
+        }
+    }
+}
+
 /// One segment file by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
@@ -39,18 +72,24 @@ pub(crate) struct Name {
     pub(crate) first: u64,
     /// Path relative to the log's directory.
     pub(crate) path: String,
+    /// What is in the file.
+    pub(crate) form: Form,
 }
 
 impl Name {
     /// The name of a segment that begins with `first` on the day `YYYY/MM/DD`.
     pub(crate) fn new(first: u64, day: &str) -> Self {
-        Self { first, path: format!("seg/{day}/{first:016}.jsonl") }
+        Self { first, path: format!("seg/{day}/{first:016}.jsonl"), form: Form::Written }
     }
 
     /// The segment at a path, if it is one.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
-        let first = path.rsplit('/').next()?.strip_suffix(".jsonl")?.parse().ok()?;
-        Some(Self { first, path: path.to_owned() })
+        let form = match path.ends_with(Form::Packed.ending()) {
+            true => Form::Packed,
+            false => Form::Written,
+        };
+        let first = path.rsplit('/').next()?.strip_suffix(form.ending())?.parse().ok()?;
+        Some(Self { first, path: path.to_owned(), form })
     }
 
     /// The file beside it that holds the tip at its start.
@@ -65,7 +104,12 @@ impl Name {
 
     /// The path without the ending that tells the form.
     fn stem(&self) -> &str {
-        self.path.trim_end_matches(".jsonl")
+        self.path.strip_suffix(self.form.ending()).unwrap_or(&self.path)
+    }
+
+    /// The path that it has in one form or the other.
+    pub(crate) fn path_as(&self, form: Form) -> String {
+        format!("{}{}", self.stem(), form.ending())
     }
 }
 
@@ -73,6 +117,14 @@ impl Name {
 pub(crate) fn names(list: &dyn Fn(&str) -> io::Result<Vec<String>>) -> io::Result<Vec<Name>> {
     let mut names: Vec<Name> = files(list)?.iter().filter_map(|path| Name::of_path(path)).collect();
     names.sort();
+    // A segment that was packed just now may be there in both forms. The packed one is whole: it got its name when it was.
+    names.dedup_by(|later, earlier| {
+        let same = later.stem() == earlier.stem();
+        if same && later.form == Form::Packed {
+            earlier.clone_from(later);
+        }
+        same
+    });
     Ok(names)
 }
 

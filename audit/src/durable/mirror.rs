@@ -19,7 +19,7 @@ use std::{
 
 use super::{CopyEvent, File, Files};
 
-use worker::{Copy, Op, Request};
+use worker::{Copy, Lane, Op, Request};
 
 mod reconcile;
 mod worker;
@@ -72,7 +72,11 @@ impl Mirrored {
 
     /// Has every copy carry out `op`; returns when most have, and the first one too unless it is lost.
     fn all(&self, op: Op) -> io::Result<u64> {
-        let answers = self.send(op);
+        self.all_in(Lane::Ahead, op)
+    }
+
+    fn all_in(&self, lane: Lane, op: Op) -> io::Result<u64> {
+        let answers = self.send(lane, op);
         let (mut done, mut value, mut failure) = (0, 0, None);
         let mut first_pending = self.copies.first().is_some_and(|copy| !copy.is_lost());
         // The channel closes when every copy has answered or is gone.
@@ -93,27 +97,39 @@ impl Mirrored {
     }
 
     /// Hands `op` to every copy that is not lost.
-    fn send(&self, op: Op) -> Receiver<(usize, io::Result<u64>)> {
+    fn send(&self, lane: Lane, op: Op) -> Receiver<(usize, io::Result<u64>)> {
         let op = Arc::new(op);
         let (answer, answers) = mpsc::channel();
         for (i, copy) in self.copies.iter().enumerate() {
             let request = Request { op: Arc::clone(&op), copy: i, answer: answer.clone() };
-            copy.send(request);
+            copy.send(lane, request);
         }
         answers
     }
 
     /// Waits until every copy has done what it was asked.
     fn settle(&self) {
-        let answers = self.send(Op::Settle);
         let deadline = Instant::now() + SETTLE_MAX;
-        while answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+        for lane in [Lane::Ahead, Lane::Behind] {
+            let answers = self.send(lane, Op::Settle);
+            while answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {
+            }
+        }
     }
 
     fn file(self: &Arc<Self>, op: impl FnOnce(u64) -> Op) -> io::Result<Box<dyn File>> {
         let id = self.next_file.fetch_add(1, Ordering::Relaxed);
         self.all(op(id))?;
         Ok(Box::new(MirroredFile { tree: Arc::clone(self), id }))
+    }
+}
+
+/// What happens to finished segments is independent of what is being written. Only the file beside a segment that is
+/// about to begin is waited for.
+fn lane_of(path: &str) -> Lane {
+    match path.starts_with("seg/") && !path.ends_with(".start") {
+        true => Lane::Behind,
+        false => Lane::Ahead,
     }
 }
 
@@ -168,11 +184,11 @@ impl Files for Arc<Mirrored> {
     }
 
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.all(Op::Replace(path.to_owned(), bytes.into())).map(drop)
+        self.all_in(lane_of(path), Op::Replace(path.to_owned(), bytes.into())).map(drop)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        self.all(Op::Remove(path.to_owned())).map(drop)
+        self.all_in(lane_of(path), Op::Remove(path.to_owned())).map(drop)
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

@@ -1,18 +1,14 @@
 //! One day of the index on disk.
 
-use std::{
-    fs,
-    io::{self, Read, Seek, SeekFrom},
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use tantivy::Index;
 
 use crate::{
     durable,
-    segment::{BLOCK_BYTES, Control},
+    search::{Brought, read_record},
+    tree,
 };
 
 use super::{IndexError, root, schema};
@@ -25,43 +21,27 @@ pub(super) struct Position {
     version: u32,
     /// Records indexed from the beginning of the log.
     pub(super) size: u64,
-    /// Root of the tree over them.
-    pub(super) root: String,
+    /// Hash of the last one, in hex.
+    pub(super) last: String,
     /// Segment of the last one.
     pub(super) segment: String,
-    /// End of its batch in that segment.
+    /// End of its batch in that segment, as long as it is not packed.
     pub(super) offset: u64,
 }
 
 impl Position {
-    pub(super) fn new(control: &Control, segment: &str, offset: u64) -> Self {
-        let root = STANDARD.encode(control.root);
-        Self {
-            version: schema::VERSION,
-            size: control.size,
-            root,
-            segment: segment.to_owned(),
-            offset,
-        }
+    pub(super) fn new(brought: &Brought) -> Self {
+        let (last, segment) = (hex::encode(brought.last), brought.segment.clone());
+        Self { version: schema::VERSION, size: brought.size, last, segment, offset: brought.end }
     }
 
-    /// Whether the log still has the batch that this position was read from.
+    /// Whether the log still has the record that this position ends with. It names its position and its time, so no
+    /// other log has it.
     pub(super) fn fits(&self, dir: &Path) -> bool {
-        let control = last_control(&dir.join(&self.segment), self.offset).ok().flatten();
-        control.is_some_and(|c| c.size == self.size && STANDARD.encode(c.root) == self.root)
+        let last = self.size.checked_sub(1).map(|seq| read_record(dir, seq));
+        let Some(Ok(Some(leaf))) = last else { return false };
+        hex::encode(tree::leaf_hash(&leaf)) == self.last
     }
-}
-
-/// The control line that ends at `end`.
-fn last_control(path: &Path, end: u64) -> io::Result<Option<Control>> {
-    // The line has some 240 bytes and at most a block of padding.
-    let from = end.saturating_sub(2 * BLOCK_BYTES as u64);
-    let mut file = fs::File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(end - from).read_to_end(&mut bytes)?;
-    let line = bytes.strip_suffix(b"\n").and_then(|bytes| bytes.rsplit(|b| *b == b'\n').next());
-    Ok(line.and_then(Control::parse))
 }
 
 /// Days that have a partition, oldest first.

@@ -110,7 +110,7 @@ impl Writer {
             writer.add_document(fields.document(located))?;
         }
         self.uncommitted += brought.rows.len() as u64;
-        self.added = Some(Position::new(&brought.control, &brought.segment, brought.end));
+        self.added = Some(Position::new(brought));
         Ok(())
     }
 

@@ -154,6 +154,7 @@ impl Log {
             clock: clock.clone(),
             origin: options.origin.clone(),
             node: options.node.clone(),
+            finished: options.finished,
         };
         let signing = SignerThread {
             shared: shared.clone(),

@@ -1,17 +1,20 @@
-//! The sealer thread: finished segments become sealed ones.
+//! The sealer thread: finished segments become sealed ones, and sealed ones packed ones.
 //!
 //! It works behind the writer and at low priority, so no request ever waits for it. A seal is durable before the record
 //! that names it is appended, and the record is durable before the next seal is made; so of all seals only the newest can
-//! be without its record, and [`Sealer::catch_up`] looks for that one at a start.
+//! be without its record, and [`Sealer::catch_up`] looks for that one at a start. A packed segment is whole and durable
+//! before the one that was written is deleted; where a crash left both, the packed one stays if it holds what was sealed.
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     io,
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
 use memchr::memmem;
+use sha2::{Digest, Sha256};
 
 use crate::{
     durable::read_optional,
@@ -20,15 +23,15 @@ use crate::{
     record::{Class, EventId, Record},
     seal::{self, Measure, Seal},
     segment::{
-        self, Leaves, Name, Reader, Tail,
+        self, Form, Leaves, Name, Packed, Reader, Tail,
         check::{self, Known},
-        start,
+        packed, start,
     },
     tip::Tip,
     tree::{self, Hash},
 };
 
-use super::{Clock, LogError, Shared, lock, queue::Job};
+use super::{Clock, Finished, LogError, Sha256Hex, Shared, lock, queue::Job};
 
 /// Requests go first where the processors are busy.
 const NICENESS: i32 = 10;
@@ -109,6 +112,15 @@ pub(super) struct Sealer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origin: String,
     pub(super) node: String,
+    pub(super) finished: Finished,
+}
+
+/// A segment that was measured.
+struct Measured {
+    seal: Seal,
+    roots: Vec<Hash>,
+    /// As it was written.
+    bytes: Vec<u8>,
 }
 
 /// The newest seal.
@@ -153,7 +165,12 @@ impl Sealer {
         let names = segment::names(&list).map_err(Stop::unreadable("seg"))?;
         let newest = match newest {
             Some(newest) => newest,
-            None => newest.insert(self.find_newest(&names)?),
+            None => {
+                let found = self.find_newest(&names)?;
+                let sealed = names.partition_point(|name| name.first < found.end);
+                self.repack(names.get(..sealed).unwrap_or_default())?;
+                newest.insert(found)
+            }
         };
         let finished = names.split_last().map_or(&[][..], |(_, finished)| finished);
         let from = finished.partition_point(|name| name.first < newest.end);
@@ -186,6 +203,70 @@ impl Sealer {
         Ok(newest)
     }
 
+    /// Packs what was sealed and not packed before the last stop.
+    fn repack(&self, sealed: &[Name]) -> Result<(), Stop> {
+        if self.finished != Finished::Packed {
+            return Ok(());
+        }
+        let files = self.shared.files.as_ref();
+        let there = segment::files(&|path| files.list(path)).map_err(Stop::unreadable("seg"))?;
+        let there: HashSet<&String> = there.iter().collect();
+        for name in sealed {
+            let written = name.path_as(Form::Written);
+            if !there.contains(&written) {
+                continue;
+            }
+            // Without its seal nobody knows what it should hold; the verifier says so.
+            let note = read_optional(files, &name.seal_path());
+            let note = note.map_err(Stop::unreadable(&name.seal_path()))?;
+            let Some(seal) = note.and_then(|note| Seal::peek(&note)) else { continue };
+            let path = name.path_as(Form::Packed);
+            if there.contains(&path) {
+                let bytes = files.read(&path).map_err(Stop::unreadable(&path))?;
+                if holds(bytes.clone(), &seal) {
+                    self.remove(&written)?;
+                    continue;
+                }
+                let aside = format!("quarantine/{}", Sha256Hex::of(&bytes));
+                files.replace(&aside, &bytes).map_err(failed(&aside))?;
+                self.remove(&path)?;
+            }
+            let name = Name { path: written, form: Form::Written, ..name.clone() };
+            let before = Newest { end: seal.first, digest: seal.prev };
+            match self.measure(&name, &before) {
+                Ok(measured) if measured.seal == seal => self.pack(&name, &measured)?,
+                // It stays as it is, for the verifier to say what happened to it; the others are packed.
+                Ok(_) | Err(Stop::Damaged { .. }) => {
+                    tracing::error!(path = name.path, "a segment does not hold what was sealed");
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the packed form of a sealed segment in place of the one that was written.
+    fn pack(&self, name: &Name, measured: &Measured) -> Result<(), Stop> {
+        if self.shared.to_seal.is_closed() {
+            return Err(Stop::Closed);
+        }
+        let path = name.path_as(Form::Packed);
+        let leaves = Leaves::new(&measured.bytes).map(|(_, line)| line);
+        let leaves = leaves.filter(|line| !line.starts_with(segment::CONTROL_PREFIX));
+        let bytes = packed::pack(name.first, leaves, &measured.roots).map_err(failed(&path))?;
+        // What was written goes only when what replaces it gives the same records back.
+        if !holds(bytes.clone(), &measured.seal) {
+            return Err(Stop::Failed(format!("packing `{path}` did not keep its records")));
+        }
+        // ORDER: the seal is durable, then the packed segment, then the other one goes.
+        self.shared.files.replace(&path, &bytes).map_err(failed(&path))?;
+        self.remove(&name.path_as(Form::Written))
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Stop> {
+        self.shared.files.remove(path).map_err(failed(path))
+    }
+
     /// Whether a record after the sealed ones names the seal.
     fn is_recorded(&self, newest: &Newest, names: &[Name]) -> Result<bool, Stop> {
         let digits = hex::encode(newest.digest.unwrap_or_default());
@@ -205,6 +286,9 @@ impl Sealer {
     }
 
     fn is_only_seals(&self, name: &Name) -> Result<bool, Stop> {
+        if name.form == Form::Packed {
+            return Ok(false);
+        }
         let bytes = self.shared.files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
         Ok(Leaves::new(&bytes).all(|(_, line)| {
             line.starts_with(SEAL_RECORD) || line.starts_with(segment::CONTROL_PREFIX)
@@ -216,23 +300,27 @@ impl Sealer {
         if self.shared.to_seal.is_closed() {
             return Err(Stop::Closed);
         }
-        let seal = self.measure(name, newest)?;
+        let measured = self.measure(name, newest)?;
+        let seal = &measured.seal;
         let note = seal
             .sign(&self.origin, self.signer.as_ref())
             .map_err(|error| Stop::Failed(format!("sealing `{}`: {error}", name.path)))?;
         let path = name.seal_path();
-        self.shared
-            .files
-            .replace(&path, note.as_bytes())
-            .map_err(|error| Stop::Failed(format!("writing `{path}`: {error}")))?;
-        self.append(vec![self.seal_record(&seal, note.as_bytes())])?;
+        self.shared.files.replace(&path, note.as_bytes()).map_err(failed(&path))?;
+        self.append(vec![self.seal_record(seal, note.as_bytes())])?;
         *newest = Newest { end: seal.end, digest: Some(seal::digest(note.as_bytes())) };
-        Ok(())
+        match self.finished {
+            Finished::Packed => self.pack(name, &measured),
+            Finished::Left | Finished::Sealed => Ok(()),
+        }
     }
 
     /// What the segment holds, every batch checked on the way.
-    fn measure(&self, name: &Name, newest: &Newest) -> Result<Seal, Stop> {
+    fn measure(&self, name: &Name, newest: &Newest) -> Result<Measured, Stop> {
         let damaged = |what: String| Stop::Damaged { first: name.first, what };
+        if name.form == Form::Packed {
+            return Err(damaged(format!("`{}` has no seal", name.path)));
+        }
         let files = self.shared.files.as_ref();
         let tip = match read_optional(files, &name.start_path()) {
             Ok(bytes) => bytes.and_then(|bytes| start::parse(&bytes)),
@@ -268,7 +356,8 @@ impl Sealer {
             }
         }
         let sealed = measure.into_inner().finish(&tip, newest.digest);
-        sealed.map(|(seal, _)| seal).ok_or_else(|| damaged(format!("`{}` is empty", name.path)))
+        let (seal, roots) = sealed.ok_or_else(|| damaged(format!("`{}` is empty", name.path)))?;
+        Ok(Measured { seal, roots, bytes })
     }
 
     fn seal_record(&self, seal: &Seal, note: &[u8]) -> Record {
@@ -304,6 +393,25 @@ impl Sealer {
             }
         }
     }
+}
+
+fn failed(path: &str) -> impl FnOnce(io::Error) -> Stop + '_ {
+    move |error| Stop::Failed(format!("writing `{path}`: {error}"))
+}
+
+/// Whether a packed segment gives the records back that were sealed.
+fn holds(bytes: Vec<u8>, seal: &Seal) -> bool {
+    let Ok(packed) = Packed::of_bytes(bytes, seal.first) else { return false };
+    let (table, mut content) = (packed.table(), Sha256::new());
+    for frame in 0..table.frames.len() {
+        match packed.frame(frame) {
+            Ok(Some(lines)) => content.update(&lines),
+            Ok(None) | Err(_) => return false,
+        }
+    }
+    let frames = (table.frames.len() as u64, table.roots_digest());
+    let digest: Hash = content.finalize().into();
+    table.records.end == seal.end && frames == seal.frames && digest == seal.sha256
 }
 
 #[cfg(test)]

@@ -259,7 +259,9 @@ fn a_fault_while_rotating_poisons_and_the_restart_goes_on() {
             append(&log, 1).unwrap();
             // The start and the record fill a segment each; both are sealed, and each seal is a record.
             let deadline = std::time::Instant::now() + Duration::from_secs(30);
-            while log.durable_size() < 4 {
+            let packed = || files.paths().iter().filter(|path| path.ends_with(".zst")).count();
+            let written = || files.paths().iter().filter(|path| path.ends_with(".jsonl")).count();
+            while (log.durable_size(), packed(), written()) != (4, 2, 2) {
                 assert!(std::time::Instant::now() < deadline, "{}", log.durable_size());
                 std::thread::yield_now();
             }

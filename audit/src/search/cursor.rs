@@ -3,12 +3,13 @@
 
 use std::{
     collections::VecDeque,
-    fs,
-    io::{Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
-use crate::segment::{Control, Leaves, Name, Reader, check};
+use crate::{
+    segment::{Batches, Leaves, Name, Place},
+    tree::{self, Hash},
+};
 
 use super::{Row, SearchError, names};
 
@@ -18,8 +19,8 @@ pub struct Tail {
     dir: PathBuf,
     /// The next record to give.
     next: u64,
-    /// The segment being read and the offset of its next batch.
-    open: Option<(Name, u64)>,
+    /// The segment being read and the place of its next batch.
+    open: Option<(Name, Place)>,
 }
 
 /// Bytes of one answer of [`Tail::poll`], at most a batch more.
@@ -29,9 +30,10 @@ const POLL_BYTES_MAX: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Brought {
     pub(crate) rows: Vec<Located>,
-    /// The control line of the last batch.
-    pub(crate) control: Control,
-    /// Path of the segment, and where the last batch ends in it.
+    /// Records up to the end of the last batch, and the hash of the last one.
+    pub(crate) size: u64,
+    pub(crate) last: Hash,
+    /// Path of the segment, and where the last batch ends in it if it is as it was written.
     pub(crate) segment: String,
     pub(crate) end: u64,
 }
@@ -53,7 +55,7 @@ impl Tail {
     /// A reader that continues after `size` records, at a batch boundary known from before.
     pub(crate) fn at(dir: &Path, size: u64, segment: &str, offset: u64) -> Self {
         let name = Name::of_path(segment);
-        Self { dir: dir.to_owned(), next: size, open: name.map(|name| (name, offset)) }
+        Self { dir: dir.to_owned(), next: size, open: name.map(|name| (name, Place { offset })) }
     }
 
     /// The `seq` of the next record.
@@ -84,40 +86,39 @@ impl Tail {
             if self.next >= size {
                 return Ok(None);
             }
-            let Some((name, offset)) = self.segment()? else { return Ok(None) };
-            let mut file =
-                fs::File::open(self.dir.join(&name.path)).map_err(SearchError::io(&name.path))?;
-            file.seek(SeekFrom::Start(offset)).map_err(SearchError::io(&name.path))?;
-            let mut reader = Reader::new(file, offset);
+            let Some((name, place)) = self.segment()? else { return Ok(None) };
+            let io = || SearchError::io(&name.path);
+            let mut batches = Batches::open(&self.dir, &name, place, self.next).map_err(io())?;
             let mut brought: Option<Brought> = None;
             let mut bytes = 0;
             // What is there beyond `size` is not looked at: behind the last batch lie megabytes of zeros.
             while self.next < size {
-                let Ok(frame) = reader.next().map_err(SearchError::io(&name.path))? else { break };
-                let control = Control::parse(frame.control);
-                let Some(control) = control.filter(|c| c.crc == check::crc(frame.leaves)) else {
-                    break;
-                };
-                if control.size > size || bytes > POLL_BYTES_MAX {
+                let Some(batch) = batches.next().map_err(io())? else { break };
+                if batch.end > size || bytes > POLL_BYTES_MAX {
                     break;
                 }
-                bytes += frame.leaves.len();
+                bytes += batch.leaves.len();
                 let rows = brought.get_or_insert_with(|| Brought {
                     rows: Vec::new(),
-                    control,
+                    size: 0,
+                    last: [0; 32],
                     segment: name.path.clone(),
                     end: 0,
                 });
-                rows.control = control;
-                rows.end = frame.offset + (frame.leaves.len() + frame.control.len()) as u64;
-                for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(control.size - control.n..) {
+                (rows.size, rows.end) = (batch.end, batch.next.offset);
+                for ((at, leaf), seq) in Leaves::new(batch.leaves).zip(batch.first..) {
                     if seq >= self.next {
                         let row = Row { seq, leaf: leaf.to_vec() };
-                        rows.rows.push(Located { row, offset: frame.offset + at as u64 });
+                        rows.rows.push(Located { row, offset: batch.offset + at as u64 });
                     }
                 }
-                self.open = Some((name.clone(), rows.end));
-                self.next = self.next.max(control.size);
+                self.open = Some((name.clone(), batch.next));
+                self.next = self.next.max(batch.end);
+            }
+            if let Some(brought) = &mut brought
+                && let Some(last) = brought.rows.last()
+            {
+                brought.last = tree::leaf_hash(&last.row.leaf);
             }
             match brought {
                 // A batch that holds only what was given before.
@@ -130,22 +131,24 @@ impl Tail {
     }
 
     /// The segment that holds the next record.
-    fn segment(&mut self) -> Result<Option<(Name, u64)>, SearchError> {
+    fn segment(&mut self) -> Result<Option<(Name, Place)>, SearchError> {
         if self.open.is_none() {
             let names = names(&self.dir)?;
             let after = names.partition_point(|name| name.first <= self.next);
-            self.open = names.into_iter().nth(after.saturating_sub(1)).map(|name| (name, 0));
+            self.open =
+                names.into_iter().nth(after.saturating_sub(1)).map(|name| (name, Place::default()));
         }
         Ok(self.open.clone())
     }
 
     /// Moves on to a segment that begins with the next record, if there is one.
     fn advance(&mut self, from: &Name) -> Result<bool, SearchError> {
-        let next =
-            names(&self.dir)?.into_iter().find(|name| name.first == self.next && name != from);
+        let next = names(&self.dir)?
+            .into_iter()
+            .find(|name| name.first == self.next && name.first != from.first);
         let found = next.is_some();
         if let Some(name) = next {
-            self.open = Some((name, 0));
+            self.open = Some((name, Place::default()));
         }
         Ok(found)
     }

@@ -5,11 +5,11 @@
 //! same however long the segment is.
 #![deny(clippy::indexing_slicing)]
 
-use std::{fs, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use memchr::{memchr, memrchr};
 
-use crate::segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check};
+use crate::segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, Lines, Name, check};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// First read of a walk; the newest few records are often enough.
@@ -20,8 +20,9 @@ const CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// A segment that was opened for reading, up to the end of its last whole batch.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
-    file: Arc<fs::File>,
-    last: Option<Batch>,
+    lines: Arc<Lines>,
+    /// Records in the log at the end of the segment, and where its last line ends.
+    end: Option<(u64, u64)>,
 }
 
 /// Where a control line stands, and what it says.
@@ -36,26 +37,29 @@ struct Batch {
 
 impl Opened {
     pub(super) fn open(dir: &Path, name: &Name) -> io::Result<Self> {
-        let file = fs::File::open(dir.join(&name.path))?;
-        let last = last_whole(&file)?;
-        Ok(Self { file: Arc::new(file), last })
+        let lines = Lines::open(dir, name)?;
+        let end = match &lines {
+            Lines::Written(_) => last_whole(&lines)?.map(|batch| (batch.control.size, batch.end)),
+            Lines::Packed(packed) => Some((packed.table().records.end, packed.table().size())),
+        };
+        Ok(Self { lines: Arc::new(lines), end })
     }
 
     /// Number of records in the log at the end of this segment; `None` if it holds no batch.
     pub(super) fn size(&self) -> Option<u64> {
-        self.last.map(|batch| batch.control.size)
+        self.end.map(|(size, _)| size)
     }
 
     /// Records from the last to the first.
     pub(super) fn backward(self) -> Backward {
-        let at = self.last.map_or(0, |batch| batch.end);
-        Backward { file: self.file, at, buffer: Vec::new(), end: 0, chunk: CHUNK_BYTES_MIN }
+        let at = self.end.map_or(0, |(_, end)| end);
+        Backward { lines: self.lines, at, buffer: Vec::new(), end: 0, chunk: CHUNK_BYTES_MIN }
     }
 }
 
 /// The last batch whose checksum is right. Whatever was written before a batch was complete when that one began, so
 /// this looks at one batch, or at two while one is being written.
-fn last_whole(file: &fs::File) -> io::Result<Option<Batch>> {
+fn last_whole(file: &Lines) -> io::Result<Option<Batch>> {
     let mut batch = batch_before(file, written_blocks(file)?)?;
     while let Some(found) = batch {
         let before = batch_before(file, found.end / BLOCK - 1)?;
@@ -70,8 +74,8 @@ fn last_whole(file: &fs::File) -> io::Result<Option<Batch>> {
 }
 
 /// Whole blocks before the zeros that were written ahead: no record and no padding holds a zero byte.
-fn written_blocks(file: &fs::File) -> io::Result<u64> {
-    let (mut low, mut high) = (0, file.metadata()?.len() / BLOCK);
+fn written_blocks(file: &Lines) -> io::Result<u64> {
+    let (mut low, mut high) = (0, file.len()? / BLOCK);
     while low < high {
         let middle = low + (high - low) / 2;
         match read(file, middle * BLOCK, 1)?.first() {
@@ -83,7 +87,7 @@ fn written_blocks(file: &fs::File) -> io::Result<u64> {
 }
 
 /// The last batch that ends at or before the block.
-fn batch_before(file: &fs::File, mut block: u64) -> io::Result<Option<Batch>> {
+fn batch_before(file: &Lines, mut block: u64) -> io::Result<Option<Batch>> {
     while block > 0 {
         let end = block * BLOCK;
         // A control line has some 240 bytes and at most a block of padding.
@@ -100,15 +104,9 @@ fn batch_before(file: &fs::File, mut block: u64) -> io::Result<Option<Batch>> {
     Ok(None)
 }
 
-fn read(file: &fs::File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+fn read(file: &Lines, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
+    let filled = file.fill(&mut bytes, offset)?;
     bytes.truncate(filled);
     Ok(bytes)
 }
@@ -116,7 +114,7 @@ fn read(file: &fs::File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
 /// Lines from the end, without control lines.
 #[derive(Debug)]
 pub(super) struct Backward {
-    file: Arc<fs::File>,
+    lines: Arc<Lines>,
     /// Byte of the file at which the buffer begins.
     at: u64,
     /// What was read; `..end` was not given yet and ends with a newline.
@@ -156,7 +154,7 @@ impl Backward {
         let len = self.chunk.min(self.at);
         self.at -= len;
         self.chunk = (self.chunk * 2).min(CHUNK_BYTES_MAX);
-        let mut bytes = read(&self.file, self.at, len)?;
+        let mut bytes = read(&self.lines, self.at, len)?;
         bytes.extend_from_slice(self.buffer.get(..self.end).unwrap_or_default());
         self.end = bytes.len();
         self.buffer = bytes;
@@ -166,7 +164,7 @@ impl Backward {
 
 /// The first record of a segment, for its time.
 pub(super) fn first_leaf(dir: &Path, name: &Name) -> io::Result<Option<Vec<u8>>> {
-    let file = fs::File::open(dir.join(&name.path))?;
+    let file = Lines::open(dir, name)?;
     for len in [BLOCK, crate::encode::LEAF_BYTES_MAX as u64 + 1] {
         let mut start = read(&file, 0, len)?;
         if let Some(end) = memchr(b'\n', &start) {

@@ -1,6 +1,6 @@
 //! The search that lets the index propose.
 
-use std::{fs, io::Read, os::unix::fs::FileExt as _, path::Path};
+use std::{io, path::Path};
 
 use memchr::memchr;
 
@@ -8,12 +8,12 @@ use crate::{
     encode::LEAF_BYTES_MAX,
     index::{Asked, Candidates, Found, Wanted},
     query::Filter,
-    segment::check,
+    segment::{Lines, check},
     stamp,
 };
 
 use super::{
-    Deadline, Method, Row, SearchError,
+    Deadline, Method, Row, SearchError, locate,
     scan::{Bounds, Segments},
     table::{Collect as _, Groups},
 };
@@ -105,7 +105,7 @@ fn wanted(index: &Candidates, filter: &Filter, to: u64) -> Wanted {
 /// Reads records by place; keeps the segment open that it read last.
 struct Rows<'a> {
     segments: &'a Segments<'a>,
-    open: Option<(u64, fs::File)>,
+    open: Option<(u64, Lines)>,
 }
 
 impl Rows<'_> {
@@ -125,37 +125,32 @@ impl Rows<'_> {
             return Err(SearchError::Index(format!("record {} has no segment", found.seq)));
         };
         if self.open.as_ref().is_none_or(|(first, _)| *first != name.first) {
-            let file = fs::File::open(self.segments.dir.join(&name.path))
-                .map_err(SearchError::io(&name.path))?;
-            self.open = Some((name.first, file));
+            let lines =
+                Lines::open(self.segments.dir, name).map_err(SearchError::io(&name.path))?;
+            self.open = Some((name.first, lines));
         }
-        let Some((_, file)) = &self.open else { return Ok(Vec::new()) };
-        let mut leaf = vec![0; READ_BYTES];
-        let read = file.read_at(&mut leaf, found.offset).map_err(SearchError::io(&name.path))?;
+        let Some((_, lines)) = &self.open else { return Ok(Vec::new()) };
+        read(lines, found).map_err(SearchError::io(&name.path))
+    }
+}
+
+/// The record at the place that the index knows. The index may have been made before the segment was packed, or from the
+/// packed one while the other is there again, from a copy: then the record is looked for.
+fn read(lines: &Lines, found: Found) -> io::Result<Vec<u8>> {
+    let mut leaf = Vec::new();
+    if matches!(lines, Lines::Written(_)) {
+        leaf.resize(READ_BYTES, 0);
+        let read = lines.read_at(&mut leaf, found.offset)?;
         leaf.truncate(read);
         if memchr(b'\n', &leaf).is_none() {
-            leaf = At(file, found.offset).long().map_err(SearchError::io(&name.path))?;
+            leaf.resize(LEAF_BYTES_MAX + 1, 0);
+            let read = lines.fill(&mut leaf, found.offset)?;
+            leaf.truncate(read);
         }
         leaf.truncate(memchr(b'\n', &leaf).unwrap_or(leaf.len()));
-        Ok(leaf)
     }
-}
-
-/// A file from an offset on.
-struct At<'a>(&'a fs::File, u64);
-
-impl At<'_> {
-    fn long(mut self) -> std::io::Result<Vec<u8>> {
-        let mut leaf = Vec::new();
-        self.by_ref().take(LEAF_BYTES_MAX as u64 + 1).read_to_end(&mut leaf)?;
-        Ok(leaf)
+    if check::seq(&leaf) != Some(found.seq) {
+        leaf = locate::in_lines(lines, found.seq)?.unwrap_or_default();
     }
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.0.read_at(buffer, self.1)?;
-        self.1 += read as u64;
-        Ok(read)
-    }
+    Ok(leaf)
 }

@@ -1,14 +1,14 @@
 //! One record by position or by event.
 #![deny(clippy::indexing_slicing)]
 
-use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
+use std::{io, path::Path};
 
 use memchr::{memchr, memmem};
 
 use crate::{
     encode::LEAF_BYTES_MAX,
     record::EventId,
-    segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check},
+    segment::{self, BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check},
     stamp,
 };
 
@@ -31,19 +31,26 @@ pub fn read_record(dir: &Path, seq: u64) -> Result<Option<Vec<u8>>, SearchError>
 
 /// Binary search over the blocks of a file whose lines are in order.
 fn in_segment(dir: &Path, name: &Name, seq: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = fs::File::open(dir.join(&name.path))?;
+    in_lines(&segment::Lines::open(dir, name)?, seq)
+}
+
+/// The same in a segment that is open.
+pub(super) fn in_lines(file: &segment::Lines, seq: u64) -> io::Result<Option<Vec<u8>>> {
+    if let segment::Lines::Packed(packed) = file {
+        return packed.record(seq);
+    }
     let block = BLOCK_BYTES as u64;
-    let (mut low, mut high) = (0, file.metadata()?.len().div_ceil(block));
+    let (mut low, mut high) = (0, file.len()?.div_ceil(block));
     // INVARIANT: the record begins at or after block `low` and before block `high`.
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        match first_position(&file, middle * block)? {
+        match first_position(file, middle * block)? {
             Some(found) if found <= seq => low = middle,
             _ => high = middle,
         }
     }
     // The record's line begins in block `low`, or just after the block's first whole line.
-    let mut lines = Lines { file: &file, offset: low * block, skip_partial: low > 0 };
+    let mut lines = Lines { file, offset: low * block, skip_partial: low > 0 };
     while let Some(line) = lines.next()? {
         if line.starts_with(CONTROL_PREFIX) {
             continue;
@@ -58,7 +65,7 @@ fn in_segment(dir: &Path, name: &Name, seq: u64) -> io::Result<Option<Vec<u8>>> 
 }
 
 /// The position at which the first whole line after `offset` stands.
-fn first_position(file: &fs::File, offset: u64) -> io::Result<Option<u64>> {
+fn first_position(file: &segment::Lines, offset: u64) -> io::Result<Option<u64>> {
     let mut lines = Lines { file, offset, skip_partial: true };
     let Some(line) = lines.next()? else { return Ok(None) };
     if line.starts_with(CONTROL_PREFIX) {
@@ -69,7 +76,7 @@ fn first_position(file: &fs::File, offset: u64) -> io::Result<Option<u64>> {
 
 /// Lines from an offset on.
 struct Lines<'a> {
-    file: &'a fs::File,
+    file: &'a segment::Lines,
     offset: u64,
     skip_partial: bool,
 }
@@ -89,7 +96,7 @@ impl Lines<'_> {
     fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = vec![0; BLOCK_BYTES];
         loop {
-            let read = read_at(self.file, &mut line, self.offset)?;
+            let read = self.file.fill(&mut line, self.offset)?;
             let bytes = line.get(..read).unwrap_or_default();
             if let Some(end) = memchr(b'\n', bytes) {
                 self.offset += end as u64 + 1;
@@ -102,17 +109,6 @@ impl Lines<'_> {
             line.resize(line.len() * 4, 0);
         }
     }
-}
-
-fn read_at(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
 }
 
 /// The newest record with this event, or `None` if there is none.

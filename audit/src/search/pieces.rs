@@ -2,12 +2,11 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     vec,
 };
 
-use crate::segment::{Control, Frame, Name, Reader, check};
+use crate::segment::{Batches, Name, Place};
 
 use super::{SearchError, names};
 
@@ -29,7 +28,7 @@ pub struct Pieces {
     dir: PathBuf,
     /// Segments that are not open yet; `None` before the first piece.
     names: Option<vec::IntoIter<Name>>,
-    open: Option<(Reader<File>, String)>,
+    open: Option<(Batches, String)>,
     /// The next record to give.
     next: u64,
     failed: bool,
@@ -48,14 +47,13 @@ impl Pieces {
             if self.open.is_none() && !self.advance()? {
                 break;
             }
-            let Some((reader, path)) = &mut self.open else { break };
-            let frame = reader.next().map_err(SearchError::io(path))?.ok();
-            match frame.and_then(|frame| Some((frame, control(&frame, self.next)?))) {
-                Some((frame, control)) => {
-                    piece.lines.extend_from_slice(frame.leaves);
-                    self.next = control.size;
+            let Some((batches, path)) = &mut self.open else { break };
+            match batches.next().map_err(SearchError::io(path))? {
+                Some(batch) if batch.first == self.next => {
+                    piece.lines.extend_from_slice(batch.leaves);
+                    self.next = batch.end;
                 }
-                None => self.open = None,
+                _ => self.open = None,
             }
         }
         Ok(Some(piece).filter(|piece| !piece.lines.is_empty()))
@@ -69,8 +67,9 @@ impl Pieces {
         };
         let next = self.next;
         let Some(name) = names.find(|name| name.first == next) else { return Ok(false) };
-        let file = File::open(self.dir.join(&name.path)).map_err(SearchError::io(&name.path))?;
-        self.open = Some((Reader::new(file, 0), name.path));
+        let batches = Batches::open(&self.dir, &name, Place::default(), next)
+            .map_err(SearchError::io(&name.path))?;
+        self.open = Some((batches, name.path));
         Ok(true)
     }
 }
@@ -86,11 +85,4 @@ impl Iterator for Pieces {
         self.failed = piece.is_err();
         piece.transpose()
     }
-}
-
-/// The control line of a batch that is whole and begins with the record `next`.
-fn control(frame: &Frame<'_>, next: u64) -> Option<Control> {
-    let control = Control::parse(frame.control)?;
-    let is_next = control.size.checked_sub(control.n) == Some(next);
-    (is_next && control.crc == check::crc(frame.leaves)).then_some(control)
 }

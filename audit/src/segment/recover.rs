@@ -14,8 +14,10 @@ use crate::{
     tree::{self, Hash},
 };
 
+use crate::seal::Seal;
+
 use super::{
-    BLOCK_BYTES, Control, Frame, Name, Reader, Tail,
+    BLOCK_BYTES, Control, Form, Frame, Leaves, Name, Packed, Reader, Tail,
     check::{self, Fault, Known},
     names, start,
 };
@@ -25,7 +27,8 @@ use super::{
 pub(crate) struct Recovered {
     /// Tip after the last valid batch.
     pub(crate) tip: Tip,
-    /// The newest segment, where its valid batches end, and the bytes after that which are not zero.
+    /// The newest segment, where its valid batches end, and the bytes after that which are not zero. None if it is packed:
+    /// then a new one follows.
     pub(crate) active: Option<(Name, u64, Vec<u8>)>,
     /// Root at the size that was asked for, if the walk passed it.
     pub(crate) root_at_known: Option<Hash>,
@@ -52,8 +55,8 @@ pub(crate) enum RecoverError {
 pub(crate) fn recover(files: &dyn Files, known: Option<&Head>) -> Result<Recovered, RecoverError> {
     let segments = names(&|path| files.list(path))?;
     let (mut tip, todo) = match shortcut(files, &segments, known)? {
-        Some(tip) => (tip, segments.last().into_iter().collect::<Vec<_>>()),
-        None => (Tip::default(), segments.iter().collect()),
+        Some((from, tip)) => (tip, segments.get(from..).unwrap_or_default()),
+        None => (Tip::default(), segments.as_slice()),
     };
     let mut root_at_known = None;
     let mut active = None;
@@ -63,6 +66,11 @@ pub(crate) fn recover(files: &dyn Files, known: Option<&Head>) -> Result<Recover
             return Err(RecoverError::Missing { file: name.path.clone(), expected, found });
         }
         let bytes = files.read(&name.path)?;
+        if name.form == Form::Packed {
+            walk_packed(bytes, name, &mut tip, known, &mut root_at_known)?;
+            active = None;
+            continue;
+        }
         let walked = walk(&bytes, &mut tip, known, &mut root_at_known)?;
         let rest = bytes.get(walked.end..).unwrap_or_default();
         let is_newest = Some(name) == segments.last();
@@ -114,6 +122,37 @@ fn walk(
     }
 }
 
+/// Takes in every record of a packed segment.
+fn walk_packed(
+    bytes: Vec<u8>,
+    name: &Name,
+    tip: &mut Tip,
+    known: Option<&Head>,
+    root_at_known: &mut Option<Hash>,
+) -> Result<(), RecoverError> {
+    let damaged = |offset, seq| {
+        let fault = Fault { offset, seq, what: check::What::Record };
+        RecoverError::Damaged { file: name.path.clone(), fault }
+    };
+    let packed = Packed::of_bytes(bytes, name.first).map_err(|_| damaged(0, name.first))?;
+    for (i, frame) in packed.table().frames.iter().enumerate() {
+        let lines = packed.frame(i).ok().flatten().ok_or(damaged(frame.offset, tip.size()))?;
+        for (_, leaf) in Leaves::new(&lines) {
+            let time_us = check::time(leaf).filter(|time| *time > tip.time_us);
+            let in_place = check::seq(leaf) == Some(tip.size());
+            tip.time_us = time_us.filter(|_| in_place).ok_or(damaged(frame.offset, tip.size()))?;
+            tip.push(leaf);
+            if known.is_some_and(|known| known.size == tip.size()) {
+                *root_at_known = Some(tip.frontier.root());
+            }
+        }
+    }
+    match tip.size() == packed.table().records.end {
+        true => Ok(()),
+        false => Err(damaged(0, tip.size())),
+    }
+}
+
 /// Remembers the root at the size of the newest signed head when a batch passes it.
 fn note_known(
     frame: &Frame<'_>,
@@ -126,7 +165,7 @@ fn note_known(
         return;
     };
     let mut tip = before.clone();
-    for (_, leaf) in super::Leaves::new(frame.leaves).take((known.size - before.size()) as usize) {
+    for (_, leaf) in Leaves::new(frame.leaves).take((known.size - before.size()) as usize) {
         tip.push(leaf);
     }
     *root = Some(tip.frontier.root());
@@ -146,30 +185,36 @@ fn later_batch(rest: &[u8], size: u64) -> bool {
     })
 }
 
-/// The tip at the newest segment's start, if the file beside it agrees with the segment before.
+/// The newest segment that no head lies before, and the tip at its start, if the file beside it agrees with how the
+/// segment before it ends.
 fn shortcut(
     files: &dyn Files,
     segments: &[Name],
     known: Option<&Head>,
-) -> Result<Option<Tip>, RecoverError> {
-    let [.., before, newest] = segments else { return Ok(None) };
-    // A head inside an older segment can only be compared by walking there.
-    if known.is_some_and(|known| known.size < newest.first) {
-        return Ok(None);
-    }
-    let Some(tip) = read_optional(files, &newest.start_path())?.and_then(|b| start::parse(&b))
-    else {
+) -> io::Result<Option<(usize, Tip)>> {
+    // A head inside an older segment can only be compared by walking from there.
+    let reached = |name: &Name| known.is_none_or(|known| known.size >= name.first);
+    let Some(at) = segments.iter().rposition(reached).filter(|at| *at > 0) else { return Ok(None) };
+    let (Some(before), Some(name)) = (segments.get(at - 1), segments.get(at)) else {
         return Ok(None);
     };
-    let bytes = files.read(&before.path)?;
-    let agrees = last_control(&bytes).is_some_and(|control| {
-        control.size == tip.size()
-            && control.chain == tip.chain
-            && control.root == tip.frontier.root()
-            && control.time_us == tip.time_us
-    });
+    let Some(tip) = read_optional(files, &name.start_path())?.and_then(|b| start::parse(&b)) else {
+        return Ok(None);
+    };
+    let agrees = tip.size() == name.first
+        && match before.form {
+            Form::Written => last_control(&files.read(&before.path)?).is_some_and(|control| {
+                control.size == tip.size()
+                    && control.chain == tip.chain
+                    && control.root == tip.frontier.root()
+                    && control.time_us == tip.time_us
+            }),
+            Form::Packed => read_optional(files, &before.seal_path())?
+                .and_then(|note| Seal::peek(&note))
+                .is_some_and(|seal| seal.leads_to(&tip)),
+        };
     let known_agrees = known.is_none_or(|k| k.size != tip.size() || k.root == tip.frontier.root());
-    Ok((agrees && known_agrees).then_some(tip))
+    Ok((agrees && known_agrees).then_some((at, tip)))
 }
 
 /// The control line that ends a finished segment.

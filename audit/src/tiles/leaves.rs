@@ -2,10 +2,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::{
-    fs,
-    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    io::{self, BufRead as _, BufReader},
     ops::Range,
-    os::unix::fs::FileExt as _,
     path::Path,
 };
 
@@ -14,7 +12,7 @@ use memchr::memchr;
 use crate::{
     durable,
     encode::LEAF_BYTES_MAX,
-    segment::{self, BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check},
+    segment::{self, BLOCK_BYTES, CONTROL_PREFIX, Control, Lines, Name, check},
 };
 
 /// A whole line is in any window of this size that begins inside the line before it.
@@ -49,10 +47,13 @@ fn read_segment(
     range: Range<u64>,
     take: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<u64> {
-    let mut file = fs::File::open(dir.join(&name.path))?;
-    let offset = if range.start == name.first { 0 } else { before(&file, range.start)? };
-    file.seek(SeekFrom::Start(offset))?;
-    let mut lines = BufReader::with_capacity(1 << 20, file);
+    let file = Lines::open(dir, name)?;
+    let offset = match &file {
+        _ if range.start == name.first => 0,
+        Lines::Packed(packed) => packed.start_of(range.start),
+        Lines::Written(_) => before(&file, range.start)?,
+    };
+    let mut lines = BufReader::with_capacity(1 << 20, file.from(offset));
     let mut next = range.start;
     let mut line = Vec::new();
     while next < range.end {
@@ -77,9 +78,9 @@ fn read_segment(
 }
 
 /// A place where a line begins, at or before record `seq`, found by halving the file's blocks.
-fn before(file: &fs::File, seq: u64) -> io::Result<u64> {
+fn before(file: &Lines, seq: u64) -> io::Result<u64> {
     let block = BLOCK_BYTES as u64;
-    let (mut low, mut high) = (0, file.metadata()?.len().div_ceil(block));
+    let (mut low, mut high) = (0, file.len()?.div_ceil(block));
     let mut place = 0;
     let mut window = vec![0; WINDOW_BYTES];
     // INVARIANT: a line begins at `place`, which is no later than the record.
@@ -97,15 +98,9 @@ fn before(file: &fs::File, seq: u64) -> io::Result<u64> {
 }
 
 /// The first whole line after `offset`: where it begins, and the record that it is or, for a control line, that follows.
-fn first_line(file: &fs::File, offset: u64, window: &mut [u8]) -> io::Result<Option<(u64, u64)>> {
+fn first_line(file: &Lines, offset: u64, window: &mut [u8]) -> io::Result<Option<(u64, u64)>> {
     let start = offset.saturating_sub(1);
-    let mut filled = 0;
-    while let Some(room) = window.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match file.read_at(room, start + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
+    let filled = file.fill(window, start)?;
     let bytes = window.get(..filled).unwrap_or_default();
     let Some(newline) = memchr(b'\n', bytes) else { return Ok(None) };
     let rest = bytes.get(newline + 1..).unwrap_or_default();

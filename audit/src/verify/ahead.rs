@@ -21,7 +21,10 @@ use std::{
 use memchr::{memchr, memrchr};
 
 use crate::{
-    segment::CONTROL_PREFIX,
+    segment::{
+        CONTROL_PREFIX,
+        packed::{self, Packing, Table},
+    },
     tree::{self, Hash},
 };
 
@@ -36,11 +39,30 @@ const ALONE_BYTES_MAX: u64 = 4 << 20;
 /// One chunk on its way to a hashing thread, and how it comes back.
 struct Job {
     bytes: Vec<u8>,
+    /// The bytes are a packed frame.
+    packing: Option<Packing>,
     answer: SyncSender<Chunk>,
+}
+
+impl Job {
+    fn run(self) {
+        let Self { bytes, packing, answer } = self;
+        let unpacked = match &packing {
+            Some(packing) => packed::unpack(&bytes, packing),
+            None => Some(bytes),
+        };
+        let damaged = unpacked.is_none();
+        let bytes = unpacked.unwrap_or_default();
+        let lines = hash_lines(&bytes);
+        // The walk may have given this segment up.
+        drop(answer.send(Chunk { bytes, damaged, lines }));
+    }
 }
 
 struct Chunk {
     bytes: Vec<u8>,
+    /// A frame that cannot be unpacked.
+    damaged: bool,
     /// Start of each whole line that is a record, its length, its leaf hash.
     lines: Vec<(usize, usize, Hash)>,
 }
@@ -72,10 +94,8 @@ impl Pool {
 fn serve(queue: &Mutex<Receiver<Job>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { bytes, answer }) = next else { return };
-        let lines = hash_lines(&bytes);
-        // The walk may have given this segment up.
-        drop(answer.send(Chunk { bytes, lines }));
+        let Ok(job) = next else { return };
+        job.run();
     }
 }
 
@@ -165,8 +185,13 @@ impl<'a> Ahead<'a> {
         }
         let (answer, chunk) = mpsc::sync_channel(1);
         match &self.pool.jobs {
-            Some(jobs) => jobs.send(Job { bytes, answer }).map_err(io::Error::other)?,
-            None => answer.send(Chunk { bytes, lines: Vec::new() }).map_err(io::Error::other)?,
+            Some(jobs) => {
+                jobs.send(Job { bytes, packing: None, answer }).map_err(io::Error::other)?;
+            }
+            None => {
+                let chunk = Chunk { bytes, damaged: false, lines: Vec::new() };
+                answer.send(chunk).map_err(io::Error::other)?;
+            }
         }
         self.waiting.push_back((start, chunk));
         Ok(())
@@ -177,12 +202,55 @@ impl<'a> Ahead<'a> {
             self.request()?;
         }
         let Some((start, chunk)) = self.waiting.pop_front() else { return Ok(false) };
-        let Chunk { bytes, lines } = chunk.recv().map_err(io::Error::other)?;
+        let Chunk { bytes, lines, .. } = chunk.recv().map_err(io::Error::other)?;
         let placed = lines.into_iter().map(|(at, len, hash)| (start + at as u64, len, hash));
         self.hashes.made.borrow_mut().extend(placed);
         self.current = bytes;
         self.taken = 0;
         Ok(true)
+    }
+}
+
+/// The frames of a packed segment in order, unpacked and hashed ahead.
+pub(super) struct Frames<'a> {
+    bytes: &'a [u8],
+    table: &'a Table,
+    pool: &'a Pool,
+    next: usize,
+    waiting: VecDeque<Receiver<Chunk>>,
+}
+
+/// The lines of a frame, each with its place and its hash; none if the frame is damaged.
+pub(super) struct Unpacked {
+    pub(super) lines: Vec<u8>,
+    pub(super) hashes: Vec<(usize, usize, Hash)>,
+    pub(super) damaged: bool,
+}
+
+impl<'a> Frames<'a> {
+    /// `bytes` is the whole file.
+    pub(super) fn new(bytes: &'a [u8], table: &'a Table, pool: &'a Pool) -> Self {
+        Self { bytes, table, pool, next: 0, waiting: VecDeque::new() }
+    }
+
+    pub(super) fn next(&mut self) -> io::Result<Option<Unpacked>> {
+        while self.waiting.len() < CHUNKS_MAX
+            && let Some(packing) = self.table.frames.get(self.next)
+        {
+            let from = usize::try_from(packing.offset).map_err(io::Error::other)?;
+            let bytes = self.bytes.get(from..from + packing.len as usize).unwrap_or_default();
+            let (answer, chunk) = mpsc::sync_channel(1);
+            let job = Job { bytes: bytes.to_vec(), packing: Some(*packing), answer };
+            match &self.pool.jobs {
+                Some(jobs) => jobs.send(job).map_err(io::Error::other)?,
+                None => job.run(),
+            }
+            self.waiting.push_back(chunk);
+            self.next += 1;
+        }
+        let Some(chunk) = self.waiting.pop_front() else { return Ok(None) };
+        let Chunk { bytes, damaged, lines } = chunk.recv().map_err(io::Error::other)?;
+        Ok(Some(Unpacked { lines: bytes, hashes: lines, damaged }))
     }
 }
 

@@ -126,6 +126,21 @@ impl<'a> Heads<'a> {
         Ok(())
     }
 
+    /// Compares all heads of exactly the tip's size.
+    pub(super) fn reach(&mut self, tip: &Tip, findings: &mut Findings) -> Result<(), VerifyError> {
+        while let Some(placed) = self.due(tip.size(), findings)? {
+            match placed.head.size == tip.size() {
+                true if placed.head.root == tip.frontier.root() => {
+                    self.matched = self.matched.max(Some(placed.head.size));
+                }
+                true => self.mismatched.push(placed),
+                // The walk jumped over a gap, which is a finding already.
+                false => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Skips the heads up to `size`: the tree is lost, nothing can be compared.
     pub(super) fn skip(&mut self, size: u64, findings: &mut Findings) -> Result<(), VerifyError> {
         while self.due(size, findings)?.is_some() {}

@@ -110,6 +110,20 @@ impl<'a> Seals<'a> {
         seal.zip(tip).is_some_and(|(seal, tip)| seal.leads_to(tip))
     }
 
+    /// Where the segment that begins with `first` ends, and number and digest of its frames, if it has a good seal.
+    pub(super) fn end_of(&self, first: u64) -> Option<u64> {
+        self.good(first).map(|seal| seal.end)
+    }
+
+    pub(super) fn frames_of(&self, first: u64) -> Option<(u64, Hash)> {
+        self.good(first).map(|seal| seal.frames)
+    }
+
+    fn good(&self, first: u64) -> Option<&Seal> {
+        let seal = self.placed.get(&first)?.seal.as_ref().ok()?;
+        Some(seal).filter(|seal| seal.first == first)
+    }
+
     /// Compares what a segment turned out to hold with its seal.
     pub(super) fn compare(
         &self,

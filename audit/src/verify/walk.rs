@@ -1,11 +1,11 @@
 //! The pass over all segments.
 
-use std::{collections::HashSet, fs, io, path::Path};
+use std::{collections::HashSet, fs, io, ops::Range, path::Path};
 
 use crate::{
     durable,
     segment::{
-        self, Control, Frame, Leaves, Name, Reader, Tail,
+        self, Control, Form, Frame, Leaves, Name, Reader, Tail,
         check::{self, Fault, Known, What},
         start,
     },
@@ -22,6 +22,8 @@ use super::{
     seals::{Content, Seals},
     strict::Strict,
 };
+
+mod packed;
 
 /// Where the walk ended.
 #[derive(Debug, Default)]
@@ -114,8 +116,19 @@ impl Walk<'_, '_> {
         let before = self.end.tip.clone();
         self.content = Content::new(self.options.strict);
         self.end.file = Some(name.path.clone());
+        if name.form == Form::Packed {
+            return self.packed(name, &before);
+        }
         let io_error = || io_error(&name.path);
-        let mut file = fs::File::open(self.dir.join(&name.path)).map_err(io_error())?;
+        let mut file = match fs::File::open(self.dir.join(&name.path)) {
+            // It was packed since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let path = name.path_as(Form::Packed);
+                let name = Name { path, form: Form::Packed, ..name.clone() };
+                return self.packed(&name, &before);
+            }
+            opened => opened.map_err(io_error())?,
+        };
         let mut from = 0;
         loop {
             let stop = self.batches(name, &file, from)?;
@@ -212,11 +225,23 @@ impl Walk<'_, '_> {
         if self.known == Known::Nothing {
             self.known = Known::Chain;
         }
+        self.records(name, frame, after.size() - count(frame)..after.size())?;
+        self.end.tip = after;
+        self.end.damaged_tail = false;
+        (self.options.progress)(self.bytes.0 + frame.offset, self.bytes.1);
+        Ok(())
+    }
+
+    /// Looks at what sound records say.
+    fn records(
+        &mut self,
+        name: &Name,
+        frame: &Frame<'_>,
+        seqs: Range<u64>,
+    ) -> Result<(), VerifyError> {
         self.content.take(frame.leaves);
         let mut last = &[][..];
-        let count = count(frame);
-        let first = after.size() - count;
-        for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(first..) {
+        for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(seqs.clone()) {
             last = leaf;
             self.named.record(seq, leaf, self.findings)?;
             self.seals.record(seq, leaf);
@@ -225,10 +250,7 @@ impl Walk<'_, '_> {
             }
         }
         self.closed = last.starts_with(br#"{"action":"audit:stop","class":"audit","#);
-        self.end.records += count;
-        self.end.tip = after;
-        self.end.damaged_tail = false;
-        (self.options.progress)(self.bytes.0 + frame.offset, self.bytes.1);
+        self.end.records += seqs.end - seqs.start;
         Ok(())
     }
 

@@ -100,6 +100,8 @@ fn build(dir: &Path) -> Original {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 12 << 10,
+        // What is done here is done to lines; packed segments are tampered with where they are walked.
+        finished: Finished::Sealed,
         preallocate_bytes: 0,
         sign_interval: Duration::ZERO,
         ..Options::default()

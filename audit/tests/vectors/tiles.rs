@@ -24,6 +24,7 @@ fn open(dir: &Path) -> Log {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 4 << 20,
+        finished: Finished::Sealed,
         preallocate_bytes: 0,
         ..Options::default()
     };

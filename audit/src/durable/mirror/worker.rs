@@ -45,19 +45,39 @@ pub(super) struct Request {
     pub(super) answer: Sender<(usize, io::Result<u64>)>,
 }
 
-/// One copy. Its thread ends when it is dropped.
+/// Which of a copy's threads carries a change out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// What requests wait for.
+    Ahead,
+    /// Whole files behind the log, megabytes each: nobody waits for them, and nobody may wait because of them.
+    Behind,
+}
+
+/// One copy. Its threads end when it is dropped.
 pub(super) struct Copy {
     state: Arc<State>,
+    ahead: Queue,
+    behind: Queue,
+}
+
+/// The way to one thread.
+struct Queue {
     requests: Sender<Request>,
+    backlog: Arc<Backlog>,
+}
+
+/// Requests that are not carried out yet.
+#[derive(Default)]
+struct Backlog {
+    count: Mutex<usize>,
+    shrunk: Condvar,
 }
 
 struct State {
     name: String,
     files: Arc<dyn Files>,
     lost: AtomicBool,
-    /// Requests that are not carried out yet.
-    backlog: Mutex<usize>,
-    shrunk: Condvar,
     events: Arc<Mutex<Vec<CopyEvent>>>,
 }
 
@@ -81,20 +101,10 @@ impl Copy {
         files: Arc<dyn Files>,
         events: Arc<Mutex<Vec<CopyEvent>>>,
     ) -> io::Result<Self> {
-        let state = Arc::new(State {
-            name,
-            files,
-            lost: AtomicBool::new(false),
-            backlog: Mutex::new(0),
-            shrunk: Condvar::new(),
-            events,
-        });
-        let (requests, received) = mpsc::channel();
-        let shared = Arc::clone(&state);
-        thread::Builder::new()
-            .name("audit-copy".to_owned())
-            .spawn(move || serve(&shared, &received))?;
-        Ok(Self { state, requests })
+        let state = Arc::new(State { name, files, lost: AtomicBool::new(false), events });
+        let ahead = Queue::start("audit-copy", &state)?;
+        let behind = Queue::start("audit-copy-behind", &state)?;
+        Ok(Self { state, ahead, behind })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -120,31 +130,46 @@ impl Copy {
     }
 
     /// Hands a request over, unless the copy is lost or has been too slow for too long.
-    pub(super) fn send(&self, request: Request) {
+    pub(super) fn send(&self, lane: Lane, request: Request) {
         if self.is_lost() {
             return;
         }
-        let backlog = self.state.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = match lane {
+            Lane::Ahead => &self.ahead,
+            Lane::Behind => &self.behind,
+        };
+        let backlog = queue.backlog.count.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |backlog: &mut usize| *backlog >= BACKLOG_MAX;
-        let waited = self.state.shrunk.wait_timeout_while(backlog, LAG_MAX, full);
+        let waited = queue.backlog.shrunk.wait_timeout_while(backlog, LAG_MAX, full);
         let (mut backlog, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             return self.lose("it fell behind");
         }
         *backlog += 1;
         drop(backlog);
-        if self.requests.send(request).is_err() {
+        if queue.requests.send(request).is_err() {
             self.lose("its thread ended");
         }
     }
 }
 
-fn serve(state: &State, requests: &Receiver<Request>) {
+impl Queue {
+    fn start(name: &str, state: &Arc<State>) -> io::Result<Self> {
+        let (requests, received) = mpsc::channel();
+        let (state, backlog) = (Arc::clone(state), Arc::<Backlog>::default());
+        let shared = Arc::clone(&backlog);
+        let serve = move || serve(&state, &shared, &received);
+        thread::Builder::new().name(name.to_owned()).spawn(serve)?;
+        Ok(Self { requests, backlog })
+    }
+}
+
+fn serve(state: &State, backlog: &Backlog, requests: &Receiver<Request>) {
     let mut open = HashMap::new();
     while let Ok(Request { op, copy, answer }) = requests.recv() {
         let done = || {
-            *state.backlog.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-            state.shrunk.notify_one();
+            *backlog.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            backlog.shrunk.notify_one();
         };
         if state.lost.load(Ordering::Acquire) {
             done();

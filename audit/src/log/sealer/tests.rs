@@ -34,11 +34,24 @@ fn append(log: &Log, batches: u64) {
     }
 }
 
+/// The lines of every segment, in whichever form it is.
+fn segments(files: &SimFiles) -> Vec<Vec<u8>> {
+    let names = segment::names(&|path| files.list(path)).unwrap();
+    let read = |name: &Name| {
+        // It may be packed while this looks at it.
+        let written = files.read(&name.path_as(Form::Written));
+        written.unwrap_or_else(|_| {
+            let packed = files.read(&name.path_as(Form::Packed)).unwrap();
+            zstd::stream::decode_all(packed.as_slice()).unwrap()
+        })
+    };
+    names.iter().map(read).collect()
+}
+
 /// Seals on disk, seals that records name, and finished segments that hold more than such records.
 fn count(files: &SimFiles) -> (usize, usize, usize) {
-    let read = |path: &String| files.read(path).unwrap_or_default();
+    let segments = segments(files);
     let paths = files.paths();
-    let segments: Vec<_> = paths.iter().filter(|path| path.ends_with(".jsonl")).map(read).collect();
     let is_seal = |line: &[u8]| line.starts_with(SEAL_RECORD);
     let lines = segments.iter().flat_map(|bytes| Leaves::new(bytes).map(|(_, line)| line));
     let mut recorded: Vec<_> =
@@ -57,11 +70,20 @@ fn leaf_values(leaf: &[u8], field: &str) -> Vec<String> {
     crate::leaf::values(leaf, field)
 }
 
+/// Segments that are there in the packed form and in no other.
+fn packed(files: &SimFiles) -> usize {
+    let paths = files.paths();
+    let alone = |path: &&String| {
+        path.strip_suffix(".zst").is_some_and(|written| !paths.iter().any(|path| path == written))
+    };
+    paths.iter().filter(alone).count()
+}
+
 fn wait_until_sealed(files: &SimFiles) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let (sealed, recorded, finished) = count(files);
-        if sealed >= finished && recorded == sealed {
+        if sealed >= finished && recorded == sealed && packed(files) == sealed {
             return;
         }
         assert!(Instant::now() < deadline, "{sealed} sealed, {recorded} recorded of {finished}");
@@ -149,10 +171,9 @@ fn a_damaged_segment_is_not_sealed_and_the_log_goes_on() {
     let paths = files.paths();
     let newest = paths.iter().rfind(|path| path.ends_with(".seal")).unwrap();
     // As if the crash had come before the newest seal, and a bit had rotted meanwhile.
-    let segment = newest.replace(".seal", ".jsonl");
     let kept = files.snapshot();
     kept.take_away(newest);
-    kept.edit(&segment, |bytes| bytes[20] ^= 1);
+    kept.edit(&newest.replace(".seal", ".jsonl.zst"), |bytes| bytes[20] ^= 1);
     let log = open(&kept);
     append(&log, 1);
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -167,6 +188,59 @@ fn a_damaged_segment_is_not_sealed_and_the_log_goes_on() {
     append(&log, 1);
     log.close().unwrap();
     assert!(!kept.paths().contains(newest));
+}
+
+/// Every state that a crash or a bad disk can leave of a sealed segment: the right records are what stays.
+#[test]
+fn of_two_forms_the_one_that_was_sealed_stays() {
+    let written = SimFiles::default();
+    let (log, _) = Log::open(
+        Arc::new(written.clone()),
+        signer(),
+        Arc::new(SystemClock),
+        Options {
+            origin: ORIGIN.to_owned(),
+            segment_bytes_max: 12 << 10,
+            finished: Finished::Sealed,
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    append(&log, 8);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !written.paths().iter().any(|path| path.ends_with(".seal")) {
+        assert!(Instant::now() < deadline, "nothing was sealed");
+        std::thread::yield_now();
+    }
+    log.close().unwrap();
+    drop(log);
+    let done = written.snapshot();
+    open(&done).close().unwrap();
+    let log = open(&done);
+    wait_until_sealed(&done);
+    log.close().unwrap();
+    let path = done.paths().into_iter().find(|path| path.ends_with(".zst")).unwrap();
+    let good = done.read(&path).unwrap();
+    let mut bad = good.clone();
+    bad[10] ^= 1;
+    let other = done.paths().into_iter().rfind(|path| path.ends_with(".zst")).unwrap();
+    let swapped = done.read(&other).unwrap();
+    for (name, bytes) in
+        [("good", &good), ("rotten", &bad), ("torn", &good[..100].to_vec()), ("another", &swapped)]
+    {
+        let both = written.snapshot();
+        both.replace(&path, bytes).unwrap();
+        let log = open(&both);
+        append(&log, 1);
+        wait_until_sealed(&both);
+        log.close().unwrap();
+        assert_eq!(both.read(&path).unwrap(), good, "{name}");
+        let dir = tempfile::tempdir().unwrap();
+        let report = check(&both, dir.path());
+        assert_eq!(report.state, State::TailUnproven, "{name}: {report}");
+        let aside = both.paths().iter().any(|path| path.starts_with("quarantine/"));
+        assert_eq!(aside, name != "good" && *bytes != good, "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! A segment that was packed says the same as before, to every reader.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use audit::{note::Vkey, *};
+
+const ORIGIN: &str = "audit.example.com/node1";
+
+fn open(dir: &Path, finished: Finished) -> Log {
+    let options = Options {
+        origin: ORIGIN.to_owned(),
+        segment_bytes_max: 80 << 10,
+        finished,
+        ..Options::default()
+    };
+    let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
+    Log::open(Arc::new(LocalFiles::new(dir)), signer, Arc::new(SystemClock), options).unwrap().0
+}
+
+fn record(i: u64) -> Record {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    let mut record =
+        Record::new(Class::Data, "s3:GetObject", EventId::new(1_767_225_600_000 + i, random));
+    record.request = Some(format!("r{i}"));
+    record.resources = vec![Resource {
+        bucket: Some(format!("b{}", i % 7)),
+        key: Some(format!("k/{i}")),
+        ..Default::default()
+    }];
+    record
+}
+
+fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.to_str().unwrap().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A log of several segments, closed; and how many records it has.
+fn written(dir: &Path) -> u64 {
+    let log = open(dir, Finished::Sealed);
+    for batch in 0..30 {
+        let records: Vec<Record> = (0..50).map(|i| record(batch * 50 + i)).collect();
+        log.append_all(&records).unwrap().wait().unwrap();
+    }
+    wait("no seals", || files(&dir.join("seg"), ".seal").len() >= 3);
+    log.close().unwrap();
+    log.durable_size()
+}
+
+/// Opens the log once, so that its finished segments are packed.
+fn pack(dir: &Path) {
+    let log = open(dir, Finished::Packed);
+    let seals = || files(&dir.join("seg"), ".seal").len();
+    let packed = || files(&dir.join("seg"), ".zst").len();
+    wait("not packed", || packed() == seals() && files(&dir.join("seg"), ".jsonl").len() <= 2);
+    log.close().unwrap();
+    assert!(packed() >= 3);
+}
+
+/// What the readers say about the first `size` records.
+fn everything(dir: &Path, size: u64) -> Vec<String> {
+    let mut said = Vec::new();
+    let leaf = |leaf: Vec<u8>| String::from_utf8(leaf).unwrap();
+    let all: Vec<(u64, Vec<u8>)> = records(dir).map(Result::unwrap).collect();
+    said.extend(all.into_iter().take(size as usize).map(|(seq, l)| format!("{seq} {}", leaf(l))));
+    let lines: Vec<u8> = pieces(dir).flat_map(|piece| piece.unwrap().lines).collect();
+    said.extend(leaf(lines).lines().take(size as usize).map(str::to_owned));
+    for seq in 0..size {
+        said.push(leaf(read_record(dir, seq).unwrap().unwrap()));
+    }
+    for after in (0..size).step_by(131) {
+        let mut tail = tail(dir, Some(after));
+        let rows = tail.poll().unwrap();
+        said.push(format!("{after} {:?}", rows.first().map(|row| (row.seq, &row.leaf))));
+    }
+    for i in (0..1500).step_by(97) {
+        let event = record(i).event.to_string();
+        said.push(leaf(find_event(dir, &event).unwrap().unwrap()));
+    }
+    let options = |method| SearchOptions { after: Some(size), method, ..Default::default() };
+    for text in ["bucket=b3 | limit 60", "key=\"k/700\"", "request=r9", "bucket=b1 | sort time asc"]
+    {
+        let query = Query::parse(text, 0).unwrap();
+        for method in [Method::Scan, Method::Index] {
+            let answer = search(dir, &query, options(method)).unwrap();
+            assert!(!answer.rows.is_empty(), "{text}");
+            said.extend(
+                answer.rows.into_iter().map(|row| format!("{} {}", row.seq, leaf(row.leaf))),
+            );
+        }
+    }
+    said
+}
+
+#[test]
+fn every_reader_reads_both_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let size = written(dir);
+    index::rebuild(dir, &|_| {}).unwrap();
+    let before = everything(dir, size);
+    let vkey = Vkey::parse(&Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey()).unwrap();
+    let tiles = |to: &Path| {
+        let covered = tiles::export(dir, to, &vkey, &|_, _| {}).unwrap().head.size;
+        assert!(covered >= size);
+        let full = size / 256;
+        (0..full).map(|n| fs::read(to.join(format!("tile/entries/{n:03}"))).unwrap()).collect()
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let bundles: Vec<Vec<u8>> = tiles(&scratch.path().join("before"));
+    pack(dir);
+    assert_eq!(everything(dir, size), before, "with the index that was there");
+    let options = VerifyOptions {
+        vkey: vkey.to_string(),
+        last_seen: None,
+        strict: true,
+        progress: &|_, _| {},
+    };
+    let report = verify(dir, &options).unwrap();
+    assert_eq!(report.state, State::TailUnproven, "{report}");
+    assert_eq!(report.records, report.size);
+    index::rebuild(dir, &|_| {}).unwrap();
+    assert_eq!(everything(dir, size), before, "with an index of packed segments");
+    assert_eq!(index::check(dir, u64::MAX).unwrap().mismatches, []);
+    assert_eq!(tiles(&scratch.path().join("after")), bundles);
+    for seq in [0, 1, 255, 256, 777, size - 1] {
+        let proof = tiles::prove(dir, seq, &vkey, &|_, _| {}).unwrap();
+        assert!(proof.verify(None, &vkey).is_ok(), "{seq}");
+    }
+    // The log goes on, and its index too.
+    let log = open(dir, Finished::Packed);
+    let indexer = Indexer::start(dir, &log).unwrap();
+    let committed = log.append(&record(5000)).unwrap().wait().unwrap();
+    indexer.stop();
+    log.close().unwrap();
+    let query = Query::parse("request=r5000", 0).unwrap();
+    let options = SearchOptions { method: Method::Index, ..Default::default() };
+    let answer = search(dir, &query, options).unwrap();
+    assert_eq!(answer.rows.first().map(|row| row.seq), Some(committed.first));
+}
