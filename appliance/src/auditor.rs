@@ -5,6 +5,7 @@
 //! before an answer leaves. The paths begin with `/_/`, which no bucket can be called.
 
 mod ask;
+mod bundle;
 mod follow;
 mod log;
 pub(crate) mod ndjson;

@@ -36,6 +36,10 @@ impl AdminError {
         Self::new(code, StatusCode::BAD_REQUEST, message)
     }
 
+    pub(crate) fn not_found(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(code, StatusCode::NOT_FOUND, message)
+    }
+
     /// `mc` compares this text, full stop included.
     pub(crate) fn access_denied() -> Self {
         Self::new("AccessDenied", StatusCode::FORBIDDEN, "Access Denied.")

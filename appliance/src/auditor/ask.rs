@@ -9,7 +9,6 @@ use audit::{
     Answer, Head, Method, NoPolicies, Query, QueryError, SearchError, SearchOptions, Signer,
     checkpoint, search_with,
 };
-use http::StatusCode;
 use policy_lab::replay::{Export, ExportError};
 use serde::Deserialize;
 
@@ -19,7 +18,7 @@ use super::{Context, ndjson};
 use crate::admin::{AdminError, world};
 
 /// Longest search.
-const WITHIN: Duration = Duration::from_secs(30);
+pub(super) const WITHIN: Duration = Duration::from_secs(30);
 /// Longest answer.
 const ANSWER_BYTES_MAX: usize = 10 << 20;
 /// Rows of an answer when the question does not say.
@@ -79,7 +78,7 @@ impl Question {
 }
 
 /// An id as ids are made; anything else would search for nothing, at length.
-fn checked(id: &str) -> Result<&str, AdminError> {
+pub(super) fn checked(id: &str) -> Result<&str, AdminError> {
     let is_id = id.len() <= ID_CHARS_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match is_id {
         true => Ok(id),
@@ -133,7 +132,7 @@ fn unreadable(error: ExportError) -> AdminError {
     AdminError::internal()
 }
 
-fn unsigned(error: impl std::fmt::Display) -> AdminError {
+pub(super) fn unsigned(error: impl std::fmt::Display) -> AdminError {
     tracing::error!(%error, "an answer could not be signed");
     AdminError::internal()
 }
@@ -165,11 +164,8 @@ pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminErr
     let (dir, event) = (context.dir.clone(), checked(id)?.to_owned());
     at_leisure(context, move || {
         let found = audit::find_event(&dir, &event).map_err(unanswered)?;
-        let mut body = found.ok_or_else(|| AdminError {
-            code: "NoSuchEvent".into(),
-            status: StatusCode::NOT_FOUND,
-            message: "There is no such event in the log.".into(),
-            decision: None,
+        let mut body = found.ok_or_else(|| {
+            AdminError::not_found("NoSuchEvent", "There is no such event in the log.")
         })?;
         body.push(b'\n');
         Ok(Found { content_type: "application/json", ..Found::of(body) })
@@ -178,7 +174,7 @@ pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminErr
 }
 
 /// Runs a search on a thread that may block, when there is room for one more.
-async fn at_leisure<T: Send + 'static>(
+pub(super) async fn at_leisure<T: Send + 'static>(
     context: &Context,
     search: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
 ) -> Result<T, AdminError> {
@@ -194,7 +190,7 @@ pub(super) fn misunderstood(error: &QueryError) -> AdminError {
     AdminError::bad_request("InvalidQuery", error.to_string())
 }
 
-fn unanswered(error: SearchError) -> AdminError {
+pub(super) fn unanswered(error: SearchError) -> AdminError {
     match error {
         SearchError::Policies(message) => AdminError::bad_request("InvalidQuery", message),
         SearchError::TooMuch(_) | SearchError::TooManyToSort | SearchError::TooLong(_) => {
@@ -207,6 +203,6 @@ fn unanswered(error: SearchError) -> AdminError {
     }
 }
 
-fn too_large(message: &str) -> AdminError {
+pub(super) fn too_large(message: &str) -> AdminError {
     AdminError::bad_request("QueryTooLarge", message.to_owned())
 }

@@ -3,6 +3,8 @@
 //! # Source
 //! C2SP tlog-tiles, "APIs": paths, content types, and that a tile never changes while a checkpoint does.
 
+use std::borrow::Cow;
+
 use audit::tiles::{ProveError, TileError, TilePath};
 use http::{Method, StatusCode};
 
@@ -106,13 +108,8 @@ fn absent() -> AdminError {
     not_found("There is no such tile, or no signed head covers it yet.")
 }
 
-fn not_found(message: &'static str) -> AdminError {
-    AdminError {
-        code: "NoSuchTile".into(),
-        status: StatusCode::NOT_FOUND,
-        message: message.into(),
-        decision: None,
-    }
+fn not_found(message: impl Into<Cow<'static, str>>) -> AdminError {
+    AdminError::not_found("NoSuchTile", message)
 }
 
 fn behind() -> AdminError {
@@ -136,9 +133,7 @@ fn unread(error: TileError) -> AdminError {
 pub(super) fn unproven(error: ProveError) -> AdminError {
     match error {
         ProveError::NoHead => not_found("The log has no signed head yet."),
-        ProveError::NotCovered { .. } => {
-            AdminError { message: error.to_string().into(), ..not_found("") }
-        }
+        ProveError::NotCovered { .. } => not_found(error.to_string()),
         ProveError::Tiles(error) => unread(error),
         error => broken(&error),
     }

@@ -16,6 +16,8 @@ pub enum Operation {
     Request,
     /// `GET tail`: records as they come.
     Tail,
+    /// `POST bundle`: records that a question finds, with all that a stranger needs to believe them.
+    Bundle,
     /// `GET proof/SEQ`: a record and the proof that it is in the log.
     Proof,
     /// `GET checkpoint` and `GET tile/…` of the log itself: heads and hashes.
@@ -26,11 +28,12 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Search,
         Self::Event,
         Self::Request,
         Self::Tail,
+        Self::Bundle,
         Self::Proof,
         Self::Tile,
         Self::Entries,
@@ -43,6 +46,7 @@ impl Operation {
             Self::Event => "AuditEvent",
             Self::Request => "AuditRequest",
             Self::Tail => "AuditTail",
+            Self::Bundle => "AuditBundle",
             Self::Proof => "AuditProof",
             Self::Tile => "AuditTile",
             Self::Entries => "AuditEntries",
@@ -52,7 +56,7 @@ impl Operation {
     #[must_use]
     pub const fn method(self) -> Method {
         match self {
-            Self::Search => Method::POST,
+            Self::Search | Self::Bundle => Method::POST,
             Self::Event | Self::Request | Self::Tail | Self::Proof | Self::Tile | Self::Entries => {
                 Method::GET
             }
@@ -68,6 +72,7 @@ impl Operation {
             Self::Event => "events/",
             Self::Request => "requests/",
             Self::Tail => "tail",
+            Self::Bundle => "bundle",
             Self::Proof => "proof/",
             Self::Tile => "/",
             Self::Entries => "/tile/entries/",
@@ -78,7 +83,7 @@ impl Operation {
     #[must_use]
     pub const fn action(self) -> &'static str {
         match self {
-            Self::Search => "admin:AuditSearch",
+            Self::Search | Self::Bundle => "admin:AuditSearch",
             Self::Event | Self::Request | Self::Proof | Self::Entries => "admin:AuditGet",
             Self::Tail => "admin:AuditTail",
             Self::Tile => "admin:AuditTile",
@@ -153,6 +158,7 @@ mod tests {
         assert_eq!(of(Method::POST, &format!("{log}{bundle}")), Err(405));
         for (path, status) in [
             ("audit/v1/query", 405),
+            ("audit/v1/bundle", 405),
             ("audit/v1/events/", 404),
             ("audit/v1/tail/x", 404),
             ("audit/v1//", 404),

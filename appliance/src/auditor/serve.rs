@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use policy_lab::{Action, Resource};
 
 use super::ask::{self, Question};
+use super::bundle::{self, Wanted};
 use super::{Context, Operation, follow, log};
 use crate::admin::{self, AdminError};
 use crate::app::App;
@@ -185,6 +186,11 @@ async fn carry_out(
         Operation::Event => {
             trail.params.insert("event".into(), id.into());
             ask::event(context, id).await.map(Answered::Whole)
+        }
+        Operation::Bundle => {
+            let wanted = Wanted::parse(body)?;
+            trail.params.insert("text".into(), wanted.query()?);
+            bundle::bundle(context, wanted, scope.now_us()).await.map(Answered::Whole)
         }
         Operation::Proof => {
             trail.params.insert("seq".into(), id.into());

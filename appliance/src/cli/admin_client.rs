@@ -35,9 +35,10 @@ use super::status::{ca_of, client_config};
 use crate::admin::envelope;
 use crate::config::{Resolved, RootCredentials, Transport};
 
+/// Where calls of the admin API live; a path that begins with a slash is one of the audit API.
 const PREFIX: &str = "/minio/admin/v3/";
-/// An admin call is small; key derivation on a busy server takes a second at most.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// An admin call is small, and key derivation on a busy server takes a second at most; a search takes half a minute.
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest answer: a listing of all users.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// What SigV4 leaves bare in a query.
@@ -121,9 +122,10 @@ impl Ask {
             .iter()
             .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, ENCODED)))
             .collect();
+        let prefix = if self.path.starts_with('/') { "" } else { PREFIX };
         match pairs.is_empty() {
-            true => format!("{PREFIX}{}", self.path),
-            false => format!("{PREFIX}{}?{}", self.path, pairs.join("&")),
+            true => format!("{prefix}{}", self.path),
+            false => format!("{prefix}{}?{}", self.path, pairs.join("&")),
         }
     }
 }
@@ -131,6 +133,24 @@ impl Ask {
 impl Server {
     /// Makes one call and waits for its answer; `null` is an answer without a body.
     pub(super) fn call(&self, ask: Ask) -> anyhow::Result<Value> {
+        let (root, body) = self.answer(&ask)?;
+        let body = match ask.sealed_answer {
+            true => envelope::open(&root.secret_key, &body).context("opening the answer")?.to_vec(),
+            false => body.to_vec(),
+        };
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).context("reading the answer")
+    }
+
+    /// Makes one call whose answer is no JSON.
+    pub(super) fn fetch(&self, ask: &Ask) -> anyhow::Result<Bytes> {
+        Ok(self.answer(ask)?.1)
+    }
+
+    /// The answer's bytes, and the credentials that the call was signed with.
+    fn answer(&self, ask: &Ask) -> anyhow::Result<(RootCredentials, Bytes)> {
         let mut flags = BTreeMap::new();
         if let Some(address) = &self.address {
             flags.insert("address", vec![address.clone()]);
@@ -143,7 +163,7 @@ impl Server {
         let address = reachable(resolved.address);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answered = runtime.block_on(async {
-            tokio::time::timeout(TIMEOUT, self.exchange(&resolved, address, &root, &ask)).await
+            tokio::time::timeout(TIMEOUT, self.exchange(&resolved, address, &root, ask)).await
         });
         let (status, body) = answered
             .map_err(|_| failure(Exit::Unavailable, format!("{address} does not answer")))?
@@ -151,14 +171,7 @@ impl Server {
         if !status.is_success() {
             return Err(refused(status, &body));
         }
-        let body = match ask.sealed_answer {
-            true => envelope::open(&root.secret_key, &body).context("opening the answer")?.to_vec(),
-            false => body.to_vec(),
-        };
-        if body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&body).context("reading the answer")
+        Ok((root, body))
     }
 
     async fn exchange(

@@ -1,5 +1,6 @@
-//! `appliance audit`: everything about the log that needs no running server.
+//! `appliance audit`: the log as its directory has it, with or without a running server; only `bundle` asks one.
 
+mod bundle;
 mod export;
 mod histogram;
 mod place;
@@ -33,6 +34,8 @@ pub(super) enum Audit {
     Verify(verify::Verify),
     /// Write a record and the proof that it is in the log, for somebody else to check.
     Prove(prove::Prove),
+    /// Ask a running server for records and the proof of each, as one archive.
+    Bundle(bundle::Bundle),
     /// Write the whole log as C2SP tiles, which other people's tools read.
     Export(export::Export),
     /// Make the index again from the records.
@@ -47,6 +50,7 @@ impl Audit {
             Self::Show(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
             Self::Prove(verb) => verb.run(),
+            Self::Bundle(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
             Self::RebuildIndex(verb) => verb.run(),
         }

@@ -16,6 +16,7 @@ async fn ask(server: &Server, user: &User, operation: Operation, id: &str) -> An
     let path = format!("{}{id}", operation.place(&server.origin()));
     let body: &[u8] = match operation {
         Operation::Search => br#"{"q":"principal.name=nobody denied | fields seq, action"}"#,
+        Operation::Bundle => br#"{"q":"principal.name=nobody"}"#,
         _ => b"",
     };
     server.send(user, operation.method(), &path, "", &[], body).await
@@ -32,7 +33,7 @@ async fn every_call_is_decided_recorded_and_deniable() {
             Operation::Entries => "000.p/1",
             Operation::Proof => "1",
             Operation::Event | Operation::Request => "01J0",
-            Operation::Search | Operation::Tail => "",
+            Operation::Search | Operation::Bundle | Operation::Tail => "",
         };
         let answer = ask(&server, &nobody, operation, id).await;
         assert_eq!(answer.status, 403, "{operation:?}: {}", answer.text);
