@@ -35,7 +35,7 @@ use crate::scope::Scope;
 use crate::server::{Body, Connection, Service};
 use crate::siem::{self, Deliveries};
 use crate::telemetry::Metrics;
-use crate::{admin, auditor, declaration, guardrails, health, kms, s3};
+use crate::{admin, auditor, cloudtrail, declaration, guardrails, health, kms, s3};
 
 /// One running server.
 ///
@@ -50,6 +50,7 @@ pub struct App {
     admin: admin::Context,
     siem: Arc<Deliveries>,
     auditor: auditor::Context,
+    cloudtrail: cloudtrail::Context,
     tiles: Arc<Tiles>,
     verifier: Verifier,
     operations: Table,
@@ -140,6 +141,21 @@ impl App {
             Arc::new(signer),
             (Arc::clone(&tiles), resolved.audit_open),
         );
+        let cloudtrail = cloudtrail::Context::start(
+            resolved.cloudtrail.clone(),
+            &cloudtrail::House {
+                gate: Arc::clone(&gate),
+                iam: Arc::clone(&iam),
+                log: Arc::clone(&log),
+                clock: Arc::clone(&clock),
+                recorder: Arc::clone(&recorder),
+                about: Arc::new(about(resolved, &material)),
+                owner_id: owner_id(&material.account),
+                audit_dir: material.paths.audit_dir.clone(),
+                state_dir: resolved.cloudtrail_dir(),
+                keys_dir: material.paths.config_dir.join("keys"),
+            },
+        )?;
         let looker = Looker::new(
             resolved.guardrails_dir.clone(),
             Arc::clone(&gate),
@@ -152,6 +168,7 @@ impl App {
             log,
             recorder,
             auditor,
+            cloudtrail,
             tiles,
             indexer: Mutex::new(Some(indexer)),
             admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam), Arc::clone(&siem)),
@@ -167,7 +184,7 @@ impl App {
             body_limits: BodyLimits { idle: resolved.limits.body_idle_timeout },
             domains: resolved.domains.clone(),
             region: resolved.region.clone(),
-            owner_id: hex::encode(Sha256::digest(material.account.as_bytes())),
+            owner_id: owner_id(&material.account),
             host_id: hex::encode(Sha256::digest(material.deployment_id.as_bytes())),
             account: material.account,
             store,
@@ -179,6 +196,7 @@ impl App {
     /// # Errors
     /// The log could not write its last records.
     pub fn stop(&self) -> anyhow::Result<()> {
+        self.cloudtrail.stop();
         self.siem.stop();
         drop(self.guardrails.lock().unwrap_or_else(PoisonError::into_inner).take());
         let indexer = self.indexer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -214,6 +232,11 @@ impl App {
     #[must_use]
     pub const fn auditor(&self) -> &auditor::Context {
         &self.auditor
+    }
+
+    #[must_use]
+    pub const fn cloudtrail(&self) -> &cloudtrail::Context {
+        &self.cloudtrail
     }
 
     #[must_use]
@@ -312,6 +335,9 @@ impl App {
         }
         if auditor::is_auditor_path(request.uri().path()) {
             return auditor::serve(Arc::clone(&self), connection, request).await;
+        }
+        if cloudtrail::is_cloudtrail_request(&request) {
+            return cloudtrail::serve(Arc::clone(&self), connection, request).await;
         }
         audited::serve(Arc::clone(&self), connection, request).await
     }
@@ -413,23 +439,32 @@ fn start_siem(
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Deliveries> {
-    let about = siem::About {
-        origin: material.origin.clone(),
-        account: material.account.clone(),
-        region: resolved.region.clone(),
-        deployment: material.deployment_id.clone(),
-        version: env!("CARGO_PKG_VERSION"),
-    };
     let house = siem::House {
         log: Arc::clone(log),
         clock: Arc::clone(clock),
-        about: Arc::new(about),
+        about: Arc::new(about(resolved, material)),
         audit_dir: material.paths.audit_dir.clone(),
         siem_dir: resolved.siem_dir(),
         certs_dir: material.paths.certs_dir.clone(),
         metrics: Arc::clone(metrics),
     };
     Deliveries::start(&resolved.siem, house).context("starting SIEM delivery")
+}
+
+/// What formats of other people say of this server.
+fn about(resolved: &Resolved, material: &Material) -> siem::About {
+    siem::About {
+        origin: material.origin.clone(),
+        account: material.account.clone(),
+        region: resolved.region.clone(),
+        deployment: material.deployment_id.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// The owner of buckets, in S3's form.
+fn owner_id(account: &str) -> String {
+    hex::encode(Sha256::digest(account.as_bytes()))
 }
 
 /// Puts the stored bucket policies in force.

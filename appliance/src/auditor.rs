@@ -83,3 +83,16 @@ impl Context {
 pub fn is_auditor_path(path: &str) -> bool {
     path.starts_with("/_/")
 }
+
+/// The path and the body of a call. See `crate::fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    bundle::fuzz(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for method in [http::Method::GET, http::Method::POST] {
+        if let Ok((operation, id)) = Operation::of(&method, text, "audit.example.com/node1") {
+            assert_eq!(operation.method(), method, "an operation has one method");
+            assert!(text.ends_with(id), "an id is what the path ends with");
+        }
+    }
+}

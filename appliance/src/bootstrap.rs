@@ -7,7 +7,7 @@
 
 mod authority;
 mod deployment;
-mod durable;
+pub(crate) mod durable;
 mod keys;
 mod root;
 

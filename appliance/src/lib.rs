@@ -10,6 +10,7 @@ pub mod auditor;
 pub mod authz;
 pub mod bootstrap;
 pub mod cli;
+pub mod cloudtrail;
 pub mod config;
 mod declaration;
 mod frame;

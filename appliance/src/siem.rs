@@ -34,8 +34,10 @@ pub use self::cursor::CursorError;
 pub use self::delivery::{Bounds, Retry};
 pub use self::destination::{ClientTls, Destination, Endpoint, Guarantee, Kind, Secret, Start};
 pub use self::format::{About, Format};
+pub(crate) use self::reading::time_of;
 pub use self::sink::SinkError;
 pub use self::status::{State, Status};
+pub(crate) use self::worker::error_text;
 use self::worker::{Command, Worker};
 use crate::telemetry::Metrics;
 
@@ -242,7 +244,7 @@ fn first_since(dir: &Path, size: u64, time_us: u64) -> Result<u64, SiemError> {
         let middle = low + (high - low) / 2;
         let leaf = audit::read_record(dir, middle)?
             .ok_or_else(|| SiemError::Read(format!("record {middle} is not there")))?;
-        match reading::time_of(&leaf) {
+        match time_of(&leaf) {
             Some(time) if time < time_us => low = middle + 1,
             Some(_) => high = middle,
             None => return Err(SiemError::Read(format!("record {middle} has no time"))),

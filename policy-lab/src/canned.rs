@@ -21,7 +21,8 @@ pub const CANNED: [(&str, &str); 6] = [
 const AUDITOR: &str = r#"{
   "Version": "2012-10-17",
   "Statement": [
-    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditSearch", "admin:AuditTail", "admin:AuditTile"] }
+    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditSearch", "admin:AuditTail", "admin:AuditTile"] },
+    { "Effect": "Allow", "Action": ["cloudtrail:*"], "Resource": ["*"] }
   ]
 }
 "#;
@@ -31,6 +32,7 @@ const CONSOLE_ADMIN: &str = r#"{
   "Statement": [
     { "Effect": "Allow", "Action": ["admin:*"] },
     { "Effect": "Allow", "Action": ["kms:*"] },
+    { "Effect": "Allow", "Action": ["cloudtrail:*"], "Resource": ["*"] },
     { "Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"] }
   ]
 }
@@ -116,6 +118,7 @@ mod tests {
             ("admin:ServerInfo", &Resource::Any, "consoleAdmin diagnostics"),
             ("admin:AuditSearch", &Resource::Any, "auditor consoleAdmin"),
             ("admin:CreateUser", &Resource::Any, "consoleAdmin"),
+            ("cloudtrail:LookupEvents", &Resource::Any, "auditor consoleAdmin"),
             ("kms:CreateKey", &Resource::Any, "consoleAdmin"),
         ];
         for (action, resource, expected) in cases {

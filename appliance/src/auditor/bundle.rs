@@ -190,6 +190,17 @@ fn archive(files: &[File]) -> std::io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
+/// The body of the call: whatever it holds becomes one filter, or nothing.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Ok(wanted) = Wanted::parse(bytes)
+        && wanted.q.is_none()
+        && let Ok(text) = wanted.query()
+    {
+        assert!(Query::parse(&text, 0).is_ok_and(|query| query.is_filter()), "{text}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// 0600.
     Private,
     /// 0644.
@@ -43,7 +43,7 @@ pub(super) fn create_private_dir(dir: &Path) -> Result<(), BootstrapError> {
 }
 
 /// Writes a file unless there is one; true if it wrote.
-pub(super) fn write_if_missing(
+pub(crate) fn write_if_missing(
     path: &Path,
     bytes: &[u8],
     access: Access,
@@ -98,7 +98,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, BootstrapE
 }
 
 /// Reads a secret; one that everybody on this machine can read is not used.
-pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, BootstrapError> {
+pub(crate) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, BootstrapError> {
     let bytes = read(path)?;
     if bytes.is_some() {
         let metadata = fs::metadata(path).map_err(|source| io_error("reading", path, source))?;

@@ -113,6 +113,18 @@ pub const KEYS: &[Key] = &[
         "nothing",
         "what of the log under /_/log/ needs no credentials: nothing, hashes (and checkpoints), or records too",
     ),
+    key(
+        "audit.cloudtrail.bucket",
+        &["APPLIANCE_AUDIT__CLOUDTRAIL__BUCKET"],
+        "",
+        "bucket for log and digest files in AWS CloudTrail's form; none are written when empty",
+    ),
+    key(
+        "audit.cloudtrail.period",
+        &["APPLIANCE_AUDIT__CLOUDTRAIL__PERIOD"],
+        "1h",
+        "whole seconds from one CloudTrail digest to the next",
+    ),
     Key {
         name: "siem",
         environment: &[],

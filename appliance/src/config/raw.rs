@@ -127,7 +127,7 @@ fn from_text(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     Ok(Layer { values, siem })
 }
 
-/// Walks tables into dotted names. Two levels are all there is, so recursion ends at the first unknown name.
+/// Walks tables into dotted names. Recursion ends at the first name that begins none of ours.
 fn flatten(
     path: &Path,
     prefix: &str,
@@ -159,7 +159,7 @@ fn flatten(
 }
 
 fn starts_table(key: &Key, name: &str) -> bool {
-    key.name.split_once('.').is_some_and(|(table, _)| table == name)
+    key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn values_of(key: &Key, value: &Value) -> Result<Vec<String>, String> {

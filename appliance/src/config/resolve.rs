@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::durable::COPIES_MAX;
+use storage::BucketName;
 use zeroize::Zeroizing;
 
 use super::audit_rules::{AuditRules, rule_of, strict_of};
@@ -14,6 +15,7 @@ use super::{
     AuditOpen, ConfigError, Declared, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
     Transport, drives, secret, siem,
 };
+use crate::cloudtrail;
 use crate::kms::Imported;
 
 /// Longest duration that a limit may have: one day.
@@ -51,6 +53,7 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
             ];
             choice(text, &options)
         })?,
+        cloudtrail: cloudtrail_of(written)?,
         audit_mirrors: mirrors_of(written)?,
         otlp_endpoint: parsed(written, "telemetry.otlp_endpoint", endpoint_of)?,
         log_format: parsed(written, "telemetry.log_format", |text| {
@@ -131,6 +134,23 @@ fn mirrors_of(written: &Written) -> Result<Vec<PathBuf>, ConfigError> {
         return Ok(mirrors);
     };
     Err(ConfigError::Value { name: "audit.mirrors", origin: origin.clone(), problem })
+}
+
+fn cloudtrail_of(written: &Written) -> Result<Option<cloudtrail::Settings>, ConfigError> {
+    let period = parsed(written, "audit.cloudtrail.period", |text| {
+        let period = duration_of(text)?;
+        match period.subsec_nanos() {
+            0 => Ok(period),
+            _ => Err(format!("`{text}` is not whole seconds")),
+        }
+    })?;
+    parsed(written, "audit.cloudtrail.bucket", |text| match text {
+        "" => Ok(None),
+        text => {
+            let bucket = BucketName::parse(text).map_err(|error| error.to_string())?;
+            Ok(Some(cloudtrail::Settings { bucket, period }))
+        }
+    })
 }
 
 fn root_of(written: &Written) -> Result<Option<RootCredentials>, ConfigError> {

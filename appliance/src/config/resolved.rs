@@ -9,6 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{AuditRules, Declared};
+use crate::cloudtrail;
 use crate::kms::Imported;
 use crate::siem::Destination;
 
@@ -39,6 +40,8 @@ pub struct Resolved {
     /// How long a request waits for its records to be durable.
     pub audit_wait: Duration,
     pub audit_open: AuditOpen,
+    /// Where files in AWS CloudTrail's form go.
+    pub cloudtrail: Option<cloudtrail::Settings>,
     /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
     pub audit_mirrors: Vec<PathBuf>,
     /// Base address of an OTLP/HTTP receiver; no spans are exported without one.
@@ -70,6 +73,7 @@ impl Resolved {
             audit_rules: AuditRules::default(),
             audit_wait: AUDIT_WAIT,
             audit_open: AuditOpen::Nothing,
+            cloudtrail: None,
             audit_mirrors: Vec::new(),
             otlp_endpoint: None,
             log_format: LogFormat::Text,
@@ -91,6 +95,12 @@ impl Resolved {
     #[must_use]
     pub fn audit_dir(&self) -> PathBuf {
         self.data_dir.join("audit")
+    }
+
+    /// What the CloudTrail export remembers.
+    #[must_use]
+    pub fn cloudtrail_dir(&self) -> PathBuf {
+        self.data_dir.join("cloudtrail")
     }
 
     /// What delivery remembers: one directory per destination.

@@ -205,7 +205,9 @@ impl Snapshot {
         groups.filter(|name| self.group(name).is_some_and(|g| g.status == Status::Enabled))
     }
 
-    fn root_principal(&self) -> Principal {
+    /// The owner, as whom the server itself acts.
+    #[must_use]
+    pub fn root_principal(&self) -> Principal {
         Principal {
             kind: PrincipalKind::Root,
             name: self.root.access_key.clone(),

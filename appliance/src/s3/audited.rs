@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tracing::Instrument;
 
-use super::auth::{Authenticated, Cause, Failure, Scheme};
+use super::auth::{Authenticated, Cause, Failure, Scheme, Verifier};
 use super::body::Payload;
 use super::error::{Named, S3Error};
 use super::query::Query;
@@ -129,10 +129,23 @@ pub(crate) async fn authenticate(
     scope: &Scope,
     parts: &http::request::Parts,
 ) -> Result<Authenticated, S3Error> {
+    authenticate_by(app.verifier(), app, scope, parts).await
+}
+
+/// The same, for another service's signatures.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(crate) async fn authenticate_by(
+    verifier: &Verifier,
+    app: &App,
+    scope: &Scope,
+    parts: &http::request::Parts,
+) -> Result<Authenticated, S3Error> {
     let now_s = scope.now_us() / 1_000_000;
     let identities = app.iam().snapshot();
     let verified = tracing::info_span!("authenticate").in_scope(|| {
-        app.verifier().authenticate(&parts.method, &parts.uri, &parts.headers, &*identities, now_s)
+        verifier.authenticate(&parts.method, &parts.uri, &parts.headers, &*identities, now_s)
     });
     let failure = match verified {
         Ok(authenticated) => match actor_of(&identities, &authenticated) {

@@ -52,6 +52,12 @@ impl Policy {
         Self { regions, services: &["s3"], skew_s: 15 * 60, presign_max_s: 7 * 24 * 3600 }
     }
 
+    /// The CloudTrail calls.
+    #[must_use]
+    pub fn cloudtrail(regions: Vec<String>) -> Self {
+        Self { services: &["cloudtrail"], ..Self::s3(regions) }
+    }
+
     /// The STS route.
     #[must_use]
     pub fn sts(regions: Vec<String>) -> Self {

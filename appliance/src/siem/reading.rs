@@ -36,7 +36,7 @@ impl<'a> Head<'a> {
 }
 
 /// The time of a record in microseconds.
-pub(super) fn time_of(leaf: &[u8]) -> Option<u64> {
+pub(crate) fn time_of(leaf: &[u8]) -> Option<u64> {
     Head::of(leaf).ok().map(|head| head.time_us())
 }
 

@@ -511,9 +511,9 @@ fn seed(house: &House, name: &str) -> u64 {
     })
 }
 
-fn error_text(error: &SiemError) -> String {
+pub(crate) fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();
