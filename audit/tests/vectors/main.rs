@@ -1,6 +1,7 @@
 //! Golden values of `FORMAT.md`, and the opinion of other people's verifiers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
+mod ct_merkle;
 mod tiles;
 
 use std::sync::Arc;
