@@ -17,8 +17,8 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use regorus::Engine;
 use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
 use sha2::{Digest as _, Sha256};
 
 use self::input::View;
@@ -130,8 +130,23 @@ impl Guardrails {
         request: &Request,
         policies: &Decision,
     ) -> Result<Vec<Denial>, String> {
+        self.eval(input::document(&View { request, policies }))
+    }
+
+    /// The same for a review, which makes no more of the input document than the guardrails can see.
+    pub(crate) fn denials_in_review(
+        &self,
+        request: &Request,
+        policies: &Decision,
+    ) -> Result<Vec<Denial>, String> {
+        let view = View { request, policies };
+        let seen = self.reads.document(&view).map(Value::from);
+        self.eval(seen.unwrap_or_else(|| input::document(&view)))
+    }
+
+    fn eval(&self, input: Value) -> Result<Vec<Denial>, String> {
         let mut engine = self.idle().pop().unwrap_or_else(|| self.prototype.clone());
-        engine.set_input(input::document(&View { request, policies }));
+        engine.set_input(input);
         let result = engine.eval_rule(ENTRY.to_owned());
         let mut idle = self.idle();
         // An engine that failed is not used again: what it keeps after an error is not documented.

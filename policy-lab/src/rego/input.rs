@@ -148,7 +148,8 @@ pub(super) fn part(view: &View<'_>, first: &str, second: Option<&str>) -> Option
             let mut keys = view.request.context.iter();
             keys.find(|(name, _)| *name == key).map(|(_, values)| json!(values))
         }
-        (None, _) => find(&TOP, first),
+        (None, None) => find(&TOP, first),
+        (None, Some(name)) => find(&TOP, first)?.get(name).cloned(),
     }
 }
 

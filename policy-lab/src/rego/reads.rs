@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value as Json, json};
+
 use super::input::{self, View};
 use super::token::{Kind, Token};
 
@@ -33,6 +35,28 @@ impl Reads {
                 }
             }
         }
+    }
+
+    /// The input document without what the guardrails cannot see; `None` if they may see it all.
+    pub(super) fn document(&self, view: &View<'_>) -> Option<Json> {
+        if self.everything {
+            return None;
+        }
+        let mut document = Map::new();
+        for (first, second) in &self.paths {
+            let Some(part) = input::part(view, first, second.as_deref()) else { continue };
+            match second {
+                None => drop(document.insert(first.clone(), part)),
+                Some(second) => {
+                    let member = document.entry(first.as_str()).or_insert_with(|| json!({}));
+                    // Without a second name the whole member is there already.
+                    if let Json::Object(member) = member {
+                        member.insert(second.clone(), part);
+                    }
+                }
+            }
+        }
+        Some(Json::Object(document))
     }
 
     /// Appends what the guardrails can see of a request: equal bytes mean equal answers. False if they may see it all.

@@ -305,3 +305,65 @@ fn brackets_that_the_parser_could_not_finish_are_refused() {
     );
     load(&text).expect("text and comments nest nothing");
 }
+
+/// A review shows a guardrail only what it can see: the answers are those to the whole document, and requests that look
+/// alike to it get equal ones.
+#[test]
+fn what_a_guardrail_cannot_see_changes_nothing() {
+    let bodies = [
+        "not input.env.tls",
+        "input.env.tls; startswith(input.resource.key, \"2026/\")",
+        "not input.env.bogus",
+        "not input.bogus.tls",
+        "not input.action.part",
+        "input.action == \"s3:PutObject\"; input.action.part",
+        "input.actions[0] == \"s3:PutObject\"",
+        "some group in input.principal.groups; group == \"eng\"",
+        "input.principal; input.principal.id == \"alice\"",
+        "input.context[\"aws:SourceIp\"][_] == \"10.0.0.1\"",
+        "not input.context[\"aws:sourceip\"]",
+        "input.request.tags.class == \"secret\"",
+        "input.request.headers[\"user-agent\"] == \"curl\"",
+        "count(input.iam.statements) > 0; input.iam.effect == \"allow\"",
+        "net.cidr_contains(\"10.0.0.0/8\", input.env.source_ip)",
+        "walk(input, [path, value]); value == \"secret\"",
+        "x := input; not x.env.tls",
+        "input.env.tls with input.env.tls as true",
+    ];
+    let mut requests = vec![request()];
+    for (key, value) in [
+        ("aws:SecureTransport", "false"),
+        ("aws:SourceIp", "junk"),
+        ("aws:SourceIp", "192.0.2.1"),
+        ("aws:UserAgent", "curl"),
+        ("s3:RequestObjectTag/class", "public"),
+        ("aws:PrincipalTag/x", "secret"),
+    ] {
+        let mut request = request();
+        request.context.set(key, value);
+        request.principal.groups.push("eng".to_owned());
+        requests.push(request);
+    }
+    requests.push(Request { context: Context::new(), resource: Resource::Any, ..request() });
+    let sets = [vec![canned::attached("readwrite").expect("canned")], Vec::new()];
+    let sets = sets.map(|identity| PolicySet { identity, ..PolicySet::default() });
+    for body in bodies {
+        let rule = format!("deny contains {{\"id\": \"x\"}} if {{ {body} }}");
+        let guardrails = load(&rule).expect(body).with_time_limit(REVIEW_TIME_MAX);
+        let mut answers = std::collections::HashMap::new();
+        for (request, set) in
+            requests.iter().flat_map(|request| sets.iter().map(move |set| (request, set)))
+        {
+            let policies = evaluate(set, request);
+            let whole = guardrails.denials(request, &policies);
+            let seen = guardrails.denials_in_review(request, &policies);
+            assert_eq!(seen.is_ok(), whole.is_ok(), "{body}");
+            assert_eq!(seen.as_ref().ok(), whole.as_ref().ok(), "{body}");
+            let mut fingerprint = Vec::new();
+            if guardrails.fingerprint(request, &policies, &mut fingerprint) {
+                let before = answers.entry(fingerprint).or_insert_with(|| whole.clone().ok());
+                assert_eq!(*before, whole.ok(), "{body}");
+            }
+        }
+    }
+}
