@@ -1,6 +1,9 @@
 //! Two worlds beside one another, event by event.
 
+use std::collections::HashMap;
 use std::rc::Rc;
+
+use foldhash::fast::RandomState;
 
 use super::bounds::{Answer, Bounds};
 use super::group::Groups;
@@ -151,15 +154,44 @@ pub(super) struct Review<'a> {
     draft: &'a World,
     bounds: Bounds,
     objections: Objections,
+    /// By digest, of events whose caller and bucket make no difference.
+    sides: HashMap<Box<str>, Rc<Sides>, RandomState>,
 }
+
+/// Sides kept at most; all are forgotten when there are more.
+const SIDES_MAX: usize = 16_384;
 
 impl<'a> Review<'a> {
     pub(super) fn new(baseline: &'a World, draft: &'a World) -> Self {
-        Self { baseline, draft, bounds: Bounds::default(), objections: Objections::default() }
+        Self {
+            baseline,
+            draft,
+            bounds: Bounds::default(),
+            objections: Objections::default(),
+            sides: HashMap::default(),
+        }
     }
 
-    pub(super) fn sides(&self, event: &Recorded) -> Sides {
-        Sides::of(event, self.baseline, self.draft)
+    /// The policies of an event in both worlds.
+    pub(super) fn sides(&mut self, event: &Recorded) -> Rc<Sides> {
+        let digest = event.recorded.as_ref().and_then(|recorded| recorded.digest.as_deref());
+        let is_by_digest = |world: &World| world.is_by_digest(&event.request.resource);
+        let digest = digest.filter(|_| {
+            event.complete.is_everything()
+                && is_by_digest(self.baseline)
+                && is_by_digest(self.draft)
+        });
+        if let Some(sides) = digest.and_then(|digest| self.sides.get(digest)) {
+            return Rc::clone(sides);
+        }
+        let sides = Rc::new(Sides::of(event, self.baseline, self.draft));
+        if let Some(digest) = digest {
+            if self.sides.len() >= SIDES_MAX {
+                self.sides.clear();
+            }
+            self.sides.insert(digest.into(), Rc::clone(&sides));
+        }
+        sides
     }
 
     /// Decides an event, whose context has all keys that `sides` ask for.

@@ -14,7 +14,7 @@ use super::{Export, Recorded};
 use crate::explain::{Explanation, explain};
 use crate::policy_set::{Attached, Documents, ManifestError, PolicySet};
 use crate::rego::RegoError;
-use crate::{Principal, Profile};
+use crate::{Principal, Profile, Resource};
 
 /// Policy sets kept ready at most; the cache is emptied when it is full.
 const SETS_MAX: usize = 16_384;
@@ -157,6 +157,11 @@ impl World {
 
     pub(super) fn has_recorded_sets(&self) -> bool {
         self.fetch.is_some()
+    }
+
+    /// The digest that an event names says which policies are in force for it; caller and bucket change nothing.
+    pub(super) fn is_by_digest(&self, resource: &Resource) -> bool {
+        !self.by_caller() && !resource.bucket().is_some_and(|bucket| self.speaks_of(bucket))
     }
 
     /// The policies in force for an event.
