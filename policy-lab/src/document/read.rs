@@ -84,7 +84,8 @@ fn version(member: &Member) -> Result<bool, Fault> {
     }
 }
 
-const ELEMENTS: [&str; 9] = [
+/// The elements of a statement.
+pub(crate) const ELEMENTS: [&str; 9] = [
     "Sid",
     "Effect",
     "Principal",

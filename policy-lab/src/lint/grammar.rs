@@ -3,19 +3,8 @@
 use super::draft::{Draft, Statement, one_or_many, text_of};
 use super::{Notes, rule};
 use crate::DocumentKind;
+use crate::document::ELEMENTS;
 use crate::document::json::Value;
-
-const ELEMENTS: [&str; 9] = [
-    "Sid",
-    "Effect",
-    "Principal",
-    "NotPrincipal",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-    "Condition",
-];
 
 /// Characters without white space that AWS takes in a managed policy, and in a session policy.
 const IDENTITY_CHARS_MAX: usize = 6_144;
