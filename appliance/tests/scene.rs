@@ -39,6 +39,7 @@ fn the_log_tells_and_the_lab_foretells() -> anyhow::Result<()> {
     let kept = kept.display().to_string();
     expect(0, &appliance(&launch, &["audit", "verify", "--strict", "--since", &kept])?)?;
     asked_who_was_denied_what(&launch)?;
+    decisions_are_explained(&launch)?;
     key_use_is_recorded(&launch)?;
     simulated(&launch)?;
     nothing_changes(&launch, &world)
@@ -111,6 +112,59 @@ fn asked_who_was_denied_what(launch: &Launch) -> anyhow::Result<()> {
     expect(0, &shown)?;
     ensure!(clients::text(&shown).contains("records/2025.csv"), "{}", clients::text(&shown));
     expect(1, &appliance(launch, &["audit", "search", "decision=deny key=no-such-key"])?)
+}
+
+/// `audit show` says of a decision by what it came about, from the policies that the log kept.
+fn decisions_are_explained(launch: &Launch) -> anyhow::Result<()> {
+    let shown = |query: &str, more: &[&str]| -> anyhow::Result<String> {
+        let found = search(launch, query)?;
+        let event = found.first().and_then(|record| record["event"].as_str());
+        let event = event.with_context(|| format!("nothing is {query}"))?;
+        let output = appliance(launch, &[&["audit", "show", event], more].concat())?;
+        expect(0, &output)?;
+        Ok(clients::text(&output))
+    };
+    let deleted = "decision=deny principal.name=alice action=s3:DeleteObject";
+    for (query, words) in [
+        (
+            "decision=deny principal.name=alice action=s3:PutObject",
+            &[
+                "DENIED: s3:PutObject on arn:aws:s3:::ledger/incoming/alice.csv by",
+                "no statement allows it",
+            ][..],
+        ),
+        (
+            deleted,
+            &[
+                "DENIED: s3:DeleteObject on arn:aws:s3:::ledger/records/2025.csv by",
+                "guardrail records-stay: records are not deleted",
+            ],
+        ),
+        (
+            "decision=allow principal.name=writer action=s3:PutObject key~incoming/2026/*",
+            &[
+                "ALLOWED: s3:PutObject on arn:aws:s3:::ledger/incoming/2026/",
+                "writer#0 (WriteIncoming) Allow",
+            ],
+        ),
+    ] {
+        let text = shown(query, &[])?;
+        for word in words {
+            ensure!(text.contains(word), "{query}: `{word}` is not in\n{text}");
+        }
+    }
+    ensure!(!shown(deleted, &["--json"])?.contains("DENIED:"), "--json is the record alone");
+
+    // Without the policies the record still stands, and says what is missing.
+    let audit = launch.data_dir().join("audit");
+    let (blobs, away) = (audit.join("blob"), audit.join("away"));
+    std::fs::rename(&blobs, &away)?;
+    let text = shown(deleted, &[]);
+    std::fs::rename(&away, &blobs)?;
+    let text = text?;
+    ensure!(text.contains("the decision cannot be explained"), "{text}");
+    ensure!(text.contains("records/2025.csv"), "{text}");
+    Ok(())
 }
 
 /// The scene's own expectation, from the traffic: every refusal of somebody known.
