@@ -167,7 +167,9 @@ impl<'a> Seals<'a> {
                 Ok(seal) => before = Some((placed, seal)),
                 Err((state, what)) => {
                     findings.add(state, &placed.path, at, what);
-                    before = None;
+                    // That records are missing says nothing against the seal, which the next one names.
+                    let good = placed.seal.as_ref().ok().filter(|_| state == State::Truncated);
+                    before = good.map(|seal| (placed, seal));
                 }
             }
         }

@@ -216,9 +216,9 @@ impl Original {
                 let lines = bytes[batch.start..at].iter().filter(|b| **b == b'\n').count() as u64;
                 let seq = batch.seqs.start + lines;
                 let case = Case::new(format!("flip {path} {at}"), MODIFIED).put(path, bytes);
-                // Without its last newline a batch runs on into the next one, so no byte but the batch is named.
+                // Without its last newline a batch runs on into what follows, so no byte but the batch or its end is named.
                 let (place, seqs) = match at + 1 == batch.control {
-                    true => (batch.start as u64..batch.end as u64, batch.seqs.clone()),
+                    true => (batch.start as u64..batch.end as u64 + 1, batch.seqs.clone()),
                     false => (at as u64..at as u64 + 1, seq..seq + 1),
                 };
                 cases.push(case.at(path, Some(place), Some(seqs)));
