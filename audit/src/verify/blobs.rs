@@ -11,7 +11,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    durable,
+    durable, leaf,
     log::blob::{self, Sha256Hex},
 };
 
@@ -19,6 +19,8 @@ use super::{Findings, State, VerifyError, read_optional};
 
 /// Digests remembered as checked; beyond it some are looked up again, which only costs time.
 const CHECKED_MAX: usize = 1 << 16;
+/// First bytes of the records that name a configuration.
+const CONFIG_RECORD: &[u8] = br#"{"action":"audit:config","class":"audit","#;
 /// Digits of a digest.
 const HEX_LEN: usize = 64;
 
@@ -81,6 +83,9 @@ impl Named {
     ) -> Result<(), VerifyError> {
         let digits =
             self.member.find(leaf).and_then(|at| leaf.get(at + self.member.needle().len()..));
+        if leaf.starts_with(CONFIG_RECORD) {
+            self.configuration(seq, leaf, findings)?;
+        }
         match digits.and_then(|digits| digits.first_chunk::<HEX_LEN>()) {
             Some(digits) if *digits != self.last => {
                 self.last = *digits;
@@ -88,6 +93,22 @@ impl Named {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A change of the configuration names the whole of it.
+    fn configuration(
+        &mut self,
+        seq: u64,
+        leaf: &[u8],
+        findings: &mut Findings,
+    ) -> Result<(), VerifyError> {
+        for digits in leaf::values(leaf, "params.sha256") {
+            if let Some(digest) = Sha256Hex::parse(&digits) {
+                let what = format!("the configuration that record {seq} names is not there");
+                self.present(&digest, seq, &what, findings)?;
+            }
+        }
+        Ok(())
     }
 
     fn manifest(
@@ -98,11 +119,13 @@ impl Named {
     ) -> Result<(), VerifyError> {
         // Records of calls that failed before a policy was looked at name none.
         let Some(digest) = Sha256Hex::parse(digits) else { return Ok(()) };
-        let Some(bytes) = self.present(&digest, seq, "the policy set", findings)? else {
+        let what = format!("the policy set that record {seq} was decided by is not there");
+        let Some(bytes) = self.present(&digest, seq, &what, findings)? else {
             return Ok(());
         };
         for document in documents(&bytes) {
-            self.present(&document, seq, "a policy", findings)?;
+            let what = format!("a policy that record {seq} was decided by is not there");
+            self.present(&document, seq, &what, findings)?;
         }
         Ok(())
     }
@@ -124,8 +147,7 @@ impl Named {
         let path = blob::path(digest);
         let found = read_optional(&self.dir, &path)?;
         if found.is_none() {
-            let what = format!("{what} that record {seq} was decided by is not there");
-            findings.add(State::Missing, &path, (None, Some(seq)), what);
+            findings.add(State::Missing, &path, (None, Some(seq)), what.to_owned());
         }
         Ok(found)
     }
