@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     Class, Ed25519Signer, EventId, Log, LogError, OpenError, Options, Record, State, SystemClock,
@@ -197,10 +197,18 @@ fn after_power_loss_no_acknowledged_record_is_missing() {
         assert!(log.close().is_err());
         let log = open(&[&left[0], &left[1], &left[2]]).unwrap();
         assert!(log.durable_size() > acknowledged, "{} of {acknowledged}", log.durable_size());
-        log.close().unwrap();
-        for copy in &left {
-            assert_eq!(contents(copy), contents(&left[0]), "round {round}");
+        // Where power failed between the packed form of a segment and the end of the other one, the sealer tidies up.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let are_equal = || left.iter().all(|copy| contents(copy) == contents(&left[0]));
+        while !are_equal() && Instant::now() < deadline {
+            std::thread::yield_now();
         }
+        log.close().unwrap();
+        assert!(
+            are_equal(),
+            "round {round}: {:?}",
+            left.iter().map(SimFiles::paths).collect::<Vec<_>>()
+        );
     }
 }
 
