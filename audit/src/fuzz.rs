@@ -7,7 +7,10 @@ use crate::{
     checkpoint,
     encode::encode,
     leaf,
-    log::identity,
+    log::{
+        heads::{self, Notes},
+        identity,
+    },
     note::{self, Ed25519Signer, Signer, Vkey},
     proof::ProofFile,
     query::Query,
@@ -28,6 +31,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    ("audit/heads", list_of_heads),
     ("audit/note", note),
     ("audit/packed", packed),
     ("audit/proof", proof),
@@ -66,6 +70,18 @@ fn note(bytes: &[u8]) {
         assert!(
             Vkey::parse(&key.to_string()).is_ok_and(|again| again.to_string() == key.to_string())
         );
+    }
+}
+
+/// Lists of heads, as a crash may leave them.
+fn list_of_heads(bytes: &[u8]) {
+    let Some(vkey) = vkey() else { return };
+    let notes = Notes::new(bytes);
+    assert!(notes.map(|(_, note)| 4 + note.len()).sum::<usize>() <= bytes.len());
+    if let Ok(found) = heads::ending(bytes, &vkey) {
+        assert!(found.at <= bytes.len() && found.head.is_some() == (found.at > 0));
+        let cut = bytes.get(..found.at).unwrap_or_default();
+        assert_eq!(heads::ending(cut, &vkey), Ok(found), "the cut is made once");
     }
 }
 
@@ -196,6 +212,10 @@ mod tests {
         for seed in fixtures::corpus::seeds("audit/seal") {
             let text = std::str::from_utf8(&seed).unwrap();
             assert!(Seal::parse(text, ORIGIN).or(Seal::peek(&seed)).is_some(), "{text}");
+        }
+        for seed in fixtures::corpus::seeds("audit/heads") {
+            let one = heads::ending(&seed, &vkey().unwrap()).unwrap();
+            assert_eq!(one.head.map(|head| head.size), Some(5));
         }
         for seed in fixtures::corpus::seeds("audit/proof") {
             let file = ProofFile::parse(std::str::from_utf8(&seed).unwrap()).unwrap();

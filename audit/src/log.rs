@@ -115,7 +115,7 @@ impl Default for Options {
 pub struct Recovery {
     /// Records before this start.
     pub size: u64,
-    /// Bytes of a torn, unacknowledged write that were moved to `quarantine/`.
+    /// Bytes of torn, unacknowledged writes that were moved to `quarantine/`.
     pub discarded_bytes: u64,
     /// Whether the log was closed properly before.
     pub clean: bool,

@@ -1,8 +1,8 @@
 //! A file system in memory that fails on demand and loses what was not synced.
 //!
 //! Faults that the log promises to survive, one at a time: a write that fails whole or after some sectors, a sync
-//! that fails and keeps or loses the data, a creation, replacement, removal or cut that fails, and the loss of all writes since
-//! the last sync, wholly or up to any sector.
+//! that fails and keeps or loses the data, a creation, replacement, removal or cut that fails, and the loss of writes since
+//! the last sync: of all, up to any sector, or of any set of sectors.
 
 use std::{
     collections::BTreeMap,
@@ -84,6 +84,39 @@ pub enum Unsynced {
     Kept,
     /// None of them.
     Lost,
+    /// Some sectors, in no order: the first if the lowest bit is set, and so on. Beyond the last bit it goes by the
+    /// number as a seed. The file is as long as it was written; what is not there reads as zeros.
+    Some(u64),
+}
+
+impl Node {
+    /// Sectors that no sync followed.
+    fn unsynced(&self) -> Vec<usize> {
+        let changed =
+            |at: usize, sector: &[u8]| self.synced.get(at..at + sector.len()) != Some(sector);
+        let sectors = self.bytes.chunks(SECTOR_BYTES).enumerate();
+        let sectors = sectors.map(|(i, sector)| (i * SECTOR_BYTES, sector));
+        sectors.filter(|(at, sector)| changed(*at, sector)).map(|(at, _)| at).collect()
+    }
+
+    /// Keeps of the unsynced sectors those that `chosen` says.
+    fn keep(&mut self, chosen: u64) {
+        let mut kept = self.synced.clone();
+        kept.resize(self.bytes.len(), 0);
+        let mut dice = chosen;
+        for (i, at) in self.unsynced().into_iter().enumerate() {
+            // Knuth's MMIX generator; its highest bit is the best.
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let keep = if i < 64 { chosen >> i & 1 == 1 } else { dice >> 63 == 1 };
+            if keep {
+                let end = (at + SECTOR_BYTES).min(self.bytes.len());
+                kept[at..end].copy_from_slice(&self.bytes[at..end]);
+            }
+        }
+        *self = Self { synced: kept.clone(), bytes: kept };
+    }
 }
 
 impl Tree {
@@ -171,9 +204,18 @@ impl SimFiles {
             match unsynced {
                 Unsynced::Kept => node.synced.clone_from(&node.bytes),
                 Unsynced::Lost => node.bytes.clone_from(&node.synced),
+                Unsynced::Some(chosen) => node.keep(chosen),
             }
         }
         Self { tree: Arc::new(Mutex::new(tree)), locked: Arc::default() }
+    }
+
+    /// Sectors that no sync followed, in all files, just before a recorded change.
+    pub fn unsynced(&self, changes: usize) -> usize {
+        let mut tree = Tree::default();
+        let trace = self.tree().trace.clone().unwrap_or_default();
+        trace.iter().take(changes).for_each(|change| tree.apply(change));
+        tree.files.values().map(|node| node.unsynced().len()).max().unwrap_or(0)
     }
 
     /// Arms a fault.

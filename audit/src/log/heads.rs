@@ -3,11 +3,17 @@
 
 use std::{io, sync::Arc};
 
+use memchr::memmem;
+
 use crate::{
+    checkpoint::{self, CheckpointError, Head},
     durable::{File, Files},
-    note::NOTE_BYTES_MAX,
+    note::{NOTE_BYTES_MAX, NoteError, Vkey},
     stamp,
 };
+
+/// What one write that a crash tore can leave: each head is durable before the next one is written.
+pub(crate) const TORN_BYTES_MAX: usize = 4 + NOTE_BYTES_MAX;
 
 /// Appends to the list.
 #[derive(Debug)]
@@ -82,11 +88,6 @@ impl<'a> Notes<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, offset: 0 }
     }
-
-    /// Where the whole notes end, once the iterator is done.
-    pub(crate) fn end(&self) -> usize {
-        self.offset
-    }
 }
 
 impl<'a> Iterator for Notes<'a> {
@@ -103,5 +104,109 @@ impl<'a> Iterator for Notes<'a> {
         self.offset += 4 + len;
         self.rest = rest;
         Some((at, note))
+    }
+}
+
+/// How a list ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// The last head.
+    pub(crate) head: Option<Head>,
+    /// Where it ends; a write that a crash tore follows if the list is longer.
+    pub(crate) at: usize,
+}
+
+/// Finds the last head of a list, past what a torn write left behind it. Of such a write any sectors may be there and
+/// the others be zeros, so even its length may be missing.
+///
+/// # Errors
+/// A good head, or more than one write, follows what is none: no crash did that.
+pub(crate) fn ending(bytes: &[u8], vkey: &Vkey) -> Result<Ending, CheckpointError> {
+    let window = bytes.len().saturating_sub(TORN_BYTES_MAX);
+    let mut notes = Notes::new(bytes);
+    let recent: Vec<_> =
+        notes.by_ref().filter(|(at, note)| at + 4 + note.len() >= window).collect();
+    let mut error = CheckpointError::Note(NoteError::Malformed);
+    for (at, note) in recent.into_iter().rev() {
+        match checkpoint::open(note, vkey) {
+            Ok(head) => {
+                let at = at + 4 + note.len();
+                // Frames that only a torn length made are no heads either.
+                let torn = bytes.get(at..).unwrap_or_default();
+                if torn.len() > TORN_BYTES_MAX || holds_head(torn, vkey) {
+                    return Err(error);
+                }
+                return Ok(Ending { head: Some(head), at });
+            }
+            Err(found) => error = found,
+        }
+    }
+    if window > 0 || holds_head(bytes, vkey) {
+        return Err(error);
+    }
+    Ok(Ending { head: None, at: 0 })
+}
+
+/// Whether a good head begins at any byte.
+pub(crate) fn holds_head(bytes: &[u8], vkey: &Vkey) -> bool {
+    let name = vkey.name().as_bytes();
+    memmem::find_iter(bytes, name).any(|at| {
+        let framed = at.checked_sub(4).and_then(|at| bytes.get(at..));
+        let note = framed.and_then(|framed| Notes::new(framed).next());
+        note.is_some_and(|(_, note)| checkpoint::open(note, vkey).is_ok())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::note::{Ed25519Signer, Signer};
+
+    const ORIGIN: &str = "audit.example.com/node1";
+
+    fn signer(seed: u8) -> Ed25519Signer {
+        Ed25519Signer::from_seed(ORIGIN, &[seed; 32])
+    }
+
+    fn framed(size: u64, seed: u8) -> Vec<u8> {
+        let head = Head { size, root: [size as u8; 32] };
+        let note = checkpoint::sign(ORIGIN, &head, &signer(seed)).unwrap();
+        [&(note.len() as u32).to_be_bytes()[..], note.as_bytes()].concat()
+    }
+
+    fn found(list: &[Vec<u8>]) -> Result<(Option<u64>, usize), CheckpointError> {
+        let vkey = Vkey::parse(&signer(7).vkey()).unwrap();
+        ending(&list.concat(), &vkey).map(|end| (end.head.map(|head| head.size), end.at))
+    }
+
+    #[test]
+    fn what_one_write_left_is_torn_and_anything_else_is_damage() {
+        let (one, two, three) = (framed(1, 7), framed(2, 7), framed(3, 7));
+        let good = one.len() + two.len();
+        assert_eq!(found(&[]), Ok((None, 0)));
+        assert_eq!(found(&[one.clone(), two.clone()]), Ok((Some(2), good)));
+        let mut torn = vec![vec![0], vec![0; three.len()], b"\0\0\0\x05abc".to_vec()];
+        torn.extend((0..three.len()).map(|at| three[..at].to_vec()));
+        // The first three bytes of a length are zeros in any case.
+        for at in 4..three.len() {
+            // The first sector is lost, or the last one, or one in the middle.
+            torn.push([vec![0; at], three[at..].to_vec()].concat());
+            torn.push([three[..at].to_vec(), vec![0; three.len() - at]].concat());
+            let zeros = 10.min(three.len() - at);
+            torn.push([&three[..at], &vec![0; zeros], &three[at + zeros..]].concat());
+        }
+        for torn in torn {
+            let list = [one.clone(), two.clone(), torn.clone()];
+            assert_eq!(found(&list), Ok((Some(2), good)), "{torn:?}");
+            assert_eq!(found(std::slice::from_ref(&torn)), Ok((None, 0)), "{torn:?}");
+            // What is in front of a good head is no torn write.
+            let before = [one.clone(), torn.clone(), two.clone()];
+            let all = before.concat().len();
+            assert!(found(&before).is_ok_and(|(_, at)| at == all) || found(&before).is_err());
+        }
+        // More than a write can have left.
+        assert!(found(&[one.clone(), vec![0; TORN_BYTES_MAX]]).is_ok());
+        assert!(found(&[one.clone(), vec![0; TORN_BYTES_MAX + 1]]).is_err());
+        assert!(found(&[vec![0; TORN_BYTES_MAX + 1]]).is_err());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
-    heads::{self, Heads, Notes},
+    heads::{self, Heads},
     identity,
     queue::{Pace, Queue},
     sealer::{Bell, Sealer},
@@ -118,16 +118,18 @@ impl Log {
         })?;
         files.reconcile().map_err(|error| OpenError::Copies(error.to_string()))?;
         let created = !check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref())?;
-        let (known, torn_list) = newest_head(files.as_ref(), &vkey)?;
+        let (known, torn_head) = newest_head(files.as_ref(), &vkey)?;
         let recovered = recover(files.as_ref(), known.as_ref())?;
-        let clean = is_clean(known.as_ref(), &recovered);
+        let clean = torn_head.is_none() && is_clean(known.as_ref(), &recovered);
         // ORDER: repairs come after every reason to refuse.
-        repair_heads(files.as_ref(), torn_list).map_err(io_error("heads"))?;
-        let mut recovery =
-            Recovery { size: recovered.tip.size(), clean, created, discarded_bytes: 0 };
+        if let Some(torn) = &torn_head {
+            repair_heads(files.as_ref(), torn).map_err(io_error("heads"))?;
+        }
         let (segment, torn) = active_segment(&files, &recovered, clock.as_ref(), &options)
             .map_err(io_error("seg"))?;
-        recovery.discarded_bytes = torn.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let torn: Vec<Torn> = torn.into_iter().chain(torn_head).collect();
+        let discarded_bytes = torn.iter().map(|torn| torn.bytes.len() as u64).sum();
+        let recovery = Recovery { size: recovered.tip.size(), clean, created, discarded_bytes };
         let shared = Arc::new(Shared {
             files: files.clone(),
             queue: Queue::new(options.queue_bytes_max),
@@ -147,7 +149,7 @@ impl Log {
             clock_reported: false,
             pace: Pace::default(),
         };
-        record_start(&mut writer, &recovery, torn).map_err(OpenError::Start)?;
+        record_start(&mut writer, &recovery, &torn).map_err(OpenError::Start)?;
         let sealing = Sealer {
             shared: shared.clone(),
             signer: signer.clone(),
@@ -231,40 +233,52 @@ fn check_identity(
     Ok(true)
 }
 
-/// A list of heads whose last note was torn: path, where its whole notes end, and the bytes after that.
-type TornList = Option<(String, u64, Vec<u8>)>;
-
-/// The largest signed head in `checkpoint` and the newest list of heads.
-fn newest_head(files: &dyn Files, vkey: &Vkey) -> Result<(Option<Head>, TornList), OpenError> {
-    let opened = |path: &str, bytes: &[u8]| {
-        checkpoint::open(bytes, vkey)
-            .map_err(|source| OpenError::Key { path: path.to_owned(), source })
-    };
-    let checkpoint = read_optional(files, "checkpoint").map_err(io_error("checkpoint"))?;
-    let checkpoint = checkpoint.map(|bytes| opened("checkpoint", &bytes)).transpose()?;
-    let lists = heads::paths(&|path| files.list(path)).map_err(io_error("heads"))?;
-    let mut torn = None;
-    // A list that was created just before a crash may be empty; then the one before it has the last note.
-    for path in lists.iter().rev() {
-        let bytes = files.read(path).map_err(io_error(path))?;
-        let mut notes = Notes::new(&bytes);
-        let last = notes.by_ref().last();
-        if let Some(rest) = bytes.get(notes.end()..).filter(|rest| !rest.is_empty()) {
-            torn = Some((path.clone(), notes.end() as u64, rest.to_vec()));
-        }
-        if let Some((_, note)) = last {
-            let head = opened(path, note)?;
-            return Ok((checkpoint.filter(|c| c.size >= head.size).or(Some(head)), torn));
-        }
-    }
-    Ok((checkpoint, torn))
+/// A write that a crash tore: its file, where it begins there, and its bytes.
+struct Torn {
+    path: String,
+    at: u64,
+    bytes: Vec<u8>,
 }
 
-/// Moves the bytes of a torn note to `quarantine/`.
-fn repair_heads(files: &dyn Files, torn: TornList) -> io::Result<()> {
-    let Some((path, end, bytes)) = torn else { return Ok(()) };
-    files.replace(&format!("quarantine/{}", Sha256Hex::of(&bytes)), &bytes)?;
-    files.open(&path)?.truncate(end)
+/// The largest signed head in `checkpoint` and the newest list of heads, and what a torn write left in that list.
+fn newest_head(files: &dyn Files, vkey: &Vkey) -> Result<(Option<Head>, Option<Torn>), OpenError> {
+    let key = |path: &str, source| OpenError::Key { path: path.to_owned(), source };
+    let checkpoint = read_optional(files, "checkpoint").map_err(io_error("checkpoint"))?;
+    let checkpoint = checkpoint.map(|bytes| checkpoint::open(&bytes, vkey)).transpose();
+    let checkpoint = checkpoint.map_err(|error| key("checkpoint", error))?;
+    let lists = heads::paths(&|path| files.list(path)).map_err(io_error("heads"))?;
+    let (mut listed, mut torn) = (None, None::<Torn>);
+    // A list that was created just before a crash may hold no head; then the one before it has the last.
+    for path in lists.iter().rev() {
+        let bytes = files.read(path).map_err(io_error(path))?;
+        let ending = heads::ending(&bytes, vkey).map_err(|error| key(path, error))?;
+        if let Some(rest) = bytes.get(ending.at..).filter(|rest| !rest.is_empty()) {
+            if let Some(later) = &torn {
+                return Err(torn_elsewhere(path, ending.at as u64, &later.path));
+            }
+            torn = Some(Torn { path: path.clone(), at: ending.at as u64, bytes: rest.to_vec() });
+        }
+        listed = ending.head;
+        if listed.is_some() {
+            break;
+        }
+    }
+    let ahead = checkpoint.filter(|c| listed.is_none_or(|head| head.size < c.size));
+    // The list is durable before the checkpoint is written, so what a crash tore is newer than the checkpoint.
+    match (ahead, torn) {
+        (Some(_), Some(torn)) => Err(torn_elsewhere(&torn.path, torn.at, "checkpoint")),
+        (ahead, torn) => Ok((ahead.or(listed), torn)),
+    }
+}
+
+fn torn_elsewhere(path: &str, at: u64, newer: &str) -> OpenError {
+    OpenError::Damaged(format!("`{path}` is damaged at byte {at}, and `{newer}` is newer"))
+}
+
+/// Moves what a torn write left in a list of heads to `quarantine/`.
+fn repair_heads(files: &dyn Files, torn: &Torn) -> io::Result<()> {
+    files.replace(&format!("quarantine/{}", Sha256Hex::of(&torn.bytes)), &torn.bytes)?;
+    files.open(&torn.path)?.truncate(torn.at)
 }
 
 /// Finds the end of the records and compares it with the newest head.
@@ -295,32 +309,30 @@ fn active_segment(
     recovered: &Recovered,
     clock: &dyn Clock,
     options: &Options,
-) -> io::Result<(segment::Writer, Option<(Sha256Hex, u64)>)> {
+) -> io::Result<(segment::Writer, Option<Torn>)> {
     let ahead = options.preallocate_bytes;
     let Some((name, end, torn)) = &recovered.active else {
         let writer = segment::Writer::create(files.clone(), &recovered.tip, clock.now_us(), ahead)?;
         return Ok((writer, None));
     };
-    let mut quarantined = None;
-    if !torn.is_empty() {
-        let digest = Sha256Hex::of(torn);
-        files.replace(&format!("quarantine/{digest}"), torn)?;
-        quarantined = Some((digest, torn.len() as u64));
+    let torn =
+        (!torn.is_empty()).then(|| Torn { path: name.path.clone(), at: *end, bytes: torn.clone() });
+    if let Some(torn) = &torn {
+        files.replace(&format!("quarantine/{}", Sha256Hex::of(&torn.bytes)), &torn.bytes)?;
     }
     let writer = segment::Writer::reopen(files.clone(), name.clone(), *end, clock.now_us(), ahead)?;
-    Ok((writer, quarantined))
+    Ok((writer, torn))
 }
 
-fn record_start(
-    writer: &mut Writer,
-    recovery: &Recovery,
-    torn: Option<(Sha256Hex, u64)>,
-) -> Result<(), String> {
+fn record_start(writer: &mut Writer, recovery: &Recovery, torn: &[Torn]) -> Result<(), String> {
     let size = recovery.size.to_string();
-    if let Some((digest, bytes)) = torn {
-        let bytes = bytes.to_string();
-        let params =
-            [("discarded_bytes", bytes), ("sha256", digest.into()), ("size", size.clone())];
+    for torn in torn {
+        let params = [
+            ("discarded_bytes", torn.bytes.len().to_string()),
+            ("file", torn.path.clone()),
+            ("sha256", Sha256Hex::of(&torn.bytes).into()),
+            ("size", size.clone()),
+        ];
         writer.commit_own("audit:recovery", &params)?;
     }
     let params = [

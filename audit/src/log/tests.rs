@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::*;
+use super::{heads::Notes, *};
 use crate::{
     Class, Ed25519Signer, EventId, Signer, State, VerifyOptions,
     segment::BLOCK_BYTES,
@@ -334,7 +334,16 @@ fn a_clock_that_steps_back_is_recorded_and_time_goes_on() {
     assert_eq!(report(&files).state, State::TailUnproven, "{}", report(&files));
 }
 
-/// The life of a log with rotations, cut off after every change and inside every write, at every sector.
+/// What a power loss may keep of so many sectors: every set if they are few, some sets if not.
+fn sets(sectors: usize, seed: u64) -> Vec<u64> {
+    match sectors {
+        0..=4 => (0..1 << sectors).collect(),
+        _ => (1..=8).map(|i| (seed * 8 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect(),
+    }
+}
+
+/// The life of a log with rotations, cut off after every change and inside every write: at every sector, and with any
+/// sectors of it there and the others not.
 #[test]
 fn power_may_fail_at_any_moment() {
     let files = SimFiles::recording();
@@ -354,23 +363,81 @@ fn power_may_fail_at_any_moment() {
     }
     log.close().unwrap();
     assert!(files.paths().iter().filter(|path| path.ends_with(".jsonl")).count() >= 3);
-    let mut cases = 0;
+    let (mut cases, mut torn_heads) = (0, 0);
     for change in 0..files.changes() {
         let promised =
             acknowledged.iter().rfind(|(after, _)| *after <= change).map_or(0, |(_, size)| *size);
         let bytes = files.change_bytes(change);
-        for cut in (0..=bytes).step_by(SECTOR_BYTES) {
-            for unsynced in [Unsynced::Kept, Unsynced::Lost] {
-                let crashed = files.crash(change, cut, unsynced);
-                let place = format!("change {change} byte {cut} {unsynced:?}");
-                let (log, recovery) = open(&crashed).unwrap_or_else(|e| panic!("{place}: {e}"));
-                assert!(recovery.size >= promised, "{place}: {recovery:?} of {promised}");
-                log.close().unwrap();
-                cases += 1;
-            }
+        let cuts = (0..=bytes).step_by(SECTOR_BYTES);
+        let cuts = cuts.flat_map(|cut| [(cut, Unsynced::Kept), (cut, Unsynced::Lost)]);
+        let sets = sets(files.unsynced(change + 1), change as u64);
+        let sets = sets.into_iter().map(|set| (bytes, Unsynced::Some(set)));
+        for (cut, unsynced) in cuts.chain(sets) {
+            let crashed = files.crash(change, cut, unsynced);
+            let place = format!("change {change} byte {cut} {unsynced:?}");
+            // A verifier that comes before the restart calls it unfinished, not damaged.
+            let before = report(&crashed);
+            assert!(before.findings.is_empty() || change == 0, "{place}: {before}");
+            let (log, recovery) = open(&crashed).unwrap_or_else(|e| panic!("{place}: {e}"));
+            assert!(recovery.size >= promised, "{place}: {recovery:?} of {promised}");
+            log.close().unwrap();
+            let after = report(&crashed);
+            assert_eq!(after.state, State::TailUnproven, "{place}: {after}");
+            torn_heads += usize::from(recovered_heads(&crashed));
+            cases += 1;
         }
     }
-    assert!(cases > 300, "{cases}");
+    assert!(cases > 400 && torn_heads > 2, "{cases} {torn_heads}");
+}
+
+/// Whether a start cut a torn head off, and said so.
+fn recovered_heads(files: &SimFiles) -> bool {
+    let segments = files.paths().into_iter().filter(|path| path.ends_with(".jsonl"));
+    segments.map(|path| String::from_utf8(files.read(&path).unwrap()).unwrap()).any(|text| {
+        text.lines().any(|line| line.contains("audit:recovery") && line.contains("heads/"))
+    })
+}
+
+/// The signer died in the middle of a head, and the disk kept the end of it only.
+#[test]
+fn a_torn_head_is_set_aside_unless_the_checkpoint_names_it() {
+    let files = SimFiles::default();
+    let log = open_signed(&files);
+    append(&log, 1).unwrap();
+    log.close().unwrap();
+    let list = files.paths().into_iter().find(|path| path.starts_with("heads/")).unwrap();
+    let bytes = files.read(&list).unwrap();
+    let last = Notes::new(&bytes).last().map(|(at, _)| at).unwrap();
+    let damaged = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let damaged = files.snapshot();
+        damaged.edit(&list, |bytes| edit(bytes));
+        damaged
+    };
+    let hole = |bytes: &mut Vec<u8>| bytes[last..last + 60].fill(0);
+    // The checkpoint is this head, so it was durable.
+    let refused = damaged(&hole);
+    assert!(matches!(open(&refused), Err(OpenError::Damaged(_))), "{:?}", open(&refused));
+    assert!(!report(&refused).findings.is_empty());
+    // As if the crash had come before the checkpoint was written.
+    let before = Notes::new(&bytes).nth(Notes::new(&bytes).count() - 2).unwrap().1.to_vec();
+    let torn = damaged(&hole);
+    torn.edit("checkpoint", |note| note.clone_from(&before));
+    assert!(report(&torn).findings.is_empty(), "{}", report(&torn));
+    let (log, recovery) = open(&torn).unwrap();
+    assert_eq!(recovery.discarded_bytes as usize, bytes.len() - last);
+    assert!(!recovery.clean);
+    log.close().unwrap();
+    assert!(recovered_heads(&torn));
+    assert!(torn.paths().iter().any(|path| path.starts_with("quarantine/")));
+    assert_eq!(report(&torn).state, State::TailUnproven, "{}", report(&torn));
+    // A good head after the hole: no crash did that.
+    let middle = damaged(&|bytes| {
+        let copy = bytes.clone();
+        hole(bytes);
+        bytes.extend_from_slice(&copy[last..]);
+    });
+    assert!(matches!(open(&middle), Err(OpenError::Key { .. })), "{:?}", open(&middle));
+    assert_eq!(report(&middle).state, State::Modified);
 }
 
 #[test]

@@ -5,13 +5,15 @@
 use std::{
     fs,
     io::{self, BufReader, Read},
+    ops::Range,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
     checkpoint::{self, Head},
     durable,
-    log::heads,
+    log::heads::{self, TORN_BYTES_MAX},
     note::{NOTE_BYTES_MAX, Vkey},
     segment::{Frame, Leaves},
     tip::Tip,
@@ -169,14 +171,24 @@ impl<'a> Heads<'a> {
             }
             let Some(list) = &mut self.open else { return Ok(None) };
             let (file, at) = (list.path.clone(), list.offset);
-            let Some(note) = read_note(&mut list.reader).map_err(io_error(&file))? else {
-                if list.len != at {
-                    self.torn(&file, at, findings);
+            let len = list.len;
+            let note = read_note(&mut list.reader).map_err(io_error(&file))?;
+            list.offset += note.as_ref().map_or(0, |note| 4 + note.len() as u64);
+            // Of a torn note a crash may have kept any sectors, and the others are zeros.
+            let holed = |note: &Vec<u8>| note.is_empty() || note.contains(&0);
+            if note.as_ref().is_none_or(holed) && len != at && self.is_one_write(&file, at..len)? {
+                self.torn(&file, at, findings);
+                self.open = None;
+                continue;
+            }
+            let Some(note) = note else {
+                if len != at {
+                    let what = "the list of heads cannot be read from here on";
+                    findings.add(State::Modified, &file, (Some(at), None), what);
                 }
                 self.open = None;
                 continue;
             };
-            list.offset += 4 + note.len() as u64;
             self.listed += 1;
             if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.note == note) {
                 self.checkpoint_listed = true;
@@ -199,7 +211,20 @@ impl<'a> Heads<'a> {
         }
     }
 
-    /// A list has bytes at `at` that are no whole note.
+    /// Whether a range at the end of a list can be what one write left.
+    fn is_one_write(&self, file: &str, range: Range<u64>) -> Result<bool, VerifyError> {
+        let len = range.end - range.start;
+        if len > TORN_BYTES_MAX as u64 {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; len as usize];
+        fs::File::open(self.dir.join(file))
+            .and_then(|list| list.read_exact_at(&mut bytes, range.start))
+            .map_err(io_error(file))?;
+        Ok(!heads::holds_head(&bytes, self.vkey))
+    }
+
+    /// A list ends in a note that is not whole.
     fn torn(&mut self, file: &str, at: u64, findings: &mut Findings) {
         // The list is written before the checkpoint, so a note that a crash tore, or that is just being written, is the
         // last of all and not the checkpoint's.
