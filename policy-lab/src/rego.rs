@@ -3,12 +3,27 @@
 //! The strict interpreter decides, never the register machine: the latter swallows errors in rule bodies, so that a
 //! denying rule vanishes. Any error, any undefined or malformed result and any overrun of the time limit is a deny.
 //!
+//! A guardrail ends, whatever it says, and never the process:
+//! - *Depth*: what the interpreter would nest too deep in the stack is refused at load ([`shape`]); so are values that
+//!   nest too deep to be compared.
+//! - *Memory*: functions that make as much as their arguments say are refused at load, but between small bounds that are
+//!   written out ([`certify`]); what the other functions make is counted and bounded, 8 MiB in one evaluation
+//!   ([`metered`]). Lists made by rules themselves grow by one member a step, and steps are bounded by time: a member a
+//!   microsecond, some 100 bytes each, is 5 MB in the 50 ms of a request. The library's own limit of memory is one of the
+//!   whole process and its allocator, so it cannot be had for one evaluation.
+//! - *Time*: the interpreter looks at the clock at each step. Within a step it works on values of at most the size above.
+//!   One step is not bounded so: the comparison of two lists that were each made of lists which share their members in
+//!   loops of thousands of turns. It takes as long as the product of these turns says.
+//! - *Result*: members and texts of `deny` are bounded, since each becomes part of a record ([`verdict`]).
+//!
 //! A guardrail must give the same answer when it is replayed: what reads clocks, random numbers or the environment is
 //! refused at load, and time comes in with the request.
 
 mod certify;
 mod input;
+mod metered;
 mod reads;
+mod shape;
 mod token;
 mod verdict;
 
@@ -22,6 +37,7 @@ use regorus::{Engine, Value};
 use sha2::{Digest as _, Sha256};
 
 use self::input::View;
+use self::metered::Evaluator;
 use self::reads::Reads;
 use self::token::Token;
 use crate::{Decision, Denial, Request};
@@ -38,9 +54,14 @@ const IDLE_MAX: usize = 64;
 /// Bytes of one source at most.
 const BYTES_MAX: usize = 256 * 1024;
 
+/// Stack of the thread that loads: enough for the syntax tree of the largest source, whatever is in it, because it must be
+/// there before it can be refused.
+const LOADING_STACK: usize = 512 * 1024 * 1024;
+
 /// The set whose members deny.
 const ENTRY: &str = "data.s3.authz.deny";
 const PACKAGE: &str = "data.s3.authz";
+const ENTRY_RULE: &str = "deny";
 
 /// Why guardrails are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,9 +95,9 @@ struct Module {
 pub struct Guardrails {
     modules: Vec<Module>,
     reads: Reads,
-    /// Parsed and prepared; cloned when no engine is idle.
+    /// Parsed and prepared; cloned when no evaluator is idle.
     prototype: Engine,
-    idle: Mutex<Vec<Engine>>,
+    idle: Mutex<Vec<Evaluator>>,
 }
 
 impl Guardrails {
@@ -84,9 +105,23 @@ impl Guardrails {
     ///
     /// # Errors
     /// [`RegoError`] with file and line: no source at all, a source that is too large, is of another package, does not
-    /// compile, calls what has no repeatable answer, or no `deny` in any of them.
+    /// compile, calls what has no repeatable answer or makes too much, nests too deep, or no `deny` in any of them.
     pub fn load(mut sources: Vec<(String, String)>) -> Result<Self, RegoError> {
         sources.sort();
+        let first = sources.first().map_or("guardrails", |(name, _)| name.as_str()).to_owned();
+        let failed = |message: String| RegoError { file: first, line: 1, message };
+        let loading = std::thread::Builder::new()
+            .name("guardrails".to_owned())
+            .stack_size(LOADING_STACK)
+            .spawn(move || Self::load_here(sources));
+        match loading.map(std::thread::JoinHandle::join) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(_)) => Err(failed("the library failed over a guardrail".to_owned())),
+            Err(error) => Err(failed(format!("no thread to load guardrails: {error}"))),
+        }
+    }
+
+    fn load_here(sources: Vec<(String, String)>) -> Result<Self, RegoError> {
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);
         engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
@@ -97,6 +132,8 @@ impl Guardrails {
             reads.add(&tokens);
             cut.push((name.clone(), tokens));
         }
+        let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
+        shape::is_shallow(first, engine.get_modules(), ENTRY_RULE)?;
         certify::calls_are_known(&engine, &cut)?;
         certify::compiles(&mut engine, &cut)?;
         Ok(Self {
@@ -145,16 +182,16 @@ impl Guardrails {
     }
 
     fn eval(&self, input: Value) -> Result<Vec<Denial>, String> {
-        let mut engine = self.idle().pop().unwrap_or_else(|| self.prototype.clone());
-        engine.set_input(input);
-        let result = engine.eval_rule(ENTRY.to_owned());
-        let mut idle = self.idle();
+        let idle = self.idle().pop();
+        let mut evaluator = idle.map_or_else(|| Evaluator::new(&self.prototype), Ok)?;
+        let result = evaluator.eval(input)?;
         // An engine that failed is not used again: what it keeps after an error is not documented.
-        if result.is_ok() && idle.len() < IDLE_MAX {
-            idle.push(engine);
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(evaluator);
         }
         drop(idle);
-        verdict::denials(&result.map_err(|error| error.to_string())?)
+        verdict::denials(&result)
     }
 
     /// Appends to `out` everything of a request that the guardrails can see: after equal bytes they answer equally. False
@@ -168,7 +205,7 @@ impl Guardrails {
         self.reads.fingerprint(&View { request, policies }, out)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Engine>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Evaluator>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -187,8 +224,9 @@ impl fmt::Debug for Guardrails {
     }
 }
 
+/// The clock is looked at each step: 64 steps that each double a number would be too late.
 fn timer(limit: Duration) -> ExecutionTimerConfig {
-    ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN.saturating_add(63) }
+    ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN }
 }
 
 /// Adds a source; answers its tokens.

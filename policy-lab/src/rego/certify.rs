@@ -1,8 +1,10 @@
 //! What guardrails must be before they may decide: repeatable, and complete, since the engine finds an unknown function
 //! only when it calls it.
 
+use ipnet::IpNet;
 use regorus::{Engine, Value};
 
+use super::metered::Evaluator;
 use super::token::{Kind, Token};
 use super::{ENTRY, PACKAGE, RegoError};
 
@@ -20,6 +22,28 @@ const REFUSED: [(&str, &str); 10] = [
     ("trace", ""),
 ];
 
+/// Whether what stands behind a name bounds the call.
+type IsSmall = fn(&[&Kind]) -> bool;
+
+/// Calls that make as much as their arguments say, in one go: no limit of time holds inside a call, and a list of 10^12
+/// numbers ends the process. Each with what may follow its name.
+const EXPANDING: [(&str, &str, IsSmall); 4] = [
+    ("bits", "lsh", is_small_shift),
+    ("net", "cidr_expand", is_small_network),
+    ("numbers", "range", is_small_range),
+    ("numbers", "range_step", is_small_range),
+];
+
+/// Digits of a bound of `numbers.range`, and of a shift, at most.
+const RANGE_DIGITS_MAX: usize = 5;
+const SHIFT_DIGITS_MAX: usize = 3;
+
+/// Bits that a network may leave open to be written out.
+const HOST_BITS_MAX: u8 = 10;
+
+/// Signs in a row at most: the parser calls itself for each.
+const MINUS_MAX: usize = 8;
+
 /// Open brackets at most. The library's parser tries each opening bracket as a comprehension first and then again, so its
 /// time doubles with each level: 65 of them did not end (found by fuzzing). What people write stays below ten.
 pub(super) const NESTING_MAX: usize = 12;
@@ -27,29 +51,35 @@ pub(super) const NESTING_MAX: usize = 12;
 /// Refuses sources that the parser could not finish.
 pub(super) fn shallow(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
     let mut open = 0_usize;
+    let mut minus = 0_usize;
     for token in tokens {
         match token.kind {
             Kind::Sign('[' | '{' | '(') => open += 1,
             Kind::Sign(']' | '}' | ')') => open = open.saturating_sub(1),
             _ => {}
         }
-        if open > NESTING_MAX {
-            let message = format!("brackets are nested more than {NESTING_MAX} deep");
-            return Err(RegoError { file: file.to_owned(), line: token.line, message });
-        }
+        minus = if token.kind == Kind::Sign('-') { minus + 1 } else { 0 };
+        let message = if open > NESTING_MAX {
+            format!("brackets are nested more than {NESTING_MAX} deep")
+        } else if minus > MINUS_MAX {
+            format!("more than {MINUS_MAX} signs stand in a row")
+        } else {
+            continue;
+        };
+        return Err(RegoError { file: file.to_owned(), line: token.line, message });
     }
     Ok(())
 }
 
-/// Refuses sources whose answer may differ from one evaluation to the next.
+/// Refuses sources whose answer may differ from one evaluation to the next, or that make what memory may not hold.
 pub(super) fn repeatable(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
     for (position, token) in tokens.iter().enumerate() {
-        let refuse = |call: &str| RegoError {
-            file: file.to_owned(),
-            line: token.line,
-            message: format!(
+        let refuse =
+            |message: String| Err(RegoError { file: file.to_owned(), line: token.line, message });
+        let not_repeatable = |call: &str| {
+            refuse(format!(
                 "`{call}` has no repeatable answer; what a guardrail may use comes in with `input`"
-            ),
+            ))
         };
         let Kind::Name(name) = &token.kind else { continue };
         let behind = |steps: usize| tokens.get(position + steps).map(|token| &token.kind);
@@ -60,18 +90,65 @@ pub(super) fn repeatable(file: &str, tokens: &[Token]) -> Result<(), RegoError> 
             continue;
         }
         if matches!(name.as_str(), "print" | "trace") && behind(1) == Some(&Kind::Sign('(')) {
-            return Err(refuse(name));
+            return not_repeatable(name);
         }
-        let member = match (behind(1), behind(2)) {
-            (Some(Kind::Sign('.')), Some(Kind::Name(member)))
-            | (Some(Kind::Sign('[')), Some(Kind::Text(member))) => member,
+        let (member, end) = match (behind(1), behind(2)) {
+            (Some(Kind::Sign('.')), Some(Kind::Name(member))) => (member, position + 3),
+            (Some(Kind::Sign('[')), Some(Kind::Text(member))) => (member, position + 4),
             _ => continue,
         };
         if REFUSED.iter().any(|(space, call)| name == space && member == call) {
-            return Err(refuse(&format!("{name}.{member}")));
+            return not_repeatable(&format!("{name}.{member}"));
+        }
+        let found = EXPANDING.iter().find(|(space, call, _)| name == space && member == call);
+        let Some((_, _, is_small)) = found else { continue };
+        let behind = tokens.get(end..).unwrap_or_default();
+        if !is_small(&behind.iter().take(7).map(|token| &token.kind).collect::<Vec<_>>()) {
+            return refuse(format!(
+                "`{name}.{member}` makes as much as its arguments say; a guardrail may have it with bounds that are \
+                 written out: ranges up to {RANGE_DIGITS_MAX} digits, networks of {HOST_BITS_MAX} open bits, shifts by \
+                 {SHIFT_DIGITS_MAX} digits"
+            ));
         }
     }
     Ok(())
+}
+
+/// `(1, 1000`: two bounds that are written out, with or without a sign.
+fn is_small_range(behind: &[&Kind]) -> bool {
+    let unsigned: Vec<_> = behind.iter().filter(|kind| ***kind != Kind::Sign('-')).collect();
+    match unsigned.as_slice() {
+        [
+            Kind::Sign('('),
+            Kind::Name(from),
+            Kind::Sign(','),
+            Kind::Name(to),
+            Kind::Sign(')' | ','),
+            ..,
+        ] => [from, to].iter().all(|bound| is_number(bound, RANGE_DIGITS_MAX)),
+        _ => false,
+    }
+}
+
+/// `(x, 10)`.
+fn is_small_shift(behind: &[&Kind]) -> bool {
+    match behind {
+        [Kind::Sign('('), Kind::Name(_), Kind::Sign(','), Kind::Name(by), Kind::Sign(')'), ..] => {
+            is_number(by, SHIFT_DIGITS_MAX)
+        }
+        _ => false,
+    }
+}
+
+/// `("10.0.0.0/28")`.
+fn is_small_network(behind: &[&Kind]) -> bool {
+    let [Kind::Sign('('), Kind::Text(network), Kind::Sign(')'), ..] = behind else { return false };
+    let open = |network: IpNet| network.max_prefix_len() - network.prefix_len();
+    network.parse().is_ok_and(|network| open(network) <= HOST_BITS_MAX)
+}
+
+fn is_number(text: &str, digits_max: usize) -> bool {
+    text.len() <= digits_max && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Words that may stand before a parenthesis without being called.
@@ -134,8 +211,8 @@ pub(super) fn compiles(
     compiled.map_err(|error| refuse(&error.to_string()))?;
     // What the rules answer to an empty input is of no interest, but a variable that is bound nowhere shows only here.
     engine.set_input(Value::new_object());
-    match engine.eval_rule(ENTRY.to_owned()) {
-        Err(error) if error.to_string().contains("is unsafe") => Err(refuse(&error.to_string())),
+    match Evaluator::new(engine).map_err(|error| refuse(&error))?.eval(Value::new_object()) {
+        Err(error) if error.contains("is unsafe") => Err(refuse(&error)),
         _ => Ok(()),
     }
 }

@@ -1,0 +1,229 @@
+//! Built-in functions whose one call can make much more than it was given, with a count of what they make.
+//!
+//! The library looks at the clock between steps and not inside a call, and its limit of memory is one of the whole process.
+//! So each of these functions is put before the library's own of the same name: it says from its arguments how much it
+//! would make at most, and then calls the library's. What a whole evaluation makes with them is bounded too. A few are here
+//! because they end the process over some arguments: a width of ten digits, an empty text to count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
+use regorus::{Engine, Value};
+
+use super::{ENTRY, certify};
+
+/// Bytes that one evaluation may make with these functions.
+const MADE_MAX: u64 = 8 * 1024 * 1024;
+
+/// Digits of a width, a precision or an exponent at most.
+const DIGITS_MAX: usize = 3;
+
+/// Bytes of a value in a list, and of a number as text, at most.
+const VALUE_BYTES: u64 = 64;
+const NUMBER_BYTES: u64 = 400;
+
+/// How much a call makes at most, in bytes.
+type Bound = fn(&[Value]) -> u64;
+
+const METERED: [(&str, Bound); 21] = [
+    ("array.concat", |args| args.iter().map(members).sum::<u64>().saturating_mul(VALUE_BYTES)),
+    ("base64.encode", |args| texts(args).saturating_mul(2)),
+    ("concat", |args| {
+        let [delimiter, parts] = args else { return u64::MAX };
+        weight(parts).saturating_add(weight(delimiter).saturating_mul(members(parts)))
+    }),
+    ("format_int", |args| texts(args).saturating_mul(4)),
+    ("hex.encode", |args| texts(args).saturating_mul(2)),
+    ("indexof_n", |args| texts(args).saturating_mul(VALUE_BYTES)),
+    ("json.marshal", |args| texts(args).saturating_mul(6)),
+    ("json.marshal_with_options", |args| {
+        let [value, options] = args else { return u64::MAX };
+        // Each value has a line, with the indent as often as it is deep.
+        let lines = weight(value).saturating_mul(weight(options));
+        weight(value).saturating_mul(6).saturating_add(lines.saturating_mul(16))
+    }),
+    ("json.unmarshal", |args| texts(args).saturating_mul(VALUE_BYTES)),
+    // The digits of a product are those of its factors together, and each factor takes them all once more.
+    ("product", |args| args.iter().map(members).sum::<u64>().saturating_pow(2)),
+    ("regex.find_n", |args| texts(args).saturating_mul(VALUE_BYTES)),
+    ("regex.replace", |args| {
+        let [text, _, by] = args else { return u64::MAX };
+        // `$0` puts in what was found; finds do not overlap.
+        let (places, found) =
+            (weight(text).saturating_add(1), weight(text).saturating_mul(weight(by)));
+        places.saturating_mul(weight(by)).saturating_add(found)
+    }),
+    ("regex.split", |args| texts(args).saturating_mul(VALUE_BYTES)),
+    ("replace", |args| {
+        let [Value::String(text), Value::String(old), Value::String(new)] = args else { return 0 };
+        length(text).saturating_add(length(new).saturating_mul(finds(length(text), old)))
+    }),
+    ("split", |args| texts(args).saturating_mul(VALUE_BYTES)),
+    ("sprintf", |args| {
+        let [Value::String(format), values] = args else { return 0 };
+        let widths = widths(format).map(|widths| widths.saturating_add(length(format)));
+        widths.unwrap_or(u64::MAX).saturating_add(weight(values).saturating_mul(6))
+    }),
+    ("strings.count", |args| match args {
+        [_, Value::String(part)] if part.is_empty() => u64::MAX,
+        _ => 0,
+    }),
+    ("strings.replace_n", |args| {
+        let [Value::Object(pairs), Value::String(text)] = args else { return 0 };
+        let grown = |text: u64, (old, new): (&Value, &Value)| match (old, new) {
+            (Value::String(old), Value::String(new)) => {
+                text.saturating_add(length(new).saturating_mul(finds(text, old)))
+            }
+            _ => text,
+        };
+        pairs.iter().fold(length(text), grown)
+    }),
+    ("to_number", exponent),
+    ("units.parse", exponent),
+    ("units.parse_bytes", exponent),
+];
+
+/// An engine, and what the functions here made in its evaluation.
+pub(super) struct Evaluator {
+    engine: Engine,
+    made: Arc<AtomicU64>,
+}
+
+impl Evaluator {
+    /// # Errors
+    /// When the library does not have a function that is metered here.
+    pub(super) fn new(prototype: &Engine) -> Result<Self, String> {
+        let mut engine = prototype.clone();
+        let made = Arc::new(AtomicU64::new(0));
+        for (name, bound) in METERED {
+            let (builtin, arity) = *BUILTINS.get(name).ok_or_else(|| missing(name))?;
+            let (place, operands) = operands(arity)?;
+            let made = Arc::clone(&made);
+            let call = move |arguments: Vec<Value>| {
+                let makes = bound(&arguments);
+                let before = made.load(Ordering::Relaxed);
+                let all = before.saturating_add(makes);
+                if all > MADE_MAX {
+                    return Err(TooMuch(name).into());
+                }
+                made.store(all, Ordering::Relaxed);
+                builtin(&place, &operands, &arguments, true).map_err(|error| {
+                    // The place is that of the call, which the engine writes around this.
+                    Failed(certify::located("", &error.to_string()).message).into()
+                })
+            };
+            engine
+                .add_extension(name.to_owned(), arity, Box::new(call))
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self { engine, made })
+    }
+
+    /// The value of `deny` for an input.
+    pub(super) fn eval(&mut self, input: Value) -> Result<Value, String> {
+        self.made.store(0, Ordering::Relaxed);
+        self.engine.set_input(input);
+        self.engine.eval_rule(ENTRY.to_owned()).map_err(|error| error.to_string())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` would make more than a guardrail may")]
+struct TooMuch(&'static str);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failed(String);
+
+fn missing(name: &str) -> String {
+    format!("the library has no `{name}`")
+}
+
+/// What a built-in function wants to know of the place of its call: here it has none.
+fn operands(arity: u8) -> Result<(Span, Vec<Ref<Expr>>), String> {
+    let source = Source::from_contents("builtin".to_owned(), String::new());
+    let source = source.map_err(|error| error.to_string())?;
+    let span = Span { source, line: 1, col: 1, start: 0, end: 0 };
+    let null = || Expr::Null { span: span.clone(), value: Value::Null, eidx: 0 };
+    Ok((span.clone(), (0..arity).map(|_| Ref::new(null())).collect()))
+}
+
+fn length(text: &str) -> u64 {
+    text.len() as u64
+}
+
+/// Times that a text of some length can have another in it.
+fn finds(text: u64, part: &str) -> u64 {
+    text.checked_div(length(part)).unwrap_or(text + 1)
+}
+
+fn members(value: &Value) -> u64 {
+    match value {
+        Value::Array(array) => array.len() as u64,
+        Value::Set(set) => set.len() as u64,
+        Value::Object(object) => object.len() as u64,
+        _ => 1,
+    }
+}
+
+fn texts(arguments: &[Value]) -> u64 {
+    arguments.iter().map(weight).fold(0, u64::saturating_add)
+}
+
+/// Bytes of a value as text, about: values that stand in it several times count each time. More than is allowed is not
+/// counted to its end.
+fn weight(value: &Value) -> u64 {
+    let mut open = vec![value];
+    let mut bytes = 0_u64;
+    while let Some(value) = open.pop() {
+        bytes = bytes.saturating_add(match value {
+            Value::String(text) => length(text).saturating_add(4),
+            Value::Number(number) => match number.as_f64() {
+                Some(number) if number.is_finite() => NUMBER_BYTES,
+                _ => u64::MAX,
+            },
+            _ => 8,
+        });
+        if bytes > MADE_MAX {
+            return u64::MAX;
+        }
+        match value {
+            Value::Array(array) => open.extend(array.iter()),
+            Value::Set(set) => open.extend(set.iter()),
+            Value::Object(object) => {
+                open.extend(object.iter().flat_map(|(key, value)| [key, value]));
+            }
+            _ => {}
+        }
+    }
+    bytes
+}
+
+/// The widths and precisions of a format together; `None` where one is too large or in digits other than ASCII's.
+fn widths(format: &str) -> Option<u64> {
+    let mut sum = 0_u64;
+    for after in format.split('%').skip(1) {
+        let after = after.strip_prefix('.').unwrap_or(after);
+        let digits: String = after.chars().take_while(|char| char.is_numeric()).collect();
+        if digits.len() > DIGITS_MAX {
+            return None;
+        }
+        if !digits.is_empty() {
+            sum = sum.saturating_add(digits.parse().ok()?);
+        }
+    }
+    Some(sum)
+}
+
+/// Numbers as text: an exponent of many digits is not written out.
+fn exponent(arguments: &[Value]) -> u64 {
+    let [Value::String(text)] = arguments else { return 0 };
+    let is_long = |(_, exponent): (&str, &str)| {
+        exponent.bytes().filter(u8::is_ascii_digit).count() > DIGITS_MAX
+    };
+    match text.split_once(['e', 'E']).is_some_and(is_long) {
+        true => u64::MAX,
+        false => length(text),
+    }
+}
