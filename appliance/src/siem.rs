@@ -239,7 +239,8 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 /// The first record that is not older than a time. Times in the log never step back, so its half is always known.
 fn first_since(dir: &Path, size: u64, time_us: u64) -> Result<u64, SiemError> {
-    let (mut low, mut high) = (0, size);
+    let begin = audit::pruned(dir)?.map_or(0, |pruned| pruned.end);
+    let (mut low, mut high) = (begin, size);
     while low < high {
         let middle = low + (high - low) / 2;
         let leaf = audit::read_record(dir, middle)?
@@ -273,6 +274,8 @@ pub enum SiemError {
     Busy { name: String },
     #[error("the log ends at record {size}; there is no record {from} to replay from")]
     BeyondLog { from: u64, size: u64 },
+    #[error("record {from} was {pruned}; the log begins with record {}", pruned.end)]
+    Pruned { from: u64, pruned: audit::Pruned },
     #[error("reading the log: {0}")]
     Read(String),
     #[error("writing the log")]

@@ -10,9 +10,11 @@ use crate::{
     log::{
         heads::{self, Notes},
         identity,
+        prune::Intent,
     },
     note::{self, Ed25519Signer, Signer, Vkey},
     proof::ProofFile,
+    pruned::Pruned,
     query::Query,
     record::{Class, EventId, Record},
     seal::Seal,
@@ -35,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("audit/note", note),
     ("audit/packed", packed),
     ("audit/proof", proof),
+    ("audit/pruned", pruned_file),
     ("audit/query", query),
     ("audit/record", record),
     ("audit/seal", seal),
@@ -82,6 +85,16 @@ fn list_of_heads(bytes: &[u8]) {
         assert!(found.at <= bytes.len() && found.head.is_some() == (found.at > 0));
         let cut = bytes.get(..found.at).unwrap_or_default();
         assert_eq!(heads::ending(cut, &vkey), Ok(found), "the cut is made once");
+    }
+}
+
+/// The two files that say what was pruned and what is about to be.
+fn pruned_file(bytes: &[u8]) {
+    if let Some(pruned) = Pruned::parse(bytes) {
+        assert_eq!(pruned.encode(), bytes, "one state has one text");
+    }
+    if let Some(intent) = Intent::parse(bytes) {
+        assert_eq!(intent.encode(), bytes, "one intent has one text");
     }
 }
 

@@ -41,6 +41,7 @@ mod leaf;
 pub mod log;
 pub mod note;
 pub mod proof;
+mod pruned;
 pub mod query;
 pub mod record;
 pub mod seal;
@@ -58,10 +59,11 @@ pub use checkpoint::Head;
 pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use log::{
-    BlobError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending, Recovery,
-    Sha256Hex, SystemClock, Watch, read_blob,
+    BlobError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending, PruneError,
+    PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune, read_blob,
 };
 pub use note::{Ed25519Signer, Signer};
+pub use pruned::{Pruned, pruned};
 pub use query::{Query, QueryError};
 pub use record::{
     Auth, Class, ErrorInfo, EventId, Kms, Matched, Net, Outcome, Phase, Principal, Record,

@@ -27,6 +27,7 @@ use crate::{
 pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
 pub use open::OpenError;
 pub use pending::Pending;
+pub use prune::{PruneError, PrunePlan, plan_prune};
 pub use watch::Watch;
 
 pub(crate) mod blob;
@@ -35,6 +36,7 @@ pub(crate) mod identity;
 mod open;
 mod own;
 mod pending;
+pub(crate) mod prune;
 mod queue;
 pub(crate) mod sealer;
 mod signer;
@@ -159,8 +161,8 @@ pub struct Committed {
 /// An open log. Dropping it closes it.
 ///
 /// Ownership: the writer thread alone has the tip, the segment file and the batch buffer; the signer thread alone
-/// has the heads file; the sealer thread alone touches finished segments. What they share is the queue, the durable size
-/// and the newest durable head.
+/// has the heads file; finished segments belong to who holds `Shared::segments`: the sealer thread, or a prune. What they
+/// share is the queue, the durable size, the signed size and the newest durable head.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -177,6 +179,10 @@ struct Shared {
     durable: Watch,
     to_sign: signer::Mailbox,
     to_seal: sealer::Bell,
+    /// Records that a signed head covers.
+    signed: Watch,
+    /// Held by whoever changes finished segments: the sealer, and a prune.
+    segments: Mutex<()>,
     /// Held until all threads are gone.
     lock: Mutex<Option<LockGuard>>,
 }
@@ -197,6 +203,7 @@ impl Shared {
         self.to_sign.close();
         self.to_seal.close();
         self.durable.close();
+        self.signed.close();
     }
 
     /// A durable batch: wakes readers and the signer.
@@ -293,6 +300,8 @@ impl Log {
                 self.shared.poison("an audit thread panicked");
             }
         }
+        // A prune that goes on has its head by now, or gets none.
+        let _segments = lock(&self.shared.segments);
         // Nobody writes any more, so the directory may be opened again.
         drop(lock(&self.shared.lock).take());
         match self.shared.queue.poisoned() {

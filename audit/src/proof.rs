@@ -245,10 +245,21 @@ impl ProofFile {
     /// # Errors
     /// [`ProofError::Checkpoint`] or [`ProofError::NotIncluded`], the latter also when there is no record at all.
     pub fn verify(&self, record: Option<&[u8]>, vkey: &Vkey) -> Result<Head, ProofError> {
+        let record = record.or(self.extra.as_deref());
+        let Some(record) = record else {
+            checkpoint::open(self.checkpoint.as_bytes(), vkey)?;
+            return Err(ProofError::NotIncluded);
+        };
+        self.verify_hash(&tree::leaf_hash(record), vkey)
+    }
+
+    /// Checks the file for a record of which only the leaf hash is known, and returns the head that covers it.
+    ///
+    /// # Errors
+    /// [`ProofError::Checkpoint`] or [`ProofError::NotIncluded`].
+    pub fn verify_hash(&self, leaf: &Hash, vkey: &Vkey) -> Result<Head, ProofError> {
         let head = checkpoint::open(self.checkpoint.as_bytes(), vkey)?;
-        let record = record.or(self.extra.as_deref()).ok_or(ProofError::NotIncluded)?;
-        let leaf = tree::leaf_hash(record);
-        if verify_inclusion(self.index, &leaf, &self.path, &head) {
+        if verify_inclusion(self.index, leaf, &self.path, &head) {
             Ok(head)
         } else {
             Err(ProofError::NotIncluded)

@@ -206,7 +206,13 @@ pub fn search_with(
     options: SearchOptions,
     policies: &dyn Policies,
 ) -> Result<Answer, SearchError> {
-    plan::answer(dir, query, options, policies)
+    match plan::answer(dir, query, options, policies) {
+        // A prune took a segment away that was listed; the next list begins behind it.
+        Err(SearchError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            plan::answer(dir, query, options, policies)
+        }
+        answer => answer,
+    }
 }
 
 /// All segments of a directory in order.

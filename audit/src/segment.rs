@@ -92,6 +92,11 @@ impl Name {
         Some(Self { first, path: path.to_owned(), form })
     }
 
+    /// Its UTC day, `YYYY-MM-DD`: that of its first batch.
+    pub(crate) fn day(&self) -> String {
+        self.path.split('/').skip(1).take(3).collect::<Vec<_>>().join("-")
+    }
+
     /// The file beside it that holds the tip at its start.
     pub(crate) fn start_path(&self) -> String {
         format!("{}.start", self.stem())

@@ -12,6 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::{
     checkpoint::Head,
     note::{NoteError, Vkey},
+    pruned::Pruned,
     tree::Hash,
 };
 
@@ -172,6 +173,8 @@ pub struct Report {
     pub records: u64,
     /// Newest head with a good signature.
     pub head: Option<Head>,
+    /// Records that are not there because they were pruned; their hashes were verified in their place.
+    pub pruned: Option<Pruned>,
     /// Everything that is wrong, in the order it was met; at most [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// Remarks that are no findings, such as an unfinished write at the end.
@@ -250,6 +253,18 @@ impl Findings {
 /// # Errors
 /// [`VerifyError`] when the key is unusable or reading fails; whatever the bytes say is a [`Report`].
 pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyError> {
+    match verify_now(dir, options) {
+        // A prune took a segment away that was listed; from now on it is not listed any more.
+        Err(VerifyError::Io { source, path })
+            if source.kind() == io::ErrorKind::NotFound && path.starts_with("seg/") =>
+        {
+            verify_now(dir, options)
+        }
+        verified => verified,
+    }
+}
+
+fn verify_now(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyError> {
     let vkey = Vkey::parse(&options.vkey)?;
     let mut findings = Findings::default();
     // ORDER: on a running log each of these may grow; what is signed is read before what it covers.
@@ -257,10 +272,12 @@ pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
     let checkpoint = signed::checkpoint(dir, &vkey, &mut findings)?;
     let mut heads = heads::Heads::open(dir, &vkey, checkpoint, options.last_seen)?;
     let mut seals = seals::Seals::open(dir, &vkey)?;
-    let end = ahead::Pool::with(walk::bytes(dir)?, |pool| {
+    let mut end = ahead::Pool::with(walk::bytes(dir)?, |pool| {
         walk::segments(dir, options, &mut heads, &mut seals, pool, &mut findings)
     })?;
     heads.finish(&end, &mut findings);
+    let front = std::mem::take(&mut end.front);
+    let pruned = front.finish(dir, &heads, &seals, &mut findings)?;
     seals.finish(&end, &mut findings)?;
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;
@@ -276,6 +293,7 @@ pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
         root: end.tip.frontier.root(),
         records: end.records,
         head: heads.newest(),
+        pruned,
         findings: findings.list,
         remarks: findings.remarks,
     })

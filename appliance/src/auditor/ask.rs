@@ -165,7 +165,12 @@ pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminErr
     at_leisure(context, move || {
         let found = audit::find_event(&dir, &event).map_err(unanswered)?;
         let mut body = found.ok_or_else(|| {
-            AdminError::not_found("NoSuchEvent", "There is no such event in the log.")
+            let pruned = audit::pruned(&dir)
+                .ok()
+                .flatten()
+                .map(|pruned| format!(" The records before {} were {pruned}.", pruned.end));
+            let told = format!("There is no such event in the log.{}", pruned.unwrap_or_default());
+            AdminError::not_found("NoSuchEvent", told)
         })?;
         body.push(b'\n');
         Ok(Found { content_type: "application/json", ..Found::of(body) })

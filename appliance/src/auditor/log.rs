@@ -79,7 +79,7 @@ async fn fetch_for(
     .await
 }
 
-/// The proof of one record, as a C2SP tlog-proof with the record in it.
+/// The proof of one record, as a C2SP tlog-proof with the record in it unless that was pruned.
 pub(super) async fn prove(context: &Context, seq: &str) -> Result<Found, AdminError> {
     let seq: u64 = seq.parse().map_err(|_| {
         AdminError::bad_request("InvalidArgument", "The place of a record is a number.")
@@ -125,6 +125,12 @@ fn unread(error: TileError) -> AdminError {
     match error {
         TileError::Absent => absent(),
         TileError::Behind => behind(),
+        TileError::Pruned(_) => AdminError {
+            code: "Pruned".into(),
+            status: StatusCode::GONE,
+            message: error.to_string().into(),
+            decision: None,
+        },
         error => broken(&error),
     }
 }

@@ -99,11 +99,13 @@ impl Worker {
             filter: destination.filter.clone(),
         });
         let watch = house.log.subscribe();
+        let pruned = audit::pruned(&house.audit_dir)?;
+        let begin = pruned.map_or(0, |pruned| pruned.end);
         let position = match cursor.load(files.as_ref())? {
             Some(position) => position,
             None => {
                 let next = match destination.start {
-                    Start::Beginning => 0,
+                    Start::Beginning => begin,
                     Start::Now => watch.size(),
                 };
                 let position = Position { next, until: None };
@@ -114,8 +116,20 @@ impl Worker {
         };
         let sink = sink::open(destination, &house.about, &house.certs_dir)
             .map_err(|source| SiemError::Sink { name: name.clone(), source })?;
+        let stood = position.next;
+        // A destination that is configured again after a while may have a cursor of then.
+        let position = match stood < begin {
+            true => Position { next: begin, until: None },
+            false => position,
+        };
         let mut delivery =
             Delivery::new(position, destination.bounds, destination.retry, seed(house, name));
+        if let Some(pruned) = pruned.filter(|_| stood < begin) {
+            delivery.pause(format!(
+                "the cursor stands at record {stood}, and the records before {begin} were {pruned}; resume to go on with \
+                 what is there"
+            ));
+        }
         if position.next > watch.size() {
             delivery.pause(format!(
                 "the cursor stands at record {} and the log ends at {}: it was put back; replay from a position that \
@@ -338,6 +352,10 @@ impl Worker {
                 let size = self.watch.size();
                 if from > size {
                     let _ = reply.send(Err(SiemError::BeyondLog { from, size }));
+                    return Ok(());
+                }
+                if let Some(pruned) = audit::pruned(&self.audit_dir)?.filter(|p| from < p.end) {
+                    let _ = reply.send(Err(SiemError::Pruned { from, pruned }));
                     return Ok(());
                 }
                 let mut record = self.record("delivery:replay");

@@ -127,7 +127,8 @@ impl Mirrored {
 /// What happens to finished segments is independent of what is being written. Only the file beside a segment that is
 /// about to begin is waited for.
 fn lane_of(path: &str) -> Lane {
-    match path.starts_with("seg/") && !path.ends_with(".start") {
+    let finished = path.starts_with("seg/") && !path.ends_with(".start");
+    match finished || path.starts_with("tile/") {
         true => Lane::Behind,
         false => Lane::Ahead,
     }

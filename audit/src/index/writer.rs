@@ -42,6 +42,7 @@ impl Writer {
     /// Finds the newest partition that fits the log, throws away what does not, and returns a reader that continues
     /// there.
     pub(super) fn open(dir: &Path) -> Result<(Self, Tail), IndexError> {
+        remove_pruned(dir)?;
         remove_after_hole(dir)?;
         let mut start = None;
         for day in partition::days(dir)?.iter().rev() {
@@ -176,6 +177,15 @@ fn merge_day(dir: &Path, day: &str) -> Result<(), IndexError> {
         writer.wait_merging_threads()?;
     }
     Ok(())
+}
+
+/// Removes the days before the log's first one: their records were pruned, and a crash came before their index was.
+fn remove_pruned(dir: &Path) -> Result<(), IndexError> {
+    let Some(first) = search::names(dir)?.first().map(|name| day_of(&name.path)) else {
+        return Ok(());
+    };
+    let days = partition::days(dir)?;
+    days.iter().filter(|day| **day < first).try_for_each(|day| partition::remove(dir, day))
 }
 
 /// Removes what comes after a day that has records and no partition, so that it is made again: what is indexed must be

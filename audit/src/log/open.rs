@@ -19,6 +19,7 @@ use super::{
     Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
     heads::{self, Heads},
     identity,
+    prune::{self, PruneError},
     queue::{Pace, Queue},
     sealer::{Bell, Sealer},
     signer::{Mailbox, SignerThread},
@@ -125,6 +126,8 @@ impl Log {
         if let Some(torn) = &torn_head {
             repair_heads(files.as_ref(), torn).map_err(io_error("heads"))?;
         }
+        let covered = known.as_ref().map_or(0, |head| head.size);
+        let begun = prune::resume(files.as_ref(), covered).map_err(unfinished)?;
         let (segment, torn) = active_segment(&files, &recovered, clock.as_ref(), &options)
             .map_err(io_error("seg"))?;
         let torn: Vec<Torn> = torn.into_iter().chain(torn_head).collect();
@@ -136,6 +139,8 @@ impl Log {
             durable: Watch::new(recovered.tip.size()),
             to_sign: Mailbox::default(),
             to_seal: Bell::default(),
+            signed: Watch::new(covered),
+            segments: Mutex::new(()),
             lock: Mutex::new(Some(LockGuard(lock))),
         });
         let mut writer = Writer {
@@ -173,6 +178,10 @@ impl Log {
         if options.finished != Finished::Left {
             threads.push(spawn("audit-sealer", move || sealing.run())?);
         }
+        if let Some(begun) = begun {
+            let shared = shared.clone();
+            threads.push(spawn("audit-pruner", move || prune::finish(&shared, &begun))?);
+        }
         let log = Self {
             shared,
             node: options.node,
@@ -185,6 +194,14 @@ impl Log {
 
 fn io_error(path: &str) -> impl FnOnce(io::Error) -> OpenError + '_ {
     move |source| OpenError::Io { path: path.to_owned(), source }
+}
+
+/// A prune that was begun cannot be finished.
+fn unfinished(error: PruneError) -> OpenError {
+    match error {
+        PruneError::Io { path, source } => OpenError::Io { path, source },
+        other => OpenError::Damaged(other.to_string()),
+    }
 }
 
 fn key_of(signer: &dyn Signer, options: &Options) -> Result<Vkey, OpenError> {

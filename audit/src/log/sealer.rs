@@ -161,6 +161,7 @@ impl Sealer {
 
     /// Seals every finished segment that has no seal yet.
     fn catch_up(&self, newest: &mut Option<Newest>) -> Result<(), Stop> {
+        let _segments = lock(&self.shared.segments);
         let list = |path: &str| self.shared.files.list(path);
         let names = segment::names(&list).map_err(Stop::unreadable("seg"))?;
         let newest = match newest {

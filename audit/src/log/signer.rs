@@ -68,6 +68,11 @@ pub(super) struct SignerThread {
 impl SignerThread {
     /// Signs until the log is closed or fails.
     pub(super) fn run(mut self) {
+        self.sign_all();
+        self.shared.signed.close();
+    }
+
+    fn sign_all(&mut self) {
         while let Some(head) = self.shared.to_sign.take() {
             if self.shared.queue.poisoned().is_some() {
                 return;
@@ -85,6 +90,8 @@ impl SignerThread {
             checkpoint::sign(&self.origin, head, self.signer.as_ref()).map_err(io::Error::other)?;
         // ORDER: the head is in the list before it is the checkpoint; so every checkpoint is in the list.
         self.heads.append(note.as_bytes(), self.clock.now_us())?;
-        self.shared.files.replace("checkpoint", note.as_bytes())
+        self.shared.files.replace("checkpoint", note.as_bytes())?;
+        self.shared.signed.advance(head.size);
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -88,7 +89,16 @@ impl Tail {
             }
             let Some((name, place)) = self.segment()? else { return Ok(None) };
             let io = || SearchError::io(&name.path);
-            let mut batches = Batches::open(&self.dir, &name, place, self.next).map_err(io())?;
+            let mut batches = match Batches::open(&self.dir, &name, place, self.next) {
+                // It was pruned since it was found; what is there now begins later.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && self.is_pruned(&name)? =>
+                {
+                    self.open = None;
+                    continue;
+                }
+                batches => batches.map_err(io())?,
+            };
             let mut brought: Option<Brought> = None;
             let mut bytes = 0;
             // What is there beyond `size` is not looked at: behind the last batch lie megabytes of zeros.
@@ -128,6 +138,11 @@ impl Tail {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Whether all segments that are there begin later.
+    fn is_pruned(&self, name: &Name) -> Result<bool, SearchError> {
+        Ok(names(&self.dir)?.first().is_some_and(|oldest| oldest.first > name.first))
     }
 
     /// The segment that holds the next record.

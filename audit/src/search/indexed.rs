@@ -57,7 +57,7 @@ pub(super) fn newest_first(
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
 ) -> Result<(), SearchError> {
     let mut rows = Rows { segments, open: None };
-    index.newest_first(filter, &wanted(&index, filter, to), &mut |found: Found| {
+    index.newest_first(filter, &wanted(segments, &index, filter, to), &mut |found: Found| {
         deadline.check()?;
         match rows.matching(found, filter)? {
             Some(row) => take(row),
@@ -77,7 +77,7 @@ pub(super) fn group(
 ) -> Result<u64, SearchError> {
     let mut rows = Rows { segments, open: None };
     let mut matches = 0;
-    let wanted = wanted(index, asked.filter, to);
+    let wanted = wanted(segments, index, asked.filter, to);
     index.figures(asked, &wanted, &|| deadline.check(), &mut |part| {
         matches += part.matches;
         for (group, figures) in part.groups {
@@ -94,12 +94,14 @@ pub(super) fn group(
     Ok(matches)
 }
 
-/// What the index is asked for. What was indexed since it was opened was scanned.
-fn wanted(index: &Candidates, filter: &Filter, to: u64) -> Wanted {
+/// What the index is asked for. What was indexed since it was opened was scanned; what was pruned since it was made is
+/// not asked for.
+fn wanted(segments: &Segments<'_>, index: &Candidates, filter: &Filter, to: u64) -> Wanted {
     let bounds = Bounds::of(filter);
     let since_us = bounds.since.and_then(|since| stamp::parse(&since)).unwrap_or(0);
     let until_us = bounds.until.and_then(|until| stamp::parse(&until)).unwrap_or(u64::MAX);
-    Wanted { seqs: 0..to.min(index.size), times: since_us..=until_us }
+    let to = to.min(index.size);
+    Wanted { seqs: segments.first().min(to)..to, times: since_us..=until_us }
 }
 
 /// Reads records by place; keeps the segment open that it read last.

@@ -42,7 +42,7 @@ pub fn pieces(dir: &Path) -> Pieces {
 impl Pieces {
     fn piece(&mut self) -> Result<Option<Piece>, SearchError> {
         let lines = Vec::with_capacity(2 * PIECE_BYTES);
-        let mut piece = Piece { first: self.next, lines };
+        let mut piece = Piece { first: 0, lines };
         while piece.lines.len() < PIECE_BYTES {
             if self.open.is_none() && !self.advance()? {
                 break;
@@ -50,6 +50,9 @@ impl Pieces {
             let Some((batches, path)) = &mut self.open else { break };
             match batches.next().map_err(SearchError::io(path))? {
                 Some(batch) if batch.first == self.next => {
+                    if piece.lines.is_empty() {
+                        piece.first = batch.first;
+                    }
                     piece.lines.extend_from_slice(batch.leaves);
                     self.next = batch.end;
                 }
@@ -63,7 +66,12 @@ impl Pieces {
     fn advance(&mut self) -> Result<bool, SearchError> {
         let names = match &mut self.names {
             Some(names) => names,
-            None => self.names.insert(names(&self.dir)?.into_iter()),
+            None => {
+                let names = names(&self.dir)?;
+                // A pruned log begins later.
+                self.next = names.first().map_or(0, |oldest| oldest.first);
+                self.names.insert(names.into_iter())
+            }
         };
         let next = self.next;
         let Some(name) = names.find(|name| name.first == next) else { return Ok(false) };

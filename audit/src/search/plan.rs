@@ -148,7 +148,8 @@ fn listed(walk: &Walk<'_>, query: &Query, limit: usize) -> Result<Answer, Search
         rows.push(row);
         Ok(true)
     })?;
-    let mut from = if full { rows.last().map_or(walk.to, |row: &Row| row.seq) } else { 0 };
+    let oldest = if full { rows.last() } else { None };
+    let mut from = oldest.map_or(walk.segments.first(), |row: &Row| row.seq);
     let mut matches = rows.len() as u64;
     if let Some(sort) = sort {
         // The claim is about all that matched; only some are shown.
@@ -170,7 +171,7 @@ fn tabulated(
     let answer = |rows, matches, walked| Answer {
         rows: Vec::new(),
         table: Some(table::rework(tabular, rows)),
-        coverage: walk.coverage(walked, 0, matches),
+        coverage: walk.coverage(walked, walk.segments.first(), matches),
     };
     if let Some(mut groups) = table::groups(tabular)
         && let Some((matches, walked)) = walk.group(&mut groups)?

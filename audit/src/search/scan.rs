@@ -147,6 +147,11 @@ impl<'a> Segments<'a> {
         Ok(Self { dir, names, newest })
     }
 
+    /// The first record that is there; those before it were pruned.
+    pub(super) fn first(&self) -> u64 {
+        self.names.first().map_or(0, |oldest| oldest.first)
+    }
+
     /// Number of records.
     pub(super) fn size(&self) -> u64 {
         let first = self.names.last().map_or(0, |newest| newest.first);

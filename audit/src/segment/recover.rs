@@ -10,6 +10,8 @@ use std::io;
 use crate::{
     checkpoint::Head,
     durable::{Files, read_optional},
+    log::prune,
+    pruned::Pruned,
     tip::Tip,
     tree::{self, Hash},
 };
@@ -53,10 +55,13 @@ pub(crate) enum RecoverError {
 /// # Errors
 /// [`RecoverError`]; nothing is written in any case.
 pub(crate) fn recover(files: &dyn Files, known: Option<&Head>) -> Result<Recovered, RecoverError> {
-    let segments = names(&|path| files.list(path))?;
+    let mut segments = names(&|path| files.list(path))?;
+    // What a prune has not removed yet is not there any more.
+    let begin = Pruned::read(&|path| files.read(path))?.map_or(0, |pruned| pruned.end);
+    segments.retain(|name| name.first >= begin);
     let (mut tip, todo) = match shortcut(files, &segments, known)? {
         Some((from, tip)) => (tip, segments.get(from..).unwrap_or_default()),
-        None => (Tip::default(), segments.as_slice()),
+        None => (prune::front(files, begin)?, segments.as_slice()),
     };
     let mut root_at_known = None;
     let mut active = None;

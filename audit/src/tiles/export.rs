@@ -9,10 +9,11 @@ use std::{
 use crate::{
     checkpoint::{self, CheckpointError, Head},
     note::Vkey,
-    tree::{self, Frontier, Hash},
+    pruned::{self, Pruned},
+    tree::{Frontier, Hash},
 };
 
-use super::{Kind, TILE_WIDTH, TilePath, leaves, root};
+use super::{Kind, TILE_WIDTH, TilePath, root};
 
 /// What was exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Exported {
     pub head: Head,
     /// Files written.
     pub files: u64,
+    /// Records of which only hashes were there; no bundle holds one of them.
+    pub pruned: Option<Pruned>,
 }
 
 /// Why a log was not exported.
@@ -77,10 +80,9 @@ pub fn export(
     if fs::read_dir(to).map_err(io(to))?.next().is_some() {
         return Err(ExportError::Occupied(to.to_owned()));
     }
-    let mut builder = Builder { to, levels: Vec::new(), entries: Vec::new(), files: 0 };
+    let mut builder = Builder { to, levels: Vec::new(), entries: Some(Vec::new()), files: 0 };
     let mut frontier = Frontier::default();
-    let read = leaves::read(dir, 0..head.size, &mut |seq, leaf| {
-        let hash = tree::leaf_hash(leaf);
+    let read = pruned::leaf_hashes(dir, 0..head.size, &mut |seq, hash, leaf| {
         frontier.push(hash);
         if seq.is_multiple_of(4096) {
             progress(seq, head.size);
@@ -96,7 +98,8 @@ pub fn export(
     // ORDER: readers begin with the checkpoint, so it comes when everything that it covers is there.
     fs::write(to.join("checkpoint"), &note).map_err(io(to))?;
     progress(head.size, head.size);
-    Ok(Exported { head, files: builder.files + 2 })
+    let pruned = pruned::pruned(dir).map_err(io(dir))?;
+    Ok(Exported { head, files: builder.files + 2, pruned })
 }
 
 /// One level of the tree: the hashes of the tile being filled, and how many are full.
@@ -110,15 +113,21 @@ struct Level {
 struct Builder<'a> {
     to: &'a Path,
     levels: Vec<Level>,
-    entries: Vec<u8>,
+    /// None where a record of the bundle was pruned.
+    entries: Option<Vec<u8>>,
     files: u64,
 }
 
 impl Builder<'_> {
-    fn record(&mut self, leaf: &[u8], hash: Hash) -> io::Result<()> {
-        let len = u16::try_from(leaf.len()).map_err(io::Error::other)?;
-        self.entries.extend_from_slice(&len.to_be_bytes());
-        self.entries.extend_from_slice(leaf);
+    fn record(&mut self, leaf: Option<&[u8]>, hash: Hash) -> io::Result<()> {
+        match (leaf, &mut self.entries) {
+            (Some(leaf), Some(entries)) => {
+                let len = u16::try_from(leaf.len()).map_err(io::Error::other)?;
+                entries.extend_from_slice(&len.to_be_bytes());
+                entries.extend_from_slice(leaf);
+            }
+            _ => self.entries = None,
+        }
         self.hash(0, hash)
     }
 
@@ -152,8 +161,9 @@ impl Builder<'_> {
         let width = u16::try_from(hashes.len()).map_err(io::Error::other)?;
         let kind = Kind::Hashes(u8::try_from(level).map_err(io::Error::other)?);
         self.write(TilePath { kind, index, width }, &hashes.concat())?;
-        if level == 0 {
-            let entries = std::mem::take(&mut self.entries);
+        if level == 0
+            && let Some(entries) = self.entries.replace(Vec::new())
+        {
             self.write(TilePath { kind: Kind::Entries, index, width }, &entries)?;
         }
         Ok(())

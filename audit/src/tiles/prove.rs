@@ -8,12 +8,13 @@ use crate::{
     durable,
     note::Vkey,
     proof::{self, ProofFile, Subtrees},
+    pruned,
     segment::{self, start},
     tip::Tip,
-    tree::{self, Frontier, Hash},
+    tree::{Frontier, Hash},
 };
 
-use super::{TileError, leaves};
+use super::TileError;
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum ProveError {
 }
 
 /// Proves record `seq` of the log in `dir` under the checkpoint in it. The file carries the record, so it needs nothing
-/// else but the key. `progress` is called with records read and records to read.
+/// else but the key; of a record that was pruned it proves the hash, and needs the record from elsewhere. `progress` is called with records read and records to read.
 ///
 /// # Errors
 /// See [`ProveError`]. What is returned was checked as a stranger would.
@@ -71,12 +72,12 @@ pub fn prove(
     let mismatch = ProveError::Mismatch { size: head.size };
     // What lies before the record's segment was hashed when the segment was begun; the check below says whether rightly.
     let mut known = edge_before(dir, seq)?;
-    let mut proof = assemble(dir, seq, &head, &note, &mut known, progress)?;
-    if proof.verify(None, vkey).is_err() && !known.is_empty() {
+    let (mut proof, mut leaf) = assemble(dir, seq, &head, &note, &mut known, progress)?;
+    if proof.verify_hash(&leaf, vkey).is_err() && !known.is_empty() {
         known.clear();
-        proof = assemble(dir, seq, &head, &note, &mut known, progress)?;
+        (proof, leaf) = assemble(dir, seq, &head, &note, &mut known, progress)?;
     }
-    proof.verify(None, vkey).map(|_| proof).map_err(|_| mismatch)
+    proof.verify_hash(&leaf, vkey).map(|_| proof).map_err(|_| mismatch)
 }
 
 /// Subtree hashes by their range.
@@ -112,20 +113,20 @@ fn assemble(
     note: &[u8],
     known: &mut Known,
     progress: &dyn Fn(u64, u64),
-) -> Result<ProofFile, ProveError> {
+) -> Result<(ProofFile, Hash), ProveError> {
     let mut wanted = Wanted(Vec::new());
     let Ok(_) = proof::inclusion(seq, head.size, &mut wanted);
     let mut missing: Vec<_> = wanted.0.into_iter().filter(|r| !known.contains_key(r)).collect();
     missing.push((seq, seq + 1));
     missing.sort_unstable();
     let total = missing.iter().map(|(from, to)| to - from).sum();
-    let (mut done, mut record) = (0, Vec::new());
+    let (mut done, mut record, mut leaf) = (0, None, [0; 32]);
     for (from, to) in missing {
         let mut frontier = Frontier::default();
-        let read = leaves::read(dir, from..to, &mut |at, leaf| {
-            frontier.push(tree::leaf_hash(leaf));
+        let read = pruned::leaf_hashes(dir, from..to, &mut |at, hash, bytes| {
+            frontier.push(hash);
             if at == seq {
-                record = leaf.to_vec();
+                (record, leaf) = (bytes.map(<[u8]>::to_vec), hash);
             }
             if at.is_multiple_of(4096) {
                 progress(done + frontier.size(), total);
@@ -140,7 +141,7 @@ fn assemble(
     }
     let Ok(path) = proof::inclusion(seq, head.size, &mut Found(known));
     let checkpoint = String::from_utf8_lossy(note).into_owned();
-    Ok(ProofFile { extra: Some(record), index: seq, path, checkpoint })
+    Ok((ProofFile { extra: record, index: seq, path, checkpoint }, leaf))
 }
 
 /// Notes which subtrees a proof asks for.

@@ -17,7 +17,7 @@ use crate::{
     log::{Log, Watch},
     note::Vkey,
     proof::{self, ProofFile, Subtrees as _},
-    search,
+    pruned, search, tree,
 };
 
 use super::{
@@ -103,7 +103,7 @@ impl Tiles {
         read(&self.shelf).tile(tile, size)
     }
 
-    /// The proof of record `seq` under the newest signed head, with the record in it.
+    /// The proof of record `seq` under the newest signed head, with the record in it unless it was pruned.
     ///
     /// # Errors
     /// See [`ProveError`]. What is returned was checked as a stranger would.
@@ -127,9 +127,16 @@ impl Tiles {
             proof::inclusion(seq, head.size, &mut Hashes::new(&shelf, head.size))?
         };
         let checkpoint = String::from_utf8_lossy(note).into_owned();
-        let extra = Some(record.ok_or_else(mismatch)?);
-        let proof = ProofFile { extra, index: seq, path, checkpoint };
-        proof.verify(None, &self.vkey).map(|_| proof).map_err(|_| mismatch())
+        let mut leaf = record.as_deref().map(tree::leaf_hash);
+        if leaf.is_none() {
+            pruned::leaf_hashes(&self.dir, seq..seq + 1, &mut |_, hash, _| {
+                leaf = Some(hash);
+                Ok(())
+            })?;
+        }
+        let proof = ProofFile { extra: record, index: seq, path, checkpoint };
+        let leaf = leaf.ok_or_else(mismatch)?;
+        proof.verify_hash(&leaf, &self.vkey).map(|_| proof).map_err(|_| mismatch())
     }
 
     /// Ends the thread; what is kept can be read on.

@@ -2,9 +2,9 @@
 //!
 //! A full tile of level 1 or more is a file of 8 KiB under `tile/`, written once and whole. Of the tile that is being
 //! filled each level has up to 255 hashes in memory; they follow from the level below, at the lowest from at most 65 535
-//! records, and are made again at start. Level 0 is not kept at all: 256 records are hashed when their tile is asked for.
-//! Everything here follows from the records, may be deleted while no server runs, and is checked against a signed head by
-//! whoever receives it.
+//! records, and are made again at start. Of records that are there level 0 is not kept: 256 of them are hashed when their
+//! tile is asked for. Of pruned ones it is all there is, so it is never deleted. The levels above follow, may be deleted
+//! while no server runs, and are checked against a signed head by whoever receives them.
 #![deny(clippy::indexing_slicing)]
 
 use std::{
@@ -17,7 +17,8 @@ use std::{
 use crate::{
     durable::{Files as _, LocalFiles},
     proof::Subtrees,
-    tree::{self, Hash, node_hash},
+    pruned::{self, Pruned, pruned},
+    tree::{Hash, node_hash},
 };
 
 use super::{Kind, LEVEL_MAX, TILE_WIDTH, TilePath, leaves, root};
@@ -34,6 +35,9 @@ pub enum TileError {
     /// The log does, the hashing not yet.
     #[error("the tiles of the log are still being made")]
     Behind,
+    /// The records were pruned; their hashes are still to be had.
+    #[error("records of this bundle were {0}")]
+    Pruned(Pruned),
     /// Reading failed, or what was read is not what was written.
     #[error("reading tiles: {0}")]
     Io(#[from] io::Error),
@@ -82,12 +86,15 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Removes all files, so that [`Self::open`] finds nothing.
+    /// Removes all files, so that [`Self::open`] finds nothing. Level 0 is not derived: it is what stays of pruned records.
     pub(super) fn discard(dir: &Path) -> io::Result<()> {
-        match std::fs::remove_dir_all(dir.join("tile")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
+        for level in 1..=LEVEL_MAX {
+            match std::fs::remove_dir_all(dir.join(format!("tile/{level}"))) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
+        Ok(())
     }
 
     /// Records whose hashes are here: a multiple of 256.
@@ -137,7 +144,10 @@ impl Shelf {
             return Err(TileError::Absent);
         }
         match tile.kind {
-            Kind::Entries => Ok(self.entries(tile)?),
+            Kind::Entries => match pruned(&self.dir)? {
+                Some(pruned) if tile.index * WIDTH < pruned.end => Err(TileError::Pruned(pruned)),
+                _ => Ok(self.entries(tile)?),
+            },
             Kind::Hashes(level) => Ok(self.hashes(level, tile.index, tile.width)?.concat()),
         }
     }
@@ -145,7 +155,7 @@ impl Shelf {
     fn entries(&self, tile: TilePath) -> io::Result<Vec<u8>> {
         let first = tile.index * WIDTH;
         let mut bytes = Vec::new();
-        self.records(first..first + u64::from(tile.width), &mut |leaf| {
+        read_all(&self.dir, first..first + u64::from(tile.width), &mut |leaf| {
             let len = u16::try_from(leaf.len()).map_err(io::Error::other)?;
             bytes.extend_from_slice(&len.to_be_bytes());
             bytes.extend_from_slice(leaf);
@@ -159,10 +169,7 @@ impl Shelf {
         if level == 0 {
             let first = index * WIDTH;
             let mut hashes = Vec::with_capacity(width);
-            self.records(first..first + width as u64, &mut |leaf| {
-                hashes.push(tree::leaf_hash(leaf));
-                Ok(())
-            })?;
+            hash_all(&self.dir, first..first + width as u64, &mut |hash| hashes.push(hash))?;
             return Ok(hashes);
         }
         let at = self.level(level)?;
@@ -176,14 +183,6 @@ impl Shelf {
         }
         hashes.truncate(width);
         Ok(hashes)
-    }
-
-    fn records(
-        &self,
-        range: Range<u64>,
-        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        read_all(&self.dir, range, take)
     }
 
     /// A full tile, as the level above knows it.
@@ -248,7 +247,9 @@ impl Shelf {
 
 fn damaged(level: u8, index: u64) -> io::Error {
     let tile = TilePath { kind: Kind::Hashes(level), index, width: TILE_WIDTH };
-    let what = format!("`{tile}` is damaged; stop the server and delete the directory `tile`");
+    let what = format!(
+        "`{tile}` is damaged; stop the server and delete the directories `tile/1` and up, but not `tile/0`"
+    );
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
@@ -258,9 +259,21 @@ fn read_all(
     range: Range<u64>,
     take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let wanted = range.end - range.start;
     let read = leaves::read(dir, range.clone(), &mut |_, leaf| take(leaf))?;
-    if read < wanted {
+    whole(&range, read)
+}
+
+/// The hash of every record of the range, which the log must have or have had.
+fn hash_all(dir: &Path, range: Range<u64>, take: &mut dyn FnMut(Hash)) -> io::Result<()> {
+    let read = pruned::leaf_hashes(dir, range.clone(), &mut |_, hash, _| {
+        take(hash);
+        Ok(())
+    })?;
+    whole(&range, read)
+}
+
+fn whole(range: &Range<u64>, read: u64) -> io::Result<()> {
+    if read < range.end - range.start {
         let what = format!("record {} is not in its place; run `audit verify`", range.start + read);
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
@@ -274,13 +287,12 @@ fn read_all(
 pub(super) fn roots(dir: &Path, range: Range<u64>) -> io::Result<Vec<Hash>> {
     let mut roots = Vec::with_capacity(((range.end - range.start) / WIDTH) as usize);
     let mut hashes = Vec::with_capacity(usize::from(TILE_WIDTH));
-    read_all(dir, range, &mut |leaf| {
-        hashes.push(tree::leaf_hash(leaf));
+    hash_all(dir, range, &mut |hash| {
+        hashes.push(hash);
         if hashes.len() == usize::from(TILE_WIDTH) {
             roots.push(root(&hashes));
             hashes.clear();
         }
-        Ok(())
     })?;
     Ok(roots)
 }

@@ -93,6 +93,11 @@ impl<'a> Heads<'a> {
         })
     }
 
+    /// Records under the largest head that the tree agreed with.
+    pub(super) fn matched_size(&self) -> u64 {
+        self.matched.unwrap_or(0)
+    }
+
     /// The newest head with a good signature.
     pub(super) fn newest(&self) -> Option<Head> {
         self.newest

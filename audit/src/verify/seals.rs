@@ -119,6 +119,23 @@ impl<'a> Seals<'a> {
         self.good(first).map(|seal| seal.frames)
     }
 
+    /// Where each good seal before a record ends, with the root and the chain there.
+    pub(super) fn sealed_before(&self, first: u64) -> Vec<(u64, Option<(Hash, Hash)>)> {
+        let good = self.placed.range(..first).filter_map(|(_, placed)| placed.seal.as_ref().ok());
+        let mut ends: Vec<_> = good
+            .filter(|seal| seal.end <= first)
+            .map(|seal| (seal.end, Some((seal.root, seal.chains.1))))
+            .collect();
+        ends.sort_unstable();
+        ends
+    }
+
+    /// The last good seal that begins before a record, and its digest.
+    pub(super) fn last_before(&self, end: u64) -> Option<(&Seal, Hash)> {
+        let (_, placed) = self.placed.range(..end).next_back()?;
+        placed.seal.as_ref().ok().map(|seal| (seal, placed.digest))
+    }
+
     fn good(&self, first: u64) -> Option<&Seal> {
         let seal = self.placed.get(&first)?.seal.as_ref().ok()?;
         Some(seal).filter(|seal| seal.first == first)

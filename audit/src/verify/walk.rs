@@ -24,6 +24,9 @@ use super::{
 };
 
 mod packed;
+mod pruned;
+
+pub(super) use pruned::Front;
 
 /// Where the walk ended.
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ pub(super) struct End {
     pub(super) offset: Option<u64>,
     /// The last thing read was damaged, so fewer records than promised are no further finding.
     pub(super) damaged_tail: bool,
+    pub(super) front: Front,
 }
 
 /// The walk's state.
@@ -49,6 +53,7 @@ struct Walk<'a, 'b> {
     hashes: &'a Hashes,
     named: Named,
     strict: Strict,
+    front: Front,
     end: End,
     /// What the tip is worth; damage takes away, and only a seal gives back.
     known: Known,
@@ -81,16 +86,20 @@ pub(super) fn segments<'b>(
         hashes: &Hashes::default(),
         named: Named::new(dir),
         strict: Strict::default(),
+        front: Front::default(),
         end: End::default(),
         known: Known::Tree,
         closed: false,
         bytes: (0, total),
     };
+    if let Some(oldest) = names.first() {
+        walk.front(oldest)?;
+    }
     for name in &names {
         walk.segment(name, Some(name) == names.last())?;
     }
     (options.progress)(total, total);
-    Ok(walk.end)
+    Ok(End { front: walk.front, ..walk.end })
 }
 
 /// Bytes of the log's segments now.
@@ -245,6 +254,9 @@ impl Walk<'_, '_> {
             last = leaf;
             self.named.record(seq, leaf, self.findings)?;
             self.seals.record(seq, leaf);
+            if self.known == Known::Tree {
+                self.front.record(seq, leaf);
+            }
             if self.options.strict {
                 self.strict.record(&name.path, frame.offset + at as u64, leaf, self.findings);
             }

@@ -48,6 +48,7 @@ impl Export {
                 let value = serde_json::json!({
                     "schema": "appliance/audit-export", "schema_version": 1, "directory": self.to,
                     "origin": vkey.name(), "size": exported.head.size, "files": exported.files,
+                    "first": exported.pruned.map_or(0, |pruned| pruned.end),
                 });
                 writeln!(out, "{value}")?;
             }
@@ -59,6 +60,12 @@ impl Export {
                 exported.files,
                 self.to.display()
             )?,
+        }
+        if let Some(pruned) = exported.pruned {
+            eprintln!(
+                "note: of the records before {} there are hashes: they were {pruned}",
+                pruned.end
+            );
         }
         Ok(Exit::Ok)
     }

@@ -69,14 +69,23 @@ impl Place {
 
 /// The record that an event id or a place in the log names.
 pub(super) fn record(dir: &Path, which: &str) -> anyhow::Result<Vec<u8>> {
-    let by_seq = which.len() <= SEQ_DIGITS_MAX;
-    let found = match which.parse::<u64>() {
-        Ok(seq) if by_seq => audit::read_record(dir, seq),
-        _ => audit::find_event(dir, which),
+    let seq = which.parse::<u64>().ok().filter(|_| which.len() <= SEQ_DIGITS_MAX);
+    let found = match seq {
+        Some(seq) => audit::read_record(dir, seq),
+        None => audit::find_event(dir, which),
     };
-    found
-        .with_context(|| format!("searching `{}`", dir.display()))?
-        .ok_or_else(|| failure(Exit::NotFound, format!("there is no record `{which}`")))
+    if let Some(leaf) = found.with_context(|| format!("searching `{}`", dir.display()))? {
+        return Ok(leaf);
+    }
+    let absent = match (audit::pruned(dir).context("reading what was pruned")?, seq) {
+        (Some(pruned), Some(seq)) if seq < pruned.end => format!("record {seq} was {pruned}"),
+        (Some(pruned), None) => format!(
+            "there is no record `{which}`; those before record {} were {pruned}",
+            pruned.end
+        ),
+        _ => format!("there is no record `{which}`"),
+    };
+    Err(failure(Exit::NotFound, absent))
 }
 
 /// Where a record says it stands.

@@ -180,6 +180,7 @@ fn json(report: &Report) -> serde_json::Value {
         "size": report.size,
         "root": STANDARD.encode(report.root),
         "records": report.records,
+        "pruned": report.pruned.map(|pruned| serde_json::json!({ "end": pruned.end, "record": pruned.record })),
         "head": head,
         "findings": findings,
         "remarks": report.remarks,

@@ -6,7 +6,8 @@ use std::{collections::HashSet, io};
 use crate::{
     checkpoint::Head,
     durable::{Files, read_optional},
-    log::{Sha256Hex, heads, identity},
+    log::{Sha256Hex, heads, identity, prune},
+    pruned::{self, Pruned},
     segment::{self, Recovered},
 };
 
@@ -22,7 +23,7 @@ pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
     let mut empty = Vec::new();
     for copy in copies.iter().filter(|copy| !copy.is_lost()) {
         match survey(copy.files()) {
-            Ok(Some(end)) => holding.push((copy, end)),
+            Ok(Some(end)) => holding.push((copy, end, begin(copy.files())?)),
             Ok(None) => empty.push(copy),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(named(copy, &error.to_string()));
@@ -30,7 +31,8 @@ pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
             Err(error) => copy.lose(&error.to_string()),
         }
     }
-    let Some(best) = holding.iter().max_by_key(|(_, end)| end.tip.size()) else {
+    // Of two that are as long, the one that was pruned further: the other one has not heard of it.
+    let Some(best) = holding.iter().max_by_key(|(_, end, begin)| (end.tip.size(), *begin)) else {
         return Ok(());
     };
     if holding.len() < majority {
@@ -43,7 +45,7 @@ pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     // ORDER: every reason to refuse comes before the first write.
-    for (copy, end) in &holding {
+    for (copy, end, _) in &holding {
         let same = end.tip.size() == 0 || has_root(best.0.files(), &end.tip.head())?;
         if !same {
             let what = format!(
@@ -54,7 +56,7 @@ pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
             return Err(named(copy, &what));
         }
     }
-    let others = holding.iter().map(|(copy, _)| *copy).chain(empty);
+    let others = holding.iter().map(|(copy, ..)| *copy).chain(empty);
     for copy in others.filter(|copy| !std::ptr::eq(*copy, best.0)) {
         match rebuild(best.0.files(), copy.files()) {
             Ok(0) => {}
@@ -88,8 +90,18 @@ fn survey(files: &dyn Files) -> io::Result<Option<Recovered>> {
     })
 }
 
+/// The first record that a copy has.
+fn begin(files: &dyn Files) -> io::Result<u64> {
+    Ok(Pruned::read(&|path| files.read(path))?.map_or(0, |pruned| pruned.end))
+}
+
 /// Whether a copy that is at least as long has this root at this size.
 fn has_root(files: &dyn Files, head: &Head) -> io::Result<bool> {
+    let begin = begin(files)?;
+    if head.size <= begin {
+        let tip = pruned::tip_of_kept(&|path| files.read(path), head.size, begin)?;
+        return Ok(tip.frontier.root() == head.root);
+    }
     let recovered = segment::recover(files, Some(head))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
     if recovered.tip.size() == head.size {
@@ -109,7 +121,8 @@ fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
         if old.as_ref() == Some(&bytes) {
             continue;
         }
-        if let Some(old) = old.filter(|old| !is_beginning(old, &bytes)) {
+        let evidence = |old: &Vec<u8>| path != pruned::PATH && !is_beginning(old, &bytes);
+        if let Some(old) = old.filter(evidence) {
             // A torn write, or more of one; evidence all the same.
             to.replace(&format!("quarantine/{}", Sha256Hex::of(&old)), &old)?;
         }
@@ -117,12 +130,19 @@ fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
         changed += 1;
     }
     // A crash may have come while the copies were being made equal in this: one has a seal, the others not yet.
+    let begin = begin(from)?;
     let kept: HashSet<String> = segment::files(&|path| from.list(path))?.into_iter().collect();
     for path in segment::files(&|path| to.list(path))?.iter().filter(|path| !kept.contains(*path)) {
-        let old = to.read(path)?;
-        to.replace(&format!("quarantine/{}", Sha256Hex::of(&old)), &old)?;
+        // What was pruned is gone from this copy, too.
+        if !prune::is_of(path, 0..begin) {
+            let old = to.read(path)?;
+            to.replace(&format!("quarantine/{}", Sha256Hex::of(&old)), &old)?;
+        }
         to.remove(path)?;
         changed += 1;
+    }
+    if read_optional(from, prune::INTENT_PATH)?.is_none() {
+        to.remove(prune::INTENT_PATH)?;
     }
     Ok(changed)
 }
@@ -133,6 +153,21 @@ fn is_beginning(old: &[u8], new: &[u8]) -> bool {
     old.get(..end).is_some_and(|old| new.starts_with(old))
 }
 
+/// Every file below a directory, at any depth.
+fn below(files: &dyn Files, directory: &str) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in files.list(directory)? {
+        let path = format!("{directory}/{name}");
+        match path.strip_suffix('/') {
+            Some(deeper) => found.extend(below(files, deeper)?),
+            None if path.ends_with(".tmp") => {}
+            None => found.push(path),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Every file of the log. The order is that of writing: what a file names is there before it.
 fn paths(files: &dyn Files) -> io::Result<Vec<String>> {
     let list = |path: &str| files.list(path);
@@ -140,6 +175,13 @@ fn paths(files: &dyn Files) -> io::Result<Vec<String>> {
     for directory in ["blob", "quarantine"] {
         let names = files.list(directory)?.into_iter().filter(|name| !name.ends_with(".tmp"));
         all.extend(names.map(|name| format!("{directory}/{name}")));
+    }
+    all.extend(below(files, "tile/0")?);
+    // ORDER: a copy that says where it begins can prove what came before.
+    let begin = begin(files)?;
+    all.extend(segment::seals(&list)?.into_iter().filter(|_| begin > 0));
+    for path in [prune::INTENT_PATH, pruned::PATH] {
+        all.extend(read_optional(files, path)?.map(|_| path.to_owned()));
     }
     for name in segment::names(&list)? {
         all.extend([name.start_path(), name.path]);
