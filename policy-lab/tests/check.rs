@@ -2,26 +2,15 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
 
+#[path = "support/transcript.rs"]
+mod transcript;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
-/// Runs `check` in `directory`; answers what it printed and its exit code.
 fn check(directory: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
-        .arg("check")
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("the binary starts");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr: String = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .map(|line| format!("2> {line}\n"))
-        .collect();
-    let code = output.status.code().unwrap_or(-1);
-    format!("$ policy-lab check {}\n{stdout}{stderr}=> {code}\n\n", arguments.join(" "))
+    transcript::run(directory, &[&["check"], arguments].concat(), "")
 }
 
 const POLICY: &str = r#"{

@@ -2,12 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
 
+#[path = "support/transcript.rs"]
+mod transcript;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use audit::{
@@ -17,35 +17,14 @@ use audit::{
 use policy_lab::replay::request_line;
 use policy_lab::{PolicySet, canned, evaluate};
 
+use self::transcript::run;
+
 const REQUESTS: &str = r#"{"id":"r1","op":"PutObject","bucket":"team","key":"in/1","principal":"wendy"}
 {"id":"r2","op":"GetObject","bucket":"team","key":"in/1","principal":"wendy"}
 
 {"id":"r3","op":"ListObjectsV2","bucket":"team","principal":"rita","ctx":{"s3:prefix":"in/"}}
 {"id":"r4","op":"GetObject","bucket":"team","key":"public/x"}
 "#;
-
-/// Runs the binary in `directory`; answers the command with everything it printed and its exit code.
-fn run(directory: &Path, arguments: &[&str], stdin: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    let mut input = child.stdin.take().expect("piped");
-    input.write_all(stdin.as_bytes()).expect("written");
-    drop(input);
-    let output = child.wait_with_output().expect("it ends");
-    let mut text = format!("$ policy-lab {}\n", arguments.join(" "));
-    text += &String::from_utf8_lossy(&output.stdout);
-    for line in String::from_utf8_lossy(&output.stderr).lines() {
-        writeln!(text, "2> {line}").expect("written");
-    }
-    writeln!(text, "=> {}\n", output.status.code().unwrap_or(-1)).expect("written");
-    text
-}
 
 fn write(directory: &Path, name: &str, text: &str) {
     let path = directory.join(name);
