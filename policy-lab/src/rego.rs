@@ -16,30 +16,32 @@
 //!   loops of thousands of turns. It takes as long as the product of these turns says.
 //! - *Result*: members and texts of `deny` are bounded, since each becomes part of a record ([`verdict`]).
 //!
+//! A source may say in its header that it was written for MinIO's policy plugin; then it is asked as that server asks
+//! it ([`schema`]).
+//!
 //! A guardrail must give the same answer when it is replayed: what reads clocks, random numbers or the environment is
 //! refused at load, and time comes in with the request.
 
 mod certify;
 mod input;
 mod metered;
+mod minio;
 mod reads;
+mod rules;
+mod schema;
 mod shape;
 mod token;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use regorus::utils::limits::ExecutionTimerConfig;
-use regorus::{Engine, Value};
 use sha2::{Digest as _, Sha256};
 
 use self::input::View;
-use self::metered::Evaluator;
-use self::reads::Reads;
-use self::token::Token;
+use self::rules::{Piece, Rules};
+use self::schema::Schema;
 use crate::{Decision, Denial, Request};
 
 /// Wall-clock time of one evaluation at most, while a request waits for it.
@@ -48,20 +50,12 @@ const SERVING_TIME_MAX: Duration = Duration::from_millis(50);
 /// The same in a review: a busy machine must not turn into a changed decision.
 pub(crate) const REVIEW_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Idle engines kept at most; one is used per concurrent evaluation.
-const IDLE_MAX: usize = 64;
-
 /// Bytes of one source at most.
 const BYTES_MAX: usize = 256 * 1024;
 
 /// Stack of the thread that loads: enough for the syntax tree of the largest source, whatever is in it, because it must be
 /// there before it can be refused.
 const LOADING_STACK: usize = 512 * 1024 * 1024;
-
-/// The set whose members deny.
-const ENTRY: &str = "data.s3.authz.deny";
-const PACKAGE: &str = "data.s3.authz";
-const ENTRY_RULE: &str = "deny";
 
 /// Why guardrails are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,14 +84,10 @@ struct Module {
 }
 
 /// Loaded guardrails. Share one value between threads; evaluations do not wait for one another.
-///
-/// Ownership: `idle` belongs to this type; the lock is held for a push or a pop, never during an evaluation.
 pub struct Guardrails {
     modules: Vec<Module>,
-    reads: Reads,
-    /// Parsed and prepared; cloned when no evaluator is idle.
-    prototype: Engine,
-    idle: Mutex<Vec<Evaluator>>,
+    /// One for each package.
+    packages: Vec<Rules>,
 }
 
 impl Guardrails {
@@ -105,7 +95,8 @@ impl Guardrails {
     ///
     /// # Errors
     /// [`RegoError`] with file and line: no source at all, a source that is too large, is of another package, does not
-    /// compile, calls what has no repeatable answer or makes too much, nests too deep, or no `deny` in any of them.
+    /// compile, calls what has no repeatable answer or makes too much, nests too deep, or no `deny` in any of them; of
+    /// sources for MinIO's plugin, no `allow` in a package.
     pub fn load(mut sources: Vec<(String, String)>) -> Result<Self, RegoError> {
         sources.sort();
         let first = sources.first().map_or("guardrails", |(name, _)| name.as_str()).to_owned();
@@ -122,33 +113,28 @@ impl Guardrails {
     }
 
     fn load_here(sources: Vec<(String, String)>) -> Result<Self, RegoError> {
-        let mut engine = Engine::new();
-        engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
-        let mut reads = Reads::default();
-        let mut cut = Vec::new();
+        let mut packages: BTreeMap<(Schema, String), Vec<Piece<'_>>> = BTreeMap::new();
         for (name, text) in &sources {
-            let tokens = add(&mut engine, name, text)?;
-            reads.add(&tokens);
-            cut.push((name.clone(), tokens));
+            let piece = Piece::read(name, text)?;
+            packages.entry((piece.schema, piece.package.clone())).or_default().push(piece);
         }
-        let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
-        shape::is_shallow(first, engine.get_modules(), ENTRY_RULE)?;
-        certify::calls_are_known(&engine, &cut)?;
-        certify::compiles(&mut engine, &cut)?;
-        Ok(Self {
-            reads,
-            modules: sources.into_iter().map(Module::new).collect(),
-            prototype: engine,
-            idle: Mutex::new(Vec::new()),
-        })
+        if packages.is_empty() {
+            let message = "there is no guardrail".to_owned();
+            return Err(RegoError { file: "guardrails".to_owned(), line: 1, message });
+        }
+        let packages = packages
+            .iter()
+            .map(|((schema, package), pieces)| Rules::load(*schema, package, pieces))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { packages, modules: sources.into_iter().map(Module::new).collect() })
     }
 
-    /// The same guardrails with another limit on the wall-clock time of one evaluation; 50 ms at first.
+    /// The same guardrails with another limit on the wall-clock time of one evaluation of a package; 50 ms at first.
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
-        self.prototype.set_execution_timer_config(timer(limit));
-        self.idle = Mutex::new(Vec::new());
+        for rules in &mut self.packages {
+            rules.limit_time(limit);
+        }
         self
     }
 
@@ -161,13 +147,29 @@ impl Guardrails {
         })
     }
 
+    /// The same rules, whatever their files are called.
+    #[cfg(feature = "analyze")]
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        let digests = |guardrails: &Self| -> std::collections::BTreeSet<[u8; 32]> {
+            guardrails.modules.iter().map(|module| module.digest).collect()
+        };
+        digests(self) == digests(other)
+    }
+
+    /// They may look at what the policies decided.
+    #[cfg(feature = "analyze")]
+    pub(crate) fn see_policies(&self) -> bool {
+        self.packages.iter().any(Rules::see_policies)
+    }
+
     /// What denies the request; the error is the engine's complaint, and means deny too.
     pub(crate) fn denials(
         &self,
         request: &Request,
         policies: &Decision,
     ) -> Result<Vec<Denial>, String> {
-        self.eval(input::document(&View { request, policies }))
+        let view = View { request, policies };
+        self.all(|rules| rules.denials(&view))
     }
 
     /// The same for a review, which makes no more of the input document than the guardrails can see.
@@ -177,21 +179,19 @@ impl Guardrails {
         policies: &Decision,
     ) -> Result<Vec<Denial>, String> {
         let view = View { request, policies };
-        let seen = self.reads.document(&view).map(Value::from);
-        self.eval(seen.unwrap_or_else(|| input::document(&view)))
+        self.all(|rules| rules.denials_in_review(&view))
     }
 
-    fn eval(&self, input: Value) -> Result<Vec<Denial>, String> {
-        let idle = self.idle().pop();
-        let mut evaluator = idle.map_or_else(|| Evaluator::new(&self.prototype), Ok)?;
-        let result = evaluator.eval(input)?;
-        // An engine that failed is not used again: what it keeps after an error is not documented.
-        let mut idle = self.idle();
-        if idle.len() < IDLE_MAX {
-            idle.push(evaluator);
+    fn all(
+        &self,
+        ask: impl Fn(&Rules) -> Result<Vec<Denial>, String>,
+    ) -> Result<Vec<Denial>, String> {
+        let mut denials = Vec::new();
+        for rules in &self.packages {
+            denials.extend(ask(rules)?);
         }
-        drop(idle);
-        verdict::denials(&result)
+        denials.sort_unstable();
+        Ok(denials)
     }
 
     /// Appends to `out` everything of a request that the guardrails can see: after equal bytes they answer equally. False
@@ -202,11 +202,8 @@ impl Guardrails {
         policies: &Decision,
         out: &mut Vec<u8>,
     ) -> bool {
-        self.reads.fingerprint(&View { request, policies }, out)
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Evaluator>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        let view = View { request, policies };
+        self.packages.iter().all(|rules| rules.fingerprint(&view, out))
     }
 }
 
@@ -224,30 +221,10 @@ impl fmt::Debug for Guardrails {
     }
 }
 
-/// The clock is looked at each step: 64 steps that each double a number would be too late.
-fn timer(limit: Duration) -> ExecutionTimerConfig {
-    ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN }
-}
-
-/// Adds a source; answers its tokens.
-fn add(engine: &mut Engine, name: &str, text: &str) -> Result<Vec<Token>, RegoError> {
-    let whole = |message: String| RegoError { file: name.to_owned(), line: 1, message };
-    if text.len() > BYTES_MAX {
-        return Err(whole(format!(
-            "the file has {} bytes, at most {BYTES_MAX} are possible",
-            text.len()
-        )));
-    }
-    let tokens = token::tokens(text);
-    certify::repeatable(name, &tokens)?;
-    certify::shallow(name, &tokens)?;
-    let package = engine
-        .add_policy(name.to_owned(), text.to_owned())
-        .map_err(|error| certify::located(name, &error.to_string()))?;
-    if package != PACKAGE {
-        return Err(whole(format!("the package is `{package}`, guardrails are in `s3.authz`")));
-    }
-    Ok(tokens)
+/// A source for MinIO's plugin that is written in the older syntax of Rego, where `if` and `contains` are names.
+#[must_use]
+pub fn is_v0(text: &str) -> bool {
+    Piece::read("", text).is_ok_and(|piece| piece.is_v0)
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use ipnet::IpNet;
 use regorus::{Engine, Value};
 
+use super::RegoError;
 use super::metered::Evaluator;
+use super::rules::Piece;
 use super::token::{Kind, Token};
-use super::{ENTRY, PACKAGE, RegoError};
 
 /// Calls without a repeatable answer, or with an effect.
 const REFUSED: [(&str, &str); 10] = [
@@ -157,17 +158,18 @@ const KEYWORDS: [&str; 9] = ["and", "contains", "else", "every", "if", "in", "no
 /// Refuses calls of functions that neither the engine nor the guardrails have.
 pub(super) fn calls_are_known(
     engine: &Engine,
-    sources: &[(String, Vec<Token>)],
+    package: &str,
+    pieces: &[Piece<'_>],
 ) -> Result<(), RegoError> {
     let is_missing = |call: &str| {
         let answer = engine.clone().eval_query(format!("{call}()"), false);
         answer.is_err_and(|error| error.to_string().contains("could not find function"))
     };
-    for (file, tokens) in sources {
-        for (line, name) in calls(tokens) {
-            if is_missing(&name) && is_missing(&format!("{PACKAGE}.{name}")) {
+    for piece in pieces {
+        for (line, name) in calls(&piece.tokens) {
+            if is_missing(&name) && is_missing(&format!("{package}.{name}")) {
                 let message = format!("there is no function `{name}`");
-                return Err(RegoError { file: file.clone(), line, message });
+                return Err(RegoError { file: piece.name.to_owned(), line, message });
             }
         }
     }
@@ -195,25 +197,29 @@ fn calls(tokens: &[Token]) -> Vec<(usize, String)> {
     calls
 }
 
-/// Refuses guardrails that do not compile, by preparing the engine for its first evaluation.
-pub(super) fn compiles(
-    engine: &mut Engine,
-    sources: &[(String, Vec<Token>)],
-) -> Result<(), RegoError> {
-    let first = sources.first().map_or("guardrails", |(name, _)| name.as_str());
-    let refuse = |error: &str| match error {
-        "not a valid rule path" => {
-            located(first, "no guardrail defines `deny` in package `s3.authz`")
+/// The engine made ready for its first evaluation; refuses guardrails that do not compile.
+pub(super) fn compiled(
+    mut engine: Engine,
+    entry: &str,
+    pieces: &[Piece<'_>],
+) -> Result<Engine, RegoError> {
+    let first = pieces.first().map_or("guardrails", |piece| piece.name);
+    let refuse = |error: &str| match (error, entry.rsplit_once('.')) {
+        ("not a valid rule path", Some((package, rule))) => {
+            let package = package.strip_prefix("data.").unwrap_or(package);
+            located(first, &format!("no guardrail defines `{rule}` in package `{package}`"))
         }
         _ => located(first, error),
     };
-    let compiled = engine.clone().compile_with_entrypoint(&ENTRY.into());
+    let compiled = engine.clone().compile_with_entrypoint(&entry.into());
     compiled.map_err(|error| refuse(&error.to_string()))?;
+    // Made ready here once, not in each clone.
+    engine.eval_query("true".to_owned(), false).map_err(|error| refuse(&error.to_string()))?;
     // What the rules answer to an empty input is of no interest, but a variable that is bound nowhere shows only here.
-    engine.set_input(Value::new_object());
-    match Evaluator::new(engine).map_err(|error| refuse(&error))?.eval(Value::new_object()) {
+    let mut evaluator = Evaluator::new(&engine).map_err(|error| refuse(&error))?;
+    match evaluator.eval(entry.to_owned(), Value::new_object()) {
         Err(error) if error.contains("is unsafe") => Err(refuse(&error)),
-        _ => Ok(()),
+        _ => Ok(engine),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::{Decision, Effect, Request, StatementRef};
 
 /// Headers that the context holds, and the key they stand under.
-const HEADERS: [(&str, &str); 14] = [
+pub(super) const HEADERS: [(&str, &str); 14] = [
     ("user-agent", "aws:UserAgent"),
     ("referer", "aws:Referer"),
     ("if-match", "s3:if-match"),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
 use regorus::{Engine, Value};
 
-use super::{ENTRY, certify};
+use super::certify;
 
 /// Bytes that one evaluation may make with these functions.
 const MADE_MAX: u64 = 8 * 1024 * 1024;
@@ -120,11 +120,11 @@ impl Evaluator {
         Ok(Self { engine, made })
     }
 
-    /// The value of `deny` for an input.
-    pub(super) fn eval(&mut self, input: Value) -> Result<Value, String> {
+    /// The value of a rule, `data.….name`, for an input.
+    pub(super) fn eval(&mut self, rule: String, input: Value) -> Result<Value, String> {
         self.made.store(0, Ordering::Relaxed);
         self.engine.set_input(input);
-        self.engine.eval_rule(ENTRY.to_owned()).map_err(|error| error.to_string())
+        self.engine.eval_rule(rule).map_err(|error| error.to_string())
     }
 }
 

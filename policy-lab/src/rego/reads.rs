@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::input::{self, View};
+use super::input::View;
+use super::schema::Schema;
 use super::token::{Kind, Token};
 
 /// Values under some paths, two names deep; longer paths count as what they begin with.
@@ -37,14 +38,26 @@ impl Reads {
         }
     }
 
+    /// The answer may depend on what the policies decided.
+    #[cfg(feature = "analyze")]
+    pub(super) fn see_policies(&self) -> bool {
+        let is_theirs = |(first, second): &(String, Option<String>)| match (first.as_str(), second)
+        {
+            ("iam", _) | ("principal", None) => true,
+            ("principal", Some(second)) => second == "policies",
+            _ => false,
+        };
+        self.everything || self.paths.iter().any(is_theirs)
+    }
+
     /// The input document without what the guardrails cannot see; `None` if they may see it all.
-    pub(super) fn document(&self, view: &View<'_>) -> Option<Json> {
+    pub(super) fn document(&self, schema: Schema, view: &View<'_>) -> Option<Json> {
         if self.everything {
             return None;
         }
         let mut document = Map::new();
         for (first, second) in &self.paths {
-            let Some(part) = input::part(view, first, second.as_deref()) else { continue };
+            let Some(part) = schema.part(view, first, second.as_deref()) else { continue };
             match second {
                 None => drop(document.insert(first.clone(), part)),
                 Some(second) => {
@@ -60,12 +73,12 @@ impl Reads {
     }
 
     /// Appends what the guardrails can see of a request: equal bytes mean equal answers. False if they may see it all.
-    pub(super) fn fingerprint(&self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+    pub(super) fn fingerprint(&self, schema: Schema, view: &View<'_>, out: &mut Vec<u8>) -> bool {
         if self.everything {
             return false;
         }
         for (first, second) in &self.paths {
-            let part = input::part(view, first, second.as_deref());
+            let part = schema.part(view, first, second.as_deref());
             // A value that is not there is another one than `null`; a line break is in no JSON of ours.
             if let Some(part) = part
                 && serde_json::to_writer(&mut *out, &part).is_err()

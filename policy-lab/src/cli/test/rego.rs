@@ -42,6 +42,7 @@ pub(super) fn run(files: &[PathBuf], report: &mut Report) -> anyhow::Result<()> 
     });
     let mut tests = Vec::new();
     for (name, text, is_test) in &sources {
+        engine.set_rego_v0(policy_lab::rego::is_v0(text));
         let package = engine
             .add_policy(name.clone(), text.clone())
             .map_err(|error| anyhow!("{name}: {error}"))?;

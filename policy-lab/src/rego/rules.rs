@@ -1,0 +1,174 @@
+//! The rules of one package: loaded, and asked.
+
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, Value};
+
+use super::input::View;
+use super::metered::Evaluator;
+use super::reads::Reads;
+use super::schema::Schema;
+use super::token::{self, Kind, Token};
+use super::{BYTES_MAX, RegoError, SERVING_TIME_MAX, certify, shape};
+use crate::Denial;
+
+/// Idle engines kept at most; one is used per concurrent evaluation.
+const IDLE_MAX: usize = 64;
+
+/// A source before it is loaded.
+pub(super) struct Piece<'a> {
+    pub(super) name: &'a str,
+    text: &'a str,
+    pub(super) tokens: Vec<Token>,
+    pub(super) schema: Schema,
+    /// With `data.` before it.
+    pub(super) package: String,
+    pub(super) is_v0: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// Looks at a source as far as can be without its fellows.
+    pub(super) fn read(name: &'a str, text: &'a str) -> Result<Self, RegoError> {
+        let whole = |message: String| RegoError { file: name.to_owned(), line: 1, message };
+        if text.len() > BYTES_MAX {
+            return Err(whole(format!(
+                "the file has {} bytes, at most {BYTES_MAX} are possible",
+                text.len()
+            )));
+        }
+        let schema = Schema::declared(name, text)?;
+        let tokens = token::tokens(text);
+        certify::repeatable(name, &tokens)?;
+        certify::shallow(name, &tokens)?;
+        let mut engine = Engine::new();
+        let (package, is_v0) = add(&mut engine, schema, name, text, &tokens)?;
+        if let Some(message) = schema.refuses(&package) {
+            return Err(whole(message));
+        }
+        Ok(Self { name, text, tokens, schema, package, is_v0 })
+    }
+}
+
+/// Adds a source; answers its package, and whether its syntax is the older one. What was written for another server may be.
+fn add(
+    engine: &mut Engine,
+    schema: Schema,
+    name: &str,
+    text: &str,
+    tokens: &[Token],
+) -> Result<(String, bool), RegoError> {
+    let mut parse = |is_v0| {
+        engine.set_rego_v0(is_v0);
+        let package = engine.add_policy(name.to_owned(), text.to_owned());
+        package.map_err(|error| certify::located(name, &error.to_string()))
+    };
+    let newer = match parse(false) {
+        Ok(package) => return Ok((package, false)),
+        Err(error) => error,
+    };
+    if schema == Schema::Own {
+        return Err(newer);
+    }
+    let older = match parse(true) {
+        Ok(package) => return Ok((package, true)),
+        Err(error) => error,
+    };
+    let speaks_newer = tokens.iter().any(|token| token.kind == Kind::Name("if".to_owned()));
+    Err(if speaks_newer { newer } else { older })
+}
+
+/// Ownership: `idle` belongs to this type; the lock is held for a push or a pop, never during an evaluation.
+pub(super) struct Rules {
+    schema: Schema,
+    package: String,
+    reads: Reads,
+    /// Parsed and prepared; cloned when no evaluator is idle.
+    prototype: Engine,
+    idle: Mutex<Vec<Evaluator>>,
+}
+
+impl Rules {
+    pub(super) fn load(
+        schema: Schema,
+        package: &str,
+        pieces: &[Piece<'_>],
+    ) -> Result<Self, RegoError> {
+        let mut engine = Engine::new();
+        engine.set_strict_builtin_errors(true);
+        engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
+        let mut reads = Reads::default();
+        for piece in pieces {
+            add(&mut engine, schema, piece.name, piece.text, &piece.tokens)?;
+            reads.add(&piece.tokens);
+        }
+        let first = pieces.first().map_or("guardrails", |piece| piece.name);
+        shape::is_shallow(first, engine.get_modules(), schema.rule())?;
+        certify::calls_are_known(&engine, package, pieces)?;
+        let entry = entry(package, schema);
+        Ok(Self {
+            schema,
+            package: package.to_owned(),
+            reads,
+            prototype: certify::compiled(engine, &entry, pieces)?,
+            idle: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub(super) fn limit_time(&mut self, limit: Duration) {
+        self.prototype.set_execution_timer_config(timer(limit));
+        self.idle = Mutex::new(Vec::new());
+    }
+
+    pub(super) fn denials(&self, view: &View<'_>) -> Result<Vec<Denial>, String> {
+        self.eval(self.schema.document(view))
+    }
+
+    pub(super) fn denials_in_review(&self, view: &View<'_>) -> Result<Vec<Denial>, String> {
+        let seen = self.reads.document(self.schema, view).map(Value::from);
+        self.eval(seen.unwrap_or_else(|| self.schema.document(view)))
+    }
+
+    pub(super) fn fingerprint(&self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+        self.reads.fingerprint(self.schema, view, out)
+    }
+
+    #[cfg(feature = "analyze")]
+    pub(super) fn see_policies(&self) -> bool {
+        self.schema == Schema::Own && self.reads.see_policies()
+    }
+
+    fn eval(&self, input: Value) -> Result<Vec<Denial>, String> {
+        let idle = self.idle().pop();
+        let mut evaluator = idle.map_or_else(|| Evaluator::new(&self.prototype), Ok)?;
+        let result = evaluator.eval(entry(&self.package, self.schema), input)?;
+        // An engine that failed is not used again: what it keeps after an error is not documented.
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(evaluator);
+        }
+        drop(idle);
+        self.schema.denials(&self.package, &result)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Evaluator>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_count(&self) -> usize {
+        self.idle().len()
+    }
+}
+
+/// What is asked for.
+fn entry(package: &str, schema: Schema) -> String {
+    format!("{package}.{}", schema.rule())
+}
+
+/// The clock is looked at each step: 64 steps that each double a number would be too late.
+fn timer(limit: Duration) -> ExecutionTimerConfig {
+    ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN }
+}
