@@ -2,9 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
 
+#[path = "support/transcript.rs"]
+mod transcript;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use policy_lab::lint::lint;
@@ -116,15 +118,39 @@ fn hostile_patterns_are_answered() {
     }
 }
 
+/// The exit code, and what was printed.
 fn run(directory: &Path, arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary starts");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap_or(-1), said.into_owned())
+    let text = transcript::run(directory, arguments, "");
+    let (_, said) = text.split_once('\n').expect("the command stands above");
+    let (said, code) = said.trim_end().rsplit_once("=> ").expect("the code stands below");
+    (code.parse().expect("a number"), said.to_owned())
+}
+
+#[test]
+fn a_line_without_end_is_not_read() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    std::os::unix::fs::symlink("/dev/zero", directory.join("endless.jsonl")).expect("linked");
+    fs::write(directory.join("binary.jsonl"), b"{\"op\":\"ListBuckets\"}\r\n\n{\"op\":\"\xff\"}")
+        .expect("written");
+    for (file, place, reason) in [
+        ("endless.jsonl", "endless.jsonl:1: ", "the line has more than 67108864 bytes"),
+        ("binary.jsonl", "binary.jsonl:3: ", "the line is not UTF-8"),
+    ] {
+        for arguments in [
+            &["simulate", "--requests", file, "--draft", "readonly"][..],
+            &["import", "minio", file],
+        ] {
+            let (code, said) = run(directory, arguments);
+            if arguments[0] == "import" && file == "binary.jsonl" {
+                // Its first line is no line of that log.
+                assert!(said.contains("binary.jsonl:1:"), "{said}");
+                continue;
+            }
+            assert_eq!(code, 2, "{arguments:?}: {said}");
+            assert!(said.contains(place) && said.contains(reason), "{arguments:?}: {said}");
+        }
+    }
 }
 
 #[test]

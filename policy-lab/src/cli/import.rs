@@ -28,8 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     for path in &arguments.files {
         let (name, lines) = input::lines(path)?;
         for (index, line) in lines.enumerate() {
-            let line = line.with_context(|| format!("reading {name}"))?;
-            let imported = import(arguments.log, &line).map_err(|error| {
+            let imported = import(arguments.log, &line?).map_err(|error| {
                 anyhow!("{name}:{}:{}: {}", index + 1, error.column, error.message)
             })?;
             for line in imported.lines {

@@ -1,7 +1,7 @@
 //! Files that are given on the command line.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -94,14 +94,40 @@ pub(super) fn export(path: &Path) -> anyhow::Result<Arc<Export>> {
     Ok(Arc::new(export))
 }
 
-/// Lines as they are read.
-pub(super) type Lines = Box<dyn Iterator<Item = io::Result<String>>>;
+/// Lines as they are read; the error says `FILE:LINE`.
+pub(super) type Lines = Box<dyn Iterator<Item = anyhow::Result<String>>>;
 
-/// Lines of a file, or of stdin for `-`, with the name to use in complaints.
+/// Lines of a file, or of stdin for `-`, with the name to use in complaints. One line is bounded as a file is: a file of
+/// CloudTrail is one line.
 pub(super) fn lines(path: &Path) -> anyhow::Result<(String, Lines)> {
     if path == Path::new("-") {
-        return Ok(("stdin".to_owned(), Box::new(io::stdin().lock().lines())));
+        return Ok(("stdin".to_owned(), bounded("stdin".to_owned(), io::stdin().lock())));
     }
     let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok((path.display().to_string(), Box::new(BufReader::new(file).lines())))
+    let name = path.display().to_string();
+    Ok((name.clone(), bounded(name, BufReader::new(file))))
+}
+
+fn bounded(name: String, mut reader: impl BufRead + 'static) -> Lines {
+    let mut number = 0_u64;
+    Box::new(std::iter::from_fn(move || {
+        number += 1;
+        next(&mut reader).with_context(|| format!("{name}:{number}")).transpose()
+    }))
+}
+
+/// The next line without its end; `None`: there is none.
+fn next(reader: &mut impl BufRead) -> anyhow::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    reader.take(BYTES_MAX + 1).read_until(b'\n', &mut bytes).context("reading")?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if bytes.len() as u64 > BYTES_MAX {
+        bail!("the line has more than {BYTES_MAX} bytes");
+    }
+    if bytes.pop_if(|last| *last == b'\n').is_some() {
+        let _ = bytes.pop_if(|last| *last == b'\r');
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| anyhow!("the line is not UTF-8"))
 }

@@ -1,9 +1,8 @@
 //! Requests from a file: our own lines, or those of another server's log.
 
-use std::io;
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use policy_lab::replay::{Foreign, Recorded, import, request_line};
 
 use super::Replayed;
@@ -50,11 +49,11 @@ pub(super) fn replay<T>(
 fn read(
     name: &str,
     number: usize,
-    line: io::Result<String>,
+    line: anyhow::Result<String>,
     from: Option<Foreign>,
     skipped: &mut usize,
 ) -> anyhow::Result<Vec<policy_lab::replay::Event>> {
-    let line = line.with_context(|| format!("reading {name}"))?;
+    let line = line?;
     let place = |error: policy_lab::replay::LineError| {
         anyhow!("{name}:{number}:{}: {}", error.column, error.message)
     };
