@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("policy-lab/lint", lint),
     ("policy-lab/manifest", manifest),
     ("policy-lab/policy", policy),
+    ("policy-lab/quick", quick),
     ("policy-lab/rego", rego),
     ("policy-lab/world", world),
     #[cfg(feature = "cli")]
@@ -214,6 +215,15 @@ fn line(bytes: &[u8]) {
     }
 }
 
+/// Lines of the audit log, one after the other: whatever the quick reader remembers of those before, it says what the
+/// plain one says.
+fn quick(bytes: &[u8]) {
+    let mut reader = replay::Reader::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        assert_ne!(reader.agrees(line), Some(false), "{}", line.escape_ascii());
+    }
+}
+
 /// Manifests of policy sets, whose documents are all there or all missing.
 fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -269,6 +279,11 @@ mod tests {
         for text in texts("policy-lab/line") {
             let read = [request_line(1, &text), audit_line(1, text.as_bytes())];
             assert!(read.iter().any(|event| matches!(event, Ok(Some(_)))), "{text}: {read:?}");
+        }
+        for text in texts("policy-lab/quick") {
+            let mut reader = replay::Reader::new();
+            let read: Vec<_> = text.lines().map(|line| reader.agrees(line.as_bytes())).collect();
+            assert!(read.contains(&Some(true)), "{text}: {read:?}");
         }
         for text in texts("policy-lab/rego") {
             assert!(Guardrails::load(vec![("seed.rego".into(), text.clone())]).is_ok(), "{text}");

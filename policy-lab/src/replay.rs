@@ -35,6 +35,8 @@ pub use self::import::{Foreign, Imported, import};
 pub use self::line::{Event, LineError};
 pub use self::log::{Chunk, LogOptions, Replayed, Unreadable, simulate_log};
 pub use self::outcome::{Class, Group, Mismatch, Outcome, SelfCheck, Totals, Unresolved};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::reader::Reader;
 pub use self::request_line::request_line;
 pub use self::who_can::{Access, CALLER_KEYS, Can, context as caller_context, reasons, who_can};
 pub use self::world::{Change, World, WorldError};
