@@ -8,7 +8,7 @@ use super::encode::{Asked, Encoder, Layers, Sure, pattern};
 use super::formula::Formula;
 use super::key::Key;
 use super::prove::Question;
-use super::question::{verdict, without_guardrails};
+use super::question::{compared, guarded};
 use super::value::Test;
 use super::vocabulary::{Held, Slot, Value, Values};
 use super::{Access, Grant, Limit, Verdict, World};
@@ -97,7 +97,7 @@ pub fn always(
         ask: &ask,
         confirm: &confirm,
     };
-    let verdict = without_guardrails(verdict(&question, access, None), access);
+    let verdict = guarded(&question, access, None);
     // Guardrails only deny: a deny that is proved without them stays one.
     let is_open = matches!(outcome, Outcome::Allowed | Outcome::ImplicitlyDenied);
     match verdict {
@@ -129,13 +129,7 @@ pub fn no_more_than(access: &Access, other: &Access, asker: &Asker, within: &Wit
         ask: &ask,
         confirm: &confirm,
     };
-    let verdict = without_guardrails(verdict(&question, access, Some(other)), access);
-    match verdict {
-        Verdict::Proved if other.policies.guardrails.is_some() => {
-            Verdict::Unknown(Limit::Guardrails)
-        }
-        verdict => verdict,
-    }
+    compared(&question, access, other)
 }
 
 impl Within {

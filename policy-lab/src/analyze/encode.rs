@@ -19,6 +19,9 @@ use crate::{Attached, Policy};
 
 pub(super) type Asked = Formula<Symbol>;
 
+/// Patterns of a variable's values that are followed into the patterns that it stands in, at most.
+const TIES_MAX: usize = 128;
+
 /// Which doubtful answers count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sure {
@@ -70,6 +73,15 @@ pub(super) fn pattern(policy: &Policy) -> Result<Statement, Unread> {
     statements(policy)?.pop().ok_or(Unread)
 }
 
+/// A variable in an open pattern, and a pattern that its values are compared with.
+struct Tie {
+    open: usize,
+    place: Option<Key>,
+    template: Template,
+    key: Key,
+    pattern: Template,
+}
+
 /// Turns statements into formulas and notes what they ask.
 pub(super) struct Encoder<'a> {
     pub(super) vocabulary: Vocabulary,
@@ -78,11 +90,19 @@ pub(super) struct Encoder<'a> {
     held: Option<&'a BTreeMap<Key, Held>>,
     /// What follows from an open pattern: holds for every request.
     facts: Vec<Asked>,
+    /// What the values of keys are compared with: patterns without variables, where letters count.
+    compared: Vec<(Key, Template)>,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(callers: &'a Callers, held: Option<&'a BTreeMap<Key, Held>>) -> Self {
-        Self { vocabulary: Vocabulary::default(), callers, held, facts: Vec::new() }
+        Self {
+            vocabulary: Vocabulary::default(),
+            callers,
+            held,
+            facts: Vec::new(),
+            compared: Vec::new(),
+        }
     }
 
     /// What holds of every request whatever the question.
@@ -91,7 +111,66 @@ impl<'a> Encoder<'a> {
         for (narrow, wide) in self.vocabulary.implications() {
             facts.push(Formula::Not(Symbol::Open(narrow)).or(Formula::Is(Symbol::Open(wide))));
         }
+        let mut ties = Vec::new();
+        for (open, (place, template)) in self.vocabulary.opened().enumerate() {
+            for (key, pattern) in &self.compared {
+                if template.keys().any(|(variable, _)| variable == key) {
+                    let (key, pattern) = (key.clone(), pattern.clone());
+                    ties.push(Tie {
+                        open,
+                        place: place.cloned(),
+                        template: template.clone(),
+                        key,
+                        pattern,
+                    });
+                }
+            }
+        }
+        for tie in ties.into_iter().take(TIES_MAX) {
+            facts.extend(self.tie(&tie));
+        }
         Formula::all(facts)
+    }
+
+    /// What an open pattern fits when the value of a variable in it fits a pattern of its own: that pattern in the place of
+    /// the variable. If only one text fits that, and there is no other variable, the converse is true as well.
+    fn tie(&mut self, Tie { open, place, template, key, pattern }: &Tie) -> Vec<Asked> {
+        let Some(filling) = pattern.as_filling() else { return Vec::new() };
+        let is_text = matches!(filling, Filling::Text(_));
+        // A wildcard in a value that is put in raw takes more than the value's own pattern does.
+        if key.is_array() || template.is_raw() && !is_text {
+            return Vec::new();
+        }
+        let fill = |variable: &Key| match pattern.as_filling() {
+            Some(filling) if variable == key => filling,
+            _ => Filling::Open,
+        };
+        let test = Test::Text(vec![pattern.automaton(|_| Filling::Missing)]);
+        let value = self.one(key, test);
+        let narrowed = template.automaton(fill);
+        let fits = match place {
+            Some(place) => self.one(place, Test::Text(vec![narrowed])),
+            None => {
+                let path = Formula::Is(self.vocabulary.path(narrowed));
+                path.or(self.buckets(template, fill))
+            }
+        };
+        let mut facts = vec![Formula::any([
+            Formula::Not(Symbol::Open(*open)),
+            value.clone().not(),
+            fits.clone(),
+        ])];
+        if is_text && template.keys().all(|(variable, _)| variable == key) {
+            facts.push(Formula::any([fits.not(), value.not(), Formula::Is(Symbol::Open(*open))]));
+        }
+        facts
+    }
+
+    /// The key has one value, which fits.
+    fn one(&mut self, key: &Key, test: Test) -> Asked {
+        let test = self.vocabulary.test(key, test);
+        let one = Slot { one: Value::Fits(test, true), ..Slot::ONE };
+        Formula::Is(self.vocabulary.slot(key, one))
     }
 
     /// The request is allowed.
@@ -288,6 +367,14 @@ impl<'a> Encoder<'a> {
         if clause.operator.family == Family::Null {
             return self.null(clause);
         }
+        if self.held.is_none() {
+            for template in &clause.templates {
+                let compared = (clause.key.clone(), template.clone());
+                if template.as_filling().is_some() && !self.compared.contains(&compared) {
+                    self.compared.push(compared);
+                }
+            }
+        }
         let is_open = |template: &&Template| template.has_variables() && self.held.is_none();
         let open: Vec<_> = clause.templates.iter().filter(is_open).cloned().collect();
         let test = self.test(clause);
@@ -334,9 +421,7 @@ impl<'a> Encoder<'a> {
         let (open, is_new) = self.vocabulary.open(Some(key), template);
         if is_new {
             let widest = Test::Text(vec![template.automaton(|_| Filling::Open)]);
-            let test = self.vocabulary.test(key, widest);
-            let one = Slot { one: Value::Fits(test, true), ..Slot::ONE };
-            let one = Formula::Is(self.vocabulary.slot(key, one));
+            let one = self.one(key, widest);
             self.follow(open, template, one);
         }
         Formula::Is(Symbol::Open(open))

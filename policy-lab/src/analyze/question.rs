@@ -83,26 +83,73 @@ pub fn no_more_permissive(new: &Access, old: &Access, world: World) -> Verdict {
         ask: &|encoder| encoder.allowed(&new_layers).and(encoder.allowed(&old_layers).not()),
         confirm: &|request| new.decide(request).is_allowed() && !old.decide(request).is_allowed(),
     };
-    let verdict = verdict(&question, new, Some(old));
-    // What guardrails take away from `old` was not looked at.
-    match verdict {
-        Verdict::Proved if old.policies.guardrails.is_some() => Verdict::Unknown(Limit::Guardrails),
-        Verdict::Unknown(Limit::Unconfirmed) if new.policies.guardrails.is_some() => {
-            Verdict::Unknown(Limit::Guardrails)
+    compared(&question, new, old)
+}
+
+/// The answer to "is there a request that `new` allows and `old` does not", guardrails and all.
+pub(super) fn compared(question: &Question<'_>, new: &Access, old: &Access) -> Verdict {
+    let verdict = guarded(question, new, Some(old));
+    let (Verdict::Proved, Some(guardrails)) = (&verdict, &old.policies.guardrails) else {
+        return verdict;
+    };
+    // What the same rules take away from both they take from either, unless they look at what the policies said.
+    let are_same = new.policies.guardrails.as_ref().is_some_and(|new| new.are(guardrails));
+    if are_same && !guardrails.see_policies() {
+        return verdict;
+    }
+    // Whatever `new` allows may be what the guardrails of `old` deny.
+    let allowed = |encoder: &mut Encoder<'_>| match Layers::read(new) {
+        Ok(layers) => encoder.allowed(&layers),
+        Err(_) => Formula::constant(false),
+    };
+    let statements = question.statements.clone();
+    let found = past_guardrails(&Question { ask: &allowed, statements, ..*question });
+    found.map_or(Verdict::Unknown(Limit::Guardrails), |request| refuted(request, new, Some(old)))
+}
+
+/// The verdict where guardrails only deny: what is proved without them is proved. A request that they deny refutes nothing,
+/// another may.
+pub(super) fn guarded(question: &Question<'_>, access: &Access, other: Option<&Access>) -> Verdict {
+    match verdict(question, access, other) {
+        Verdict::Unknown(Limit::Unconfirmed) if access.policies.guardrails.is_some() => {
+            let found = past_guardrails(question);
+            found.map_or(Verdict::Unknown(Limit::Guardrails), |it| refuted(it, access, other))
         }
         verdict => verdict,
     }
+}
+
+/// Requests tried at most, to find one that guardrails let through.
+const STATEMENTS_TRIED: usize = 16;
+
+/// A request for one of the allowing statements after the other, until one is confirmed.
+fn past_guardrails(question: &Question<'_>) -> Option<Box<Request>> {
+    let allowing = question.statements.iter().filter(|statement| statement.allows);
+    allowing.take(STATEMENTS_TRIED).find_map(|statement| {
+        let ask = |encoder: &mut Encoder<'_>| {
+            (question.ask)(encoder).and(encoder.applies(statement, Sure::Yes))
+        };
+        let narrowed = Question { ask: &ask, statements: question.statements.clone(), ..*question };
+        match narrowed.answer() {
+            Answer::Found(request) => Some(request),
+            Answer::None | Answer::Unknown(_) => None,
+        }
+    })
+}
+
+fn refuted(request: Box<Request>, access: &Access, other: Option<&Access>) -> Verdict {
+    Verdict::Refuted(Box::new(Counterexample {
+        decision: access.decide(&request),
+        other: other.map(|other| other.decide(&request)),
+        request: *request,
+    }))
 }
 
 pub(super) fn verdict(question: &Question<'_>, access: &Access, other: Option<&Access>) -> Verdict {
     match question.answer() {
         Answer::None => Verdict::Proved,
         Answer::Unknown(limit) => Verdict::Unknown(limit),
-        Answer::Found(request) => Verdict::Refuted(Box::new(Counterexample {
-            decision: access.decide(&request),
-            other: other.map(|other| other.decide(&request)),
-            request: *request,
-        })),
+        Answer::Found(request) => refuted(request, access, other),
     }
 }
 
@@ -174,7 +221,7 @@ pub fn not_granted(access: &Access, grant: &Grant, world: World) -> Verdict {
         ask: &|encoder| encoder.applies(&wanted, Sure::Yes).and(encoder.allowed(&layers)),
         confirm: &|request| grant.matches(request) && access.decide(request).is_allowed(),
     };
-    without_guardrails(verdict(&question, access, None), access)
+    guarded(&question, access, None)
 }
 
 /// No anonymous request is allowed.
@@ -191,17 +238,7 @@ pub fn not_public(access: &Access, world: World) -> Verdict {
                 && access.decide(request).is_allowed()
         },
     };
-    without_guardrails(verdict(&question, access, None), access)
-}
-
-/// Guardrails only deny: what is proved without them is proved, what they deny after all is not known.
-pub(super) fn without_guardrails(verdict: Verdict, access: &Access) -> Verdict {
-    match verdict {
-        Verdict::Unknown(Limit::Unconfirmed) if access.policies.guardrails.is_some() => {
-            Verdict::Unknown(Limit::Guardrails)
-        }
-        verdict => verdict,
-    }
+    guarded(&question, access, None)
 }
 
 /// What a statement contributes.

@@ -48,6 +48,8 @@ pub(super) enum Filling {
     Open,
     /// One sign that only itself and a star fit: see [`Template::implies`].
     Sign(char),
+    /// Any text that fits a pattern.
+    Like(Vec<Piece>),
 }
 
 /// How to make an automaton: what stands for variables, and what `?` takes.
@@ -130,7 +132,7 @@ impl Template {
                 continue;
             };
             match fill(key) {
-                Filling::Open | Filling::Sign(_) => pieces.push(Piece::Star),
+                Filling::Open | Filling::Sign(_) | Filling::Like(_) => pieces.push(Piece::Star),
                 Filling::Text(text) if !text.is_empty() => {
                     pieces.extend(text.chars().map(|char| self.manner.piece(char)));
                 }
@@ -175,6 +177,23 @@ impl Template {
 
     pub(super) fn has_variables(&self) -> bool {
         self.keys().next().is_some()
+    }
+
+    /// The one text that fits, or a pattern of texts, where letters count; nothing of a pattern with variables.
+    pub(super) fn as_filling(&self) -> Option<Filling> {
+        let is_plain = |piece: &Piece| matches!(piece, Piece::Char(_));
+        match self.manner {
+            _ if self.has_variables() => None,
+            Manner::Equals | Manner::Like if self.pieces.iter().all(is_plain) => {
+                let char = |piece: &Piece| match piece {
+                    Piece::Char(char) => Some(*char),
+                    _ => None,
+                };
+                Some(Filling::Text(self.pieces.iter().filter_map(char).collect()))
+            }
+            Manner::Like => Some(Filling::Like(self.pieces.clone())),
+            Manner::Equals | Manner::EqualsIgnoreCase | Manner::Arn => None,
+        }
     }
 
     /// Runs of literal text between separators: values worth trying for a variable.
@@ -302,6 +321,10 @@ impl Template {
                     }
                     Filling::Sign(sign) => {
                         steps.push(one(Class::Char(sign)));
+                        continue;
+                    }
+                    Filling::Like(like) => {
+                        steps.extend(self.steps(&like, fill, narrow)?);
                         continue;
                     }
                 },

@@ -148,6 +148,9 @@ fn variables() {
         let resource = format!("arn:aws:s3:::b/{path}");
         json!({ "Effect": "Deny", "Action": "s3:*", "Resource": resource })
     };
+    let on = |statement: Value, operator: &str, name: &str| {
+        with(statement, json!({ operator: { "aws:username": name } }))
+    };
     for (a, b, expected) in [
         (home("/*"), home("/*"), '='),
         (home("/*"), home("*"), '<'),
@@ -175,6 +178,41 @@ fn variables() {
             ]),
             '=',
         ),
+        // What a condition says of the variable is followed into the patterns that it stands in.
+        (on(home("/*"), "StringEquals", "alice"), plain("home/alice/*"), '<'),
+        (on(home("/*"), "StringLike", "dev-*"), plain("home/dev-*/*"), '<'),
+        (on(home("/*"), "StringLike", "dev-*"), plain("home/dev-?*/*"), 'x'),
+        (
+            json!([on(home("/*"), "StringEquals", "alice"), on(home("/*"), "StringEquals", "bob")]),
+            json!([
+                on(plain("home/alice/*"), "StringEquals", "alice"),
+                on(plain("home/bob/*"), "StringEquals", "bob")
+            ]),
+            '=',
+        ),
+        (
+            json!([on(plain("home/*"), "StringEquals", "alice"), deny("home/${aws:username}/*")]),
+            on(plain("home/*"), "StringEquals", "alice"),
+            '<',
+        ),
+        (
+            json!([
+                on(plain("home/alice/*"), "StringEquals", "alice"),
+                deny("home/${aws:username}/*")
+            ]),
+            deny("*"),
+            '=',
+        ),
+        (
+            with(
+                plain("*"),
+                json!({"StringEquals": {"aws:userid": "${aws:username}", "aws:username": ["a", "b"]}}),
+            ),
+            with(plain("*"), json!({"StringEquals": {"aws:userid": ["a", "b", "c"]}})),
+            '<',
+        ),
+        // Where letters do not count nothing is followed.
+        (on(home("/*"), "StringEqualsIgnoreCase", "alice"), plain("home/?????/*"), '?'),
     ] {
         let found = compare(&identity(&a), &identity(&b), World::S3);
         assert_eq!(found, expected, "{a} against {b}");
@@ -193,6 +231,49 @@ fn variables() {
     let even = with(plain("*"), json!({"StringNotLike": {"aws:userid": "a"}}));
     let verdict = no_more_permissive(&identity(&split), &identity(&even), World::S3);
     assert_eq!(verdict, Verdict::Unknown(Limit::Variables));
+}
+
+#[test]
+fn guardrails_only_narrow() {
+    let guarded = |statements: Value, body: &str| {
+        let text = format!(
+            "package s3.authz\nimport rego.v1\ndeny contains {{\"id\": \"x\"}} if {{ {body} }}\n"
+        );
+        let loaded = crate::Guardrails::load(vec![("x.rego".to_owned(), text)]).expect(body);
+        let mut access = identity(&statements);
+        access.policies.guardrails = Some(Arc::new(loaded));
+        access
+    };
+    let get = |key: &str| allow("s3:GetObject", &format!("arn:aws:s3:::b/{key}"));
+    let (narrow, wide) = (|| json!([get("x/*")]), || json!([get("*"), get("x/*")]));
+    let never = "input.v == 2";
+    let within = |new: &Access, old: &Access| word(&no_more_permissive(new, old, World::S3));
+    let open = "unknown: Rego guardrails are tested, not proved";
+    let plain = |statements: Value| identity(&statements);
+    // Whatever it says, it takes away.
+    assert_eq!(within(&guarded(narrow(), never), &plain(wide())), "proved");
+    // The same rules take the same from both, if they do not ask what the policies said.
+    assert_eq!(within(&guarded(narrow(), never), &guarded(wide(), never)), "proved");
+    let asks = "input.iam.statements[0].index == 7";
+    assert_eq!(within(&guarded(narrow(), asks), &guarded(wide(), asks)), open);
+    let asks = "whole := input; whole.v == 7";
+    assert_eq!(within(&guarded(narrow(), asks), &guarded(wide(), asks)), open);
+    // Of rules on one side only, what they do to a request decides.
+    assert_eq!(within(&plain(narrow()), &guarded(wide(), never)), open);
+    let found =
+        within(&plain(narrow()), &guarded(wide(), "startswith(input.resource.key, \"x/\")"));
+    assert!(found.contains("\"key\":\"x/"), "{found}");
+    // The first request that comes to mind is denied, another statement's is not.
+    let elsewhere = "not startswith(input.resource.key, \"x/\")";
+    let grant = Grant::new(&[], &["arn:aws:s3:::b/*".to_owned()], None).expect("valid");
+    let granted = |access: &Access| word(&not_granted(access, &grant, World::S3));
+    assert!(granted(&guarded(wide(), elsewhere)).contains("\"key\":\"x/"));
+    assert_eq!(granted(&guarded(json!([get("*")]), elsewhere)), open);
+    assert_eq!(
+        granted(&guarded(json!([allow("s3:GetObject", "arn:aws:s3:::c/*")]), never)),
+        "proved"
+    );
+    assert!(within(&guarded(wide(), elsewhere), &plain(json!([]))).contains("\"key\":\"x/"));
 }
 
 #[test]

@@ -131,6 +131,11 @@ impl Vocabulary {
         (at, at == known)
     }
 
+    /// The open patterns, each with the key whose values it is of; without one it is of resources.
+    pub(super) fn opened(&self) -> impl Iterator<Item = (Option<&Key>, &Template)> {
+        self.open.iter().map(|(place, pattern)| (place.as_ref(), pattern))
+    }
+
     /// Pairs of open patterns, the first of which fits only where the second does.
     pub(super) fn implications(&self) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
