@@ -13,6 +13,12 @@ mod text;
 pub(crate) use self::template::{Pattern, Syntax};
 pub(crate) use self::text::Text;
 
+/// Whether a text fits a pattern in which `*` is any text and `?` any character.
+#[must_use]
+pub fn fits(pattern: &str, text: &str) -> bool {
+    Glob::parse(pattern).matches(text)
+}
+
 /// A pattern without variables, in the cheapest form that decides it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Glob {

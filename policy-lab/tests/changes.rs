@@ -2,25 +2,16 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
 
+#[path = "support/transcript.rs"]
+mod transcript;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 fn run(directory: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("the binary starts");
-    let stdout = String::from_utf8_lossy(&output.stdout).replace('\r', "\\r");
-    let stderr: String = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .map(|line| format!("2> {line}\n"))
-        .collect();
-    let code = output.status.code().unwrap_or(-1);
-    format!("$ policy-lab {}\n{stdout}{stderr}=> {code}\n\n", arguments.join(" "))
+    transcript::run(directory, arguments, "")
 }
 
 fn document(statements: Value) -> String {
@@ -118,6 +109,54 @@ fn the_other_profile_reads_what_is_given() {
         &[&["prove", "not-granted", "keys.json", "--profile", "minio"][..], &bucket].concat(),
         &["who-can", "s3:ListBucket", "team", "--world", "now.json"],
         &["who-can", "s3:ListBucket", "team", "--world", "now.json", "--profile", "minio"],
+    ] {
+        transcript += &run(scratch.path(), arguments);
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+/// Policies by name, a directory, and a world with one of its policies changed.
+#[test]
+fn what_has_a_name_is_compared_by_it() {
+    let scratch = scratch();
+    let write = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        fs::create_dir_all(path.parent().expect("inside")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    let deny =
+        json!({ "Effect": "Deny", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::team/*" });
+    let public = |key: &str| {
+        let mut statement = allow("s3:GetObject", &format!("arn:aws:s3:::team/{key}"));
+        statement["Principal"] = json!("*");
+        document(json!([statement]))
+    };
+    let reads = |key: &str| allow("s3:GetObject", &format!("arn:aws:s3:::team/{key}"));
+    write("old/reader.json", &document(json!([reads("in/*"), deny])));
+    write("new/reader.json", &document(json!([reads("*")])));
+    write("old/same.json", &document(json!([reads("in/*")])));
+    write("new/same.json", &document(json!([reads("in/*"), reads("in/x*")])));
+    write("old/gone.json", &document(json!([reads("in/*")])));
+    write("old/bucket/team.json", &public("*"));
+    write("new/bucket/team.json", &public("in/*"));
+    write("none.jsonl", "");
+    let mut transcript = String::new();
+    for arguments in [
+        &["diff", "old", "new", "--requests", "none.jsonl"][..],
+        &["diff", "old", "old", "--requests", "none.jsonl"],
+        &["diff", "r=old/reader.json", "r=new/reader.json", "--requests", "none.jsonl"],
+        &["diff", "now.json", "reader=new/reader.json", "--requests", "none.jsonl"],
+        &[
+            "diff",
+            "owner=old/same.json",
+            "now.json",
+            "--requests",
+            "none.jsonl",
+            "--fail-on",
+            "newly-allowed",
+        ],
+        &["diff", "now.json", "readonly", "--requests", "none.jsonl"],
+        &["diff", "readonly", "r=new/reader.json", "--requests", "none.jsonl"],
     ] {
         transcript += &run(scratch.path(), arguments);
     }

@@ -2,26 +2,16 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot build its question has failed")]
 
+#[path = "support/transcript.rs"]
+mod transcript;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 fn run(directory: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
-        .arg("test")
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("the binary starts");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr: String = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .map(|line| format!("2> {line}\n"))
-        .collect();
-    let code = output.status.code().unwrap_or(-1);
-    format!("$ policy-lab test {}\n{stdout}{stderr}=> {code}\n\n", arguments.join(" "))
+    transcript::run(directory, &[&["test"], arguments].concat(), "")
 }
 
 fn document(statements: Value) -> String {
@@ -111,6 +101,7 @@ invariants:
   may: [s3:BypassGovernanceRetention]
   on: records/*
 - not-public: records
+- not-public: 're?ords'
 - not-public: '*'
 - no-more-permissive-than: readonly
   for: [user/ana]

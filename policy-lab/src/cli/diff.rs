@@ -15,7 +15,9 @@ use super::{Failure, Verdict, spec};
     policy-lab diff old.json new.json --requests month.jsonl\n  \
     policy-lab diff world.json next-world.json --audit appliance-data/audit --fail-on newly-allowed\n\n\
     Counted are the recorded requests. Then it is said for every other request, too, whether it gains or loses anything, \
-    with an example; of whole worlds, for every caller of either. --fail-on counts these as well.")]
+    with an example. Of whole worlds it is said for every caller of either; policies or a directory beside a world are \
+    that world with them. Of named policies and of buckets it is said one by one, whatever else somebody has. --fail-on \
+    counts these as well.")]
 pub(super) struct Arguments {
     /// What is compared with: as for `simulate --draft`
     #[arg(value_name = "OLD")]
@@ -36,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let reading = arguments.profile;
     let changes = |spec: &String| reading.changes(spec::changes(std::slice::from_ref(spec))?);
     let (old, new) = (changes(&arguments.old)?, changes(&arguments.new)?);
-    let beyond = Beyond::of(&old, &new)?;
+    let beyond = Beyond::of(&old, &new, reading.profile())?;
     let world = |changes: &[Change]| {
         let start = arguments.events.world();
         changes.iter().cloned().fold(start, policy_lab::replay::World::with)

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Change;
 use crate::decision::statement_id;
 use crate::rego::REVIEW_TIME_MAX;
 use crate::{
@@ -147,6 +148,49 @@ impl Export {
             }
         }
         Ok(Self { text: world, policies, buckets, guardrails, effective, groups_of })
+    }
+
+    /// The same world with changes on top; documents are read as a profile does.
+    ///
+    /// # Errors
+    /// As for [`Self::parse`] and [`Self::read_as`].
+    pub fn changed(&self, changes: &[Change], profile: Profile) -> Result<Self, ExportError> {
+        let mut world = self.text.clone();
+        let source = |attached: &Attached| attached.policy.source().to_owned();
+        for change in changes {
+            match change {
+                Change::World(other) => world = other.text.clone(),
+                Change::Named(policy) => {
+                    world.policies.insert(policy.name.to_string(), source(policy));
+                }
+                Change::Identity(policies) => {
+                    let mut names = BTreeSet::new();
+                    for (at, policy) in policies.iter().enumerate() {
+                        let name = format!("{} ({})", policy.name, at + 1);
+                        world.policies.insert(name.clone(), source(policy));
+                        names.insert(name);
+                    }
+                    world.users.values_mut().for_each(|user| user.policies.clone_from(&names));
+                    world.groups.values_mut().for_each(|group| group.policies.clear());
+                }
+                Change::Bucket { bucket, policy } => {
+                    world.buckets.insert(bucket.clone(), source(policy));
+                }
+                Change::Guardrail { name, text } => {
+                    world.guardrails.retain(|there| there.name != *name);
+                    let (name, text) = (name.clone(), text.clone());
+                    world.guardrails.push(ExportedGuardrail { name, text });
+                }
+                Change::Guardrails(all) => {
+                    let exported = |(name, text): &(String, String)| ExportedGuardrail {
+                        name: name.clone(),
+                        text: text.clone(),
+                    };
+                    world.guardrails = all.iter().map(exported).collect();
+                }
+            }
+        }
+        Self::new(world)?.read_as(profile)
     }
 
     /// The same world, its documents read as a profile does.

@@ -1,5 +1,7 @@
 //! What a change means for every request there can be, whether or not one was recorded.
 
+mod named;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,43 +12,57 @@ use policy_lab::analyze::{
     request_line,
 };
 use policy_lab::replay::{CALLER_KEYS, Change, Class, Export, caller_context};
-use policy_lab::{Attached, Context, Guardrails, PolicySet, Principal};
+use policy_lab::{Attached, Context, Guardrails, PolicySet, Principal, Profile};
 
-/// Findings of both directions; of worlds, caller by caller.
-pub(super) struct Beyond(Vec<(String, Difference)>);
+/// Findings of both directions, each with what it is about; and what could not be compared.
+pub(super) struct Beyond {
+    found: Vec<(String, Difference)>,
+    left: Vec<String>,
+}
 
 impl Beyond {
-    /// `None`: the two sides are not policies of everybody, nor both worlds.
-    pub(super) fn of(old: &[Change], new: &[Change]) -> anyhow::Result<Option<Self>> {
-        if let ([Change::World(old)], [Change::World(new)]) = (old, new) {
-            return Ok(Some(Self(between(old, new))));
+    /// `None`: a world stands among other changes, so that nobody can say what is compared.
+    pub(super) fn of(
+        old: &[Change],
+        new: &[Change],
+        profile: Profile,
+    ) -> anyhow::Result<Option<Self>> {
+        let all = |found| Ok(Some(Self { found, left: Vec::new() }));
+        match (old, new) {
+            ([Change::World(old)], [Change::World(new)]) => return all(between(old, new)),
+            ([Change::World(old)], new) => return all(between(old, &old.changed(new, profile)?)),
+            (old, [Change::World(new)]) => return all(between(&new.changed(old, profile)?, new)),
+            _ => {}
         }
-        let Some((old, new)) = access(old)?.zip(access(new)?) else { return Ok(None) };
-        Ok(Some(Self(vec![(String::new(), differences(&old, &new, World::S3))])))
+        if let Some((old, new)) = access(old)?.zip(access(new)?) {
+            return all(vec![(String::new(), differences(&old, &new, World::S3))]);
+        }
+        named::compare(old, new).map(|found| found.map(|(found, left)| Self { found, left }))
     }
 
     /// Whether there is a request of such a change.
     pub(super) fn has(&self, class: Class) -> bool {
         let is_found = |proof: &Proof| matches!(proof, Proof::Refuted(_));
         let is_open = |proof: &Proof| matches!(proof, Proof::Unknown(_));
-        self.0.iter().any(|(_, Difference { gained, lost })| match class {
+        let found = self.found.iter().any(|(_, Difference { gained, lost })| match class {
             Class::NewlyAllowed => is_found(gained),
             Class::NewlyDenied => is_found(lost),
             Class::Unknown => is_open(gained) || is_open(lost),
             _ => false,
-        })
+        });
+        found || class == Class::Unknown && !self.left.is_empty()
     }
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for (what, gains) in [("newly allowed", true), ("newly denied", false)] {
             let proofs = self
-                .0
+                .found
                 .iter()
                 .map(|(who, Difference { gained, lost })| (who, if gains { gained } else { lost }));
             let mut is_none = true;
             for (who, proof) in proofs {
-                let to = if who.is_empty() { String::new() } else { format!(" to {who}") };
+                let to = if who.is_empty() { String::new() } else { format!(" {who}") };
                 // Writing to a string does not fail.
                 let _ = match proof {
                     Proof::Proved => continue,
@@ -60,9 +76,12 @@ impl Beyond {
                 };
                 is_none = false;
             }
-            if is_none {
+            if is_none && !self.found.is_empty() {
                 let _ = writeln!(text, "of all requests, {what}: none");
             }
+        }
+        for left in &self.left {
+            let _ = writeln!(text, "not compared: {left} is given on one side only");
         }
         text
     }
@@ -99,7 +118,7 @@ fn between(old: &Export, new: &Export) -> Vec<(String, Difference)> {
     }
     let anonymous = Principal::anonymous("000000000000");
     let callers = callers.into_values().chain([anonymous]);
-    callers.map(|caller| (caller.name.clone(), of_caller(old, new, caller))).collect()
+    callers.map(|caller| (format!("to {}", caller.name), of_caller(old, new, caller))).collect()
 }
 
 /// A user who is not in one of the worlds, or disabled there, has nothing in it.

@@ -69,7 +69,7 @@ impl Invariant {
                 if found.is_empty() {
                     let fault = "no such bucket has a policy, so none is public".to_owned();
                     // A name that is misspelt must not pass; a pattern may well find nothing.
-                    let fault = (!buckets.ends_with('*')).then_some(fault);
+                    let fault = (!buckets.contains(['*', '?'])).then_some(fault);
                     case(format!("{buckets} is not public"), fault);
                 }
                 for (name, fault) in found {

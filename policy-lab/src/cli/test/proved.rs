@@ -7,6 +7,7 @@ use policy_lab::analyze::{
     Access, Asker, Grant, Others, Outcome, Verdict, Within, always, by_bucket, no_more_than,
     not_public, request_line,
 };
+use policy_lab::pattern::fits;
 use policy_lab::replay::{CALLER_KEYS, Change, Export, caller_context};
 use policy_lab::{Attached, Context, Guardrails, PolicySet, Principal};
 
@@ -144,13 +145,9 @@ fn unknown_request(principal: Principal) -> Asker {
     }
 }
 
-/// No bucket of this name (or, ending in `*`, with this beginning) lets anonymous callers in; with what was asked.
+/// No bucket whose name fits the pattern lets anonymous callers in; with what was asked.
 pub(super) fn none_public(subject: &Subject, buckets: &str) -> Vec<(String, Option<String>)> {
-    let is_meant = |name: &str| match buckets.strip_suffix('*') {
-        Some(head) => name.starts_with(head),
-        None => name == buckets,
-    };
-    let meant = subject.buckets().into_iter().filter(|(name, _)| is_meant(name));
+    let meant = subject.buckets().into_iter().filter(|(name, _)| fits(buckets, name));
     meant
         .map(|(name, access)| {
             let verdict = not_public(&access, policy_lab::analyze::World::S3);
