@@ -14,6 +14,7 @@ mod group;
 mod info;
 mod operation;
 mod policy;
+mod retention;
 mod serve;
 mod siem;
 mod user;
@@ -36,6 +37,7 @@ pub use self::serve::serve;
 pub(crate) use self::world::world;
 use crate::authz::Gate;
 use crate::iam::Iam;
+use crate::retention::Keeper;
 use crate::s3::auth::{PayloadKind, Scheme, Signed};
 use crate::s3::query::Query;
 use crate::scope::Scope;
@@ -50,8 +52,24 @@ const ENVELOPES_AT_ONCE: usize = 4;
 /// Longest body of a call.
 pub const BODY_BYTES_MAX: usize = envelope::SEALED_BYTES_MAX;
 /// Query parameters that reach the log: names of things, never secrets.
-const RECORDED: &[&str] =
-    &["accessKey", "bucket", "group", "isGroup", "name", "policyName", "status", "userOrGroup"];
+const RECORDED: &[&str] = &[
+    "accessKey",
+    "bucket",
+    "digest",
+    "group",
+    "hold",
+    "isGroup",
+    "name",
+    "policyName",
+    "prefix",
+    "principal",
+    "proposal",
+    "reason",
+    "since",
+    "status",
+    "until",
+    "userOrGroup",
+];
 
 /// What the calls work on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,15 +77,16 @@ pub struct Context {
     gate: Arc<Gate>,
     iam: Arc<Iam>,
     siem: Arc<Deliveries>,
+    keeper: Arc<Keeper>,
     envelopes: envelope::Envelopes,
     started: Instant,
 }
 
 impl Context {
     #[must_use]
-    pub fn new(gate: Arc<Gate>, iam: Arc<Iam>, siem: Arc<Deliveries>) -> Self {
+    pub fn new(gate: Arc<Gate>, iam: Arc<Iam>, siem: Arc<Deliveries>, keeper: Arc<Keeper>) -> Self {
         let envelopes = envelope::Envelopes::new(ENVELOPES_AT_ONCE);
-        Self { gate, iam, siem, envelopes, started: Instant::now() }
+        Self { gate, iam, siem, keeper, envelopes, started: Instant::now() }
     }
 }
 
@@ -103,6 +122,12 @@ pub fn table() -> Vec<Row> {
         Row::of::<siem::SiemReplay>(),
         Row::of::<siem::SiemResume>(),
         Row::of::<siem::SiemTest>(),
+        Row::of::<retention::Retention>(),
+        Row::of::<retention::Hold>(),
+        Row::of::<retention::Release>(),
+        Row::of::<retention::ProposePrune>(),
+        Row::of::<retention::ConfirmPrune>(),
+        Row::of::<retention::RefusePrune>(),
         Row::of::<world::ExportWorld>(),
     ]
 }

@@ -26,6 +26,7 @@ use crate::config::{MetricsAccess, Resolved};
 use crate::guardrails::{Looker, Rules};
 use crate::iam::Iam;
 use crate::recorder::Recorder;
+use crate::retention::{self, Keeper};
 use crate::s3::auth::{Policy as SignaturePolicy, Verifier};
 use crate::s3::body::Limits as BodyLimits;
 use crate::s3::error::Code;
@@ -156,6 +157,14 @@ impl App {
                 keys_dir: material.paths.config_dir.join("keys"),
             },
         )?;
+        let keeper = Arc::new(Keeper::new(retention::House {
+            log: Arc::clone(&log),
+            origin: material.origin.clone(),
+            dir: material.paths.audit_dir.clone(),
+            retention: resolved.audit_retention,
+            siem: Arc::clone(&siem),
+            cloudtrail_dir: resolved.cloudtrail.as_ref().map(|_| resolved.cloudtrail_dir()),
+        }));
         let looker = Looker::new(
             resolved.guardrails_dir.clone(),
             Arc::clone(&gate),
@@ -171,7 +180,12 @@ impl App {
             cloudtrail,
             tiles,
             indexer: Mutex::new(Some(indexer)),
-            admin: admin::Context::new(Arc::clone(&gate), Arc::clone(&iam), Arc::clone(&siem)),
+            admin: admin::Context::new(
+                Arc::clone(&gate),
+                Arc::clone(&iam),
+                Arc::clone(&siem),
+                keeper,
+            ),
             siem,
             gate,
             iam,

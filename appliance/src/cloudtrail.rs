@@ -124,6 +124,18 @@ impl Context {
     }
 }
 
+/// The first record that no stored digest covers, by the cursor in a directory; none before the export has begun.
+///
+/// # Errors
+/// The cursor cannot be read.
+pub(crate) fn next_record(
+    state_dir: &std::path::Path,
+    origin: &str,
+) -> anyhow::Result<Option<u64>> {
+    let position = cursor::load(&audit::LocalFiles::new(state_dir), origin)?;
+    Ok(position.map(|position| position.next))
+}
+
 /// The body of `LookupEvents`, and the name of a call. See `crate::fuzz`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {

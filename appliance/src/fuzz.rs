@@ -21,7 +21,7 @@ use crate::s3::query::Query;
 use crate::s3::request::{self, header};
 use crate::s3::xml::Element;
 use crate::s3::{conditions, guard, object_headers, ops, range};
-use crate::{admin, auditor, cloudtrail, config, siem};
+use crate::{admin, auditor, cloudtrail, config, retention, siem};
 
 /// Name and function; the name is also that of the seeds' directory.
 pub type Target = (&'static str, fn(&[u8]));
@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("appliance/config", config::fuzz),
     ("appliance/envelope", admin::envelope::fuzz),
     ("appliance/head", head),
+    ("appliance/retention", retention::fuzz),
     ("appliance/siem", siem::fuzz),
     ("appliance/xml", xml),
 ];

@@ -21,6 +21,7 @@ pub mod health;
 pub mod iam;
 pub mod kms;
 pub mod recorder;
+pub mod retention;
 pub mod s3;
 pub mod scope;
 pub mod server;

@@ -59,8 +59,8 @@ pub use checkpoint::Head;
 pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use log::{
-    BlobError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending, PruneError,
-    PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune, read_blob,
+    BlobError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending, PruneBounds,
+    PruneError, PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune, read_blob,
 };
 pub use note::{Ed25519Signer, Signer};
 pub use pruned::{Pruned, pruned};

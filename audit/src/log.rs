@@ -27,7 +27,7 @@ use crate::{
 pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
 pub use open::OpenError;
 pub use pending::Pending;
-pub use prune::{PruneError, PrunePlan, plan_prune};
+pub use prune::{PruneBounds, PruneError, PrunePlan, plan_prune};
 pub use watch::Watch;
 
 pub(crate) mod blob;

@@ -88,7 +88,7 @@ fn written(dir: &Path) -> Log {
         clock.0.fetch_add(DAY_US, Ordering::Relaxed);
     }
     wait("the days are not sealed", || {
-        plan_prune(dir, u64::MAX).unwrap().filter(|plan| plan.days.len() == 4)
+        plan_prune(dir, before(u64::MAX)).unwrap().filter(|plan| plan.days.len() == 4)
     });
     indexer.stop();
     log
@@ -117,7 +117,7 @@ fn every_reader_works_on_what_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let log = written(dir);
-    let plan = plan_prune(dir, BEGIN_US + 2 * DAY_US).unwrap().unwrap();
+    let plan = plan_prune(dir, before(BEGIN_US + 2 * DAY_US)).unwrap().unwrap();
     assert_eq!(plan.days, ["2026-01-01", "2026-01-02"]);
     let pruned_record = read_record(dir, 700).unwrap().unwrap();
     let tiles = Tiles::start(dir, vkey(), &log).unwrap();
@@ -212,7 +212,7 @@ fn the_index_of_pruned_days_goes_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let log = written(dir);
-    let plan = plan_prune(dir, BEGIN_US + 2 * DAY_US).unwrap().unwrap();
+    let plan = plan_prune(dir, before(BEGIN_US + 2 * DAY_US)).unwrap().unwrap();
     log.prune(&plan, why(1)).unwrap();
     log.close().unwrap();
     drop(log);
@@ -233,7 +233,7 @@ fn restored_segments_make_the_log_whole() {
     let dir = dir.path();
     let log = written(dir);
     copy(&dir.join("seg"), &whole.path().join("seg"));
-    let plan = plan_prune(dir, BEGIN_US + 2 * DAY_US).unwrap().unwrap();
+    let plan = plan_prune(dir, before(BEGIN_US + 2 * DAY_US)).unwrap().unwrap();
     log.prune(&plan, why(1)).unwrap();
     log.close().unwrap();
     drop(log);
@@ -263,4 +263,8 @@ fn copy(from: &Path, to: &Path) {
             false => drop(fs::copy(entry.path(), target).unwrap()),
         }
     }
+}
+
+fn before(before_us: u64) -> PruneBounds {
+    PruneBounds { before_us, below: u64::MAX }
 }

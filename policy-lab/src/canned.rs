@@ -1,7 +1,8 @@
 //! The policies that are always there.
 //!
 //! Names and statements are MinIO's, so that `mc admin policy attach myminio readwrite --user alice` means here what
-//! it means there. `auditor` is ours: it sees the log and nothing else. A custom policy may take a canned name; then it
+//! it means there. `auditor` and `recordsOfficer` are ours: the first sees the log and nothing else, the second decides
+//! how long records of it stay, and sees none of them. A custom policy may take a canned name; then it
 //! replaces it.
 
 use std::sync::Arc;
@@ -9,20 +10,32 @@ use std::sync::Arc;
 use crate::{Attached, DocumentKind, Policy};
 
 /// Name and text of every canned policy, sorted by name.
-pub const CANNED: [(&str, &str); 6] = [
+pub const CANNED: [(&str, &str); 7] = [
     ("auditor", AUDITOR),
     ("consoleAdmin", CONSOLE_ADMIN),
     ("diagnostics", DIAGNOSTICS),
     ("readonly", READONLY),
     ("readwrite", READWRITE),
+    ("recordsOfficer", RECORDS_OFFICER),
     ("writeonly", WRITEONLY),
 ];
 
 const AUDITOR: &str = r#"{
   "Version": "2012-10-17",
   "Statement": [
-    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditSearch", "admin:AuditTail", "admin:AuditTile"] },
+    { "Effect": "Allow", "Action": ["admin:AuditGet", "admin:AuditRetention", "admin:AuditSearch", "admin:AuditTail", "admin:AuditTile"] },
     { "Effect": "Allow", "Action": ["cloudtrail:*"], "Resource": ["*"] }
+  ]
+}
+"#;
+
+const RECORDS_OFFICER: &str = r#"{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": ["admin:AuditConfirmPrune", "admin:AuditHold", "admin:AuditPrune", "admin:AuditRetention"]
+    }
   ]
 }
 "#;
@@ -117,6 +130,8 @@ mod tests {
             ("s3:ListAllMyBuckets", &Resource::Any, "consoleAdmin readwrite"),
             ("admin:ServerInfo", &Resource::Any, "consoleAdmin diagnostics"),
             ("admin:AuditSearch", &Resource::Any, "auditor consoleAdmin"),
+            ("admin:AuditRetention", &Resource::Any, "auditor consoleAdmin recordsOfficer"),
+            ("admin:AuditConfirmPrune", &Resource::Any, "consoleAdmin recordsOfficer"),
             ("admin:CreateUser", &Resource::Any, "consoleAdmin"),
             ("cloudtrail:LookupEvents", &Resource::Any, "auditor consoleAdmin"),
             ("kms:CreateKey", &Resource::Any, "consoleAdmin"),

@@ -29,7 +29,15 @@ impl House {
         let keys = Arc::new(Local::open(dir.path(), &[1; 32]).unwrap());
         let gate =
             Gate::new(store.clone(), keys, Arc::clone(&iam), Rules::default(), recorder_on(&log));
-        let context = Context::new(Arc::new(gate), iam, Arc::default());
+        let keeper = Arc::new(Keeper::new(crate::retention::House {
+            log: Arc::clone(&log),
+            origin: "audit.example.com/node1".to_owned(),
+            dir: dir.path().join("audit"),
+            retention: None,
+            siem: Arc::default(),
+            cloudtrail_dir: None,
+        }));
+        let context = Context::new(Arc::new(gate), iam, Arc::default(), keeper);
         Self { dir, log, store, context }
     }
 
@@ -258,7 +266,7 @@ async fn policies_are_written_attached_and_in_force() {
         house.root(Method::GET, "info-canned-policy?name=lister", Value::Null).await.unwrap();
     assert_eq!(plain, document);
     let all = house.root(Method::GET, "list-canned-policies", Value::Null).await.unwrap();
-    assert_eq!(all.as_object().unwrap().len(), 7);
+    assert_eq!(all.as_object().unwrap().len(), 8);
 
     let lister = json!({ "policies": ["lister"], "user": "nobody" });
     let denied = house.call("nobody", Method::GET, "list-users", Vec::new()).await;
@@ -281,7 +289,7 @@ async fn policies_are_written_attached_and_in_force() {
         json!([{ "policy": "lister", "users": ["nobody"], "groups": [] }])
     );
     let everything = house.sealed(Method::GET, &format!("{entities}?"), Value::Null).await.unwrap();
-    assert_eq!(everything["policyMappings"].as_array().unwrap().len(), 7);
+    assert_eq!(everything["policyMappings"].as_array().unwrap().len(), 8);
 
     let set =
         "set-user-or-group-policy?policyName=readonly,writeonly&userOrGroup=nobody&isGroup=false";

@@ -321,14 +321,23 @@ fn refused(status: StatusCode, body: &[u8]) -> anyhow::Error {
     }
     let Body { code, message } = serde_json::from_slice(body).unwrap_or_default();
     let exit = match (status.as_u16(), code.as_str()) {
-        (403, "AccessDenied" | "XMinioIAMActionNotAllowed" | "XMinioInvalidIAMCredentials") => {
-            Exit::Denied
-        }
+        (
+            403,
+            "AccessDenied"
+            | "SamePerson"
+            | "XMinioIAMActionNotAllowed"
+            | "XMinioInvalidIAMCredentials",
+        ) => Exit::Denied,
         (401 | 403, _) => Exit::Unauthenticated,
         (404, _) => Exit::NotFound,
-        (_, "XMinioIAMPolicyInUse" | "XMinioAdminGroupNotEmpty" | ALREADY_APPLIED) => {
-            Exit::Conflict
-        }
+        (
+            _,
+            "XMinioIAMPolicyInUse"
+            | "XMinioAdminGroupNotEmpty"
+            | ALREADY_APPLIED
+            | "NothingPruned"
+            | "ProposalExpired",
+        ) => Exit::Conflict,
         (500.., _) => Exit::Unavailable,
         _ => Exit::Usage,
     };

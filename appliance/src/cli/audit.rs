@@ -1,4 +1,5 @@
-//! `appliance audit`: the log as its directory has it, with or without a running server; only `bundle` asks one.
+//! `appliance audit`: the log as its directory has it, with or without a running server. `bundle`, and what is about
+//! retention, ask one.
 
 mod bundle;
 mod export;
@@ -7,6 +8,7 @@ mod place;
 mod progress;
 mod prove;
 mod rebuild_index;
+mod retention;
 mod rows;
 mod search;
 mod show;
@@ -38,6 +40,17 @@ pub(super) enum Audit {
     Bundle(bundle::Bundle),
     /// Write the whole log as C2SP tiles, which other people's tools read.
     Export(export::Export),
+    /// Show how long records stay, and what is proposed.
+    Retention(retention::Retention),
+    /// Keep records, whatever the retention says.
+    Hold(retention::Hold),
+    /// Lift a hold.
+    Release(retention::Release),
+    /// Show the holds in force.
+    Holds(retention::Holds),
+    /// Let the oldest records go: one proposes, somebody else confirms.
+    #[command(subcommand)]
+    Prune(retention::Prune),
     /// Make the index again from the records.
     RebuildIndex(rebuild_index::RebuildIndex),
 }
@@ -52,6 +65,11 @@ impl Audit {
             Self::Prove(verb) => verb.run(),
             Self::Bundle(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
+            Self::Retention(verb) => verb.run(),
+            Self::Hold(verb) => verb.run(),
+            Self::Release(verb) => verb.run(),
+            Self::Holds(verb) => verb.run(),
+            Self::Prune(verb) => verb.run(),
             Self::RebuildIndex(verb) => verb.run(),
         }
     }

@@ -108,6 +108,12 @@ pub const KEYS: &[Key] = &[
         "a request whose record is not durable by then is answered 503 SlowDown",
     ),
     key(
+        "audit.retention",
+        &["APPLIANCE_AUDIT__RETENTION"],
+        "",
+        "how long records stay before two people may prune them, such as 400d or 6y; for ever when empty",
+    ),
+    key(
         "audit.open",
         &["APPLIANCE_AUDIT__OPEN"],
         "nothing",

@@ -20,6 +20,9 @@ use crate::kms::Imported;
 
 /// Longest duration that a limit may have: one day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const DAYS_OF_YEAR: u64 = 366;
+/// Longest retention: a century.
+const RETENTION_DAYS_MAX: u64 = 100 * DAYS_OF_YEAR;
 /// Largest count that a limit may have; beyond it the machine ends first.
 const COUNT_MAX: usize = 1 << 20;
 
@@ -45,6 +48,7 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
         kms_secret_key: parsed(written, "kms.secret_key", secret_key_of)?,
         audit_rules: rules_of(written)?,
         audit_wait: parsed(written, "audit.wait", duration_of)?,
+        audit_retention: parsed(written, "audit.retention", retention_of)?,
         audit_open: parsed(written, "audit.open", |text| {
             let options = [
                 ("nothing", AuditOpen::Nothing),
@@ -134,6 +138,25 @@ fn mirrors_of(written: &Written) -> Result<Vec<PathBuf>, ConfigError> {
         return Ok(mirrors);
     };
     Err(ConfigError::Value { name: "audit.mirrors", origin: origin.clone(), problem })
+}
+
+/// A retention in days, weeks or years; a year has 366 days, so that no leap year makes it too short.
+fn retention_of(text: &str) -> Result<Option<Duration>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let problem = || format!("`{text}` is no retention from 1d to 100y; write 400d, 52w or 6y");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(problem)?;
+    let number: u64 = number.parse().map_err(|_| problem())?;
+    let days = match unit {
+        "d" => Some(number),
+        "w" => number.checked_mul(7),
+        "y" => number.checked_mul(DAYS_OF_YEAR),
+        _ => None,
+    };
+    let days = days.filter(|days| (1..=RETENTION_DAYS_MAX).contains(days)).ok_or_else(problem)?;
+    Ok(Some(Duration::from_secs(days * 24 * 60 * 60)))
 }
 
 fn cloudtrail_of(written: &Written) -> Result<Option<cloudtrail::Settings>, ConfigError> {

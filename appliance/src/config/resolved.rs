@@ -40,6 +40,8 @@ pub struct Resolved {
     /// How long a request waits for its records to be durable.
     pub audit_wait: Duration,
     pub audit_open: AuditOpen,
+    /// How long records stay before they may be pruned; for ever without it. At least a day.
+    pub audit_retention: Option<Duration>,
     /// Where files in AWS CloudTrail's form go.
     pub cloudtrail: Option<cloudtrail::Settings>,
     /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
@@ -73,6 +75,7 @@ impl Resolved {
             audit_rules: AuditRules::default(),
             audit_wait: AUDIT_WAIT,
             audit_open: AuditOpen::Nothing,
+            audit_retention: None,
             cloudtrail: None,
             audit_mirrors: Vec::new(),
             otlp_endpoint: None,

@@ -12,8 +12,15 @@ use crate::bootstrap::RootCredentials;
 use crate::s3::auth::{SecretKey, Secrets};
 
 /// Names that always list a policy, written by the operator or not.
-const CANNED: [&str; 6] =
-    ["auditor", "consoleAdmin", "diagnostics", "readonly", "readwrite", "writeonly"];
+const CANNED: [&str; 7] = [
+    "auditor",
+    "consoleAdmin",
+    "diagnostics",
+    "readonly",
+    "readwrite",
+    "recordsOfficer",
+    "writeonly",
+];
 
 /// The identities of one moment. Cheap to clone: the entries are shared.
 ///

@@ -145,7 +145,7 @@ async fn a_replaced_canned_policy_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_in(dir.path());
     let iam = iam_on(&store).await;
-    assert_eq!(iam.snapshot().policies().count(), 6);
+    assert_eq!(iam.snapshot().policies().count(), 7);
     let canned = iam.snapshot().policy("readonly").unwrap().source().to_owned();
     iam.put_policy("readonly", READ_LEDGER, 1).await.unwrap();
     assert_eq!(iam.snapshot().policy("readonly").unwrap().source(), READ_LEDGER);

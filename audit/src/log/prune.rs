@@ -150,15 +150,24 @@ fn io_error(path: &str) -> impl FnOnce(io::Error) -> PruneError + '_ {
     move |source| PruneError::Io { path: path.to_owned(), source }
 }
 
-/// What could be pruned of the log in `dir`: the days from its beginning that ended before `before_us` and whose segments
-/// are all sealed, and older than that. `None` if there is no such day. The newest segment never is in it.
+/// How far a plan may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneBounds {
+    /// Only records that are older than this, in microseconds since 1970.
+    pub before_us: u64,
+    /// Only records before this one.
+    pub below: u64,
+}
+
+/// What could be pruned of the log in `dir`: the days from its beginning whose segments are all sealed and within the
+/// bounds. `None` if there is no such day. The newest segment never is in it.
 ///
 /// # Errors
 /// [`PruneError::Io`].
-pub fn plan_prune(dir: &Path, before_us: u64) -> Result<Option<PrunePlan>, PruneError> {
+pub fn plan_prune(dir: &Path, bounds: PruneBounds) -> Result<Option<PrunePlan>, PruneError> {
     let read = |path: &str| fs::read(dir.join(path));
     let list = |path: &str| durable::list(&dir.join(path));
-    plan(&read, &list, &|seal| seal.times_us.1 < before_us)
+    plan(&read, &list, &|seal| seal.times_us.1 < bounds.before_us && seal.end <= bounds.below)
 }
 
 /// The longest plan of whole days whose seals are all `wanted`.

@@ -11,7 +11,11 @@ use super::{AccessLevel, ActionInfo, ResourceKind};
 pub const CATALOGUE: &[ActionInfo] = &[
     info("admin:AddUserToGroup", PermissionsManagement, None),
     info("admin:AttachUserOrGroupPolicy", PermissionsManagement, None),
+    info("admin:AuditConfirmPrune", Write, None),
     info("admin:AuditGet", Read, None),
+    info("admin:AuditHold", Write, None),
+    info("admin:AuditPrune", Write, None),
+    info("admin:AuditRetention", Read, None),
     info("admin:AuditSearch", Read, None),
     info("admin:AuditTail", Read, None),
     info("admin:AuditTile", Read, None),
