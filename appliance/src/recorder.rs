@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use audit::{BlobError, Class, Clock, Committed, EventId, Log, LogError, Pending, Record};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::AuditRules;
 use crate::telemetry::Metrics;
+
+/// Between two looks whether a full disk has room again.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a request is not on record.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -98,10 +101,13 @@ impl Recorder {
     pub fn append_last(self: &Arc<Self>, record: Record) {
         match (self.log.append_unhurried(std::slice::from_ref(&record)), Handle::try_current()) {
             (Ok(()), _) => {}
-            (Err(LogError::Full { .. }), Ok(runtime)) => {
+            (Err(error @ (LogError::Full { .. } | LogError::NoSpace { .. })), Ok(runtime)) => {
                 let recorder = Arc::clone(self);
                 runtime.spawn(async move {
-                    recorder.log.room().await;
+                    match error {
+                        LogError::NoSpace { .. } => sleep(DISK_PAUSE).await,
+                        _ => recorder.log.room().await,
+                    }
                     recorder.append_last(record);
                 });
             }
@@ -155,13 +161,17 @@ impl Recorder {
 
     /// Whether requests can be recorded now; raises the alarm, or ends it.
     pub fn is_accepting(&self) -> bool {
-        let accepting = !self.log.is_poisoned() && !self.is_stalled();
+        let accepting = !self.log.is_poisoned() && !self.log.is_full() && !self.is_stalled();
         self.metrics.audit_refusing(!accepting);
         let was_refusing = self.refusing.swap(!accepting, Ordering::Relaxed);
         match (was_refusing, accepting) {
             (false, false) => {
-                let waiting = self.log.waiting();
-                tracing::error!(?waiting, "the audit log takes no records; requests are refused");
+                let (waiting, full) = (self.log.waiting(), self.log.is_full());
+                tracing::error!(
+                    ?waiting,
+                    full,
+                    "the audit log takes no records; requests are refused"
+                );
             }
             (true, true) => tracing::warn!("the audit log takes records again"),
             _ => {}

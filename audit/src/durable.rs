@@ -5,7 +5,7 @@
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,10 @@ pub struct CopyEvent {
 /// loss. Bytes written through [`File::write_at`] survive once [`File::sync`] returned `Ok`. After any `Err` the
 /// state on disk is unknown, the caller stops writing, and only reading it again after a restart tells; nothing is
 /// retried, because a failed fsync may have marked lost pages clean.
+///
+/// One error says more: [`io::ErrorKind::StorageFull`] is a write that found no room, before any sync. What was durable
+/// still is, a file that was to be replaced is as it was, and the same place may be written again once there is room. An
+/// error of a sync never has this kind.
 pub trait Files: fmt::Debug + Send + Sync + 'static {
     /// Takes the tree for this process until the guard is dropped.
     ///
@@ -54,6 +58,13 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     fn reconcile(&self) -> io::Result<()> {
         Ok(())
     }
+    /// Bytes that may still be written, as far as anybody knows.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
     /// What happened to copies since the last call, oldest first.
     fn take_events(&self) -> Vec<CopyEvent> {
         Vec::new()
@@ -71,10 +82,17 @@ pub trait File: fmt::Debug + Send {
     /// Writes all of `bytes` at `offset` and makes what was written durable.
     fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write_at(offset, bytes)?;
-        self.sync()
+        synced(self.sync())
     }
     /// Cuts the file and makes that durable.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Whether the file's path still leads to it: what is written to a file that was removed goes nowhere.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 /// Reads a file that may be absent.
@@ -108,7 +126,7 @@ impl LocalFiles {
         let Some(parent) = path.parent() else { return Ok(()) };
         let missing: Vec<_> = parent.ancestors().take_while(|dir| !dir.is_dir()).collect();
         for dir in missing.into_iter().rev() {
-            match fs::create_dir(dir) {
+            match written(fs::create_dir(dir)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => sync_parent(dir)?,
             }
@@ -119,10 +137,26 @@ impl LocalFiles {
 
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => fs::File::open(".")?.sync_all(),
-        Some(parent) => fs::File::open(parent)?.sync_all(),
+        Some(parent) if parent.as_os_str().is_empty() => synced(fs::File::open(".")?.sync_all()),
+        Some(parent) => synced(fs::File::open(parent)?.sync_all()),
         None => Ok(()),
     }
+}
+
+/// The result of a sync, which never says that the disk is merely full: what it lost is lost.
+pub(crate) fn synced<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
+        _ => error,
+    })
+}
+
+/// The result of a write; a used-up quota is a full disk.
+fn written<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::QuotaExceeded => io::Error::new(io::ErrorKind::StorageFull, error),
+        _ => error,
+    })
 }
 
 impl Files for LocalFiles {
@@ -140,15 +174,17 @@ impl Files for LocalFiles {
     fn create(&self, path: &str) -> io::Result<Box<dyn File>> {
         let path = self.root.join(path);
         self.parents(&path)?;
-        let file = fs::File::options().create_new(true).read(true).write(true).open(&path)?;
-        file.sync_all()?;
+        let create = fs::File::options().create_new(true).read(true).write(true).open(&path);
+        let file = written(create)?;
+        synced(file.sync_all())?;
         sync_parent(&path)?;
-        Ok(Box::new(Local(file)))
+        Ok(Box::new(Local { file, path }))
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn File>> {
-        let file = fs::File::options().read(true).write(true).open(self.root.join(path))?;
-        Ok(Box::new(Local(file)))
+        let path = self.root.join(path);
+        let file = fs::File::options().read(true).write(true).open(&path)?;
+        Ok(Box::new(Local { file, path }))
     }
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
@@ -163,10 +199,10 @@ impl Files for LocalFiles {
         let mut temporary = path.clone().into_os_string();
         temporary.push(".tmp");
         // ORDER: bytes, their fsync, the rename, the directory's fsync; each relies on the one before.
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
+        let mut file = written(fs::File::create(&temporary))?;
+        written(file.write_all(bytes))?;
+        synced(file.sync_all())?;
+        written(fs::rename(&temporary, &path))?;
         sync_parent(&path)
     }
 
@@ -181,6 +217,11 @@ impl Files for LocalFiles {
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         list(&self.root.join(path))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.root)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
 
@@ -203,23 +244,35 @@ pub(crate) fn list(path: &Path) -> io::Result<Vec<String>> {
 }
 
 #[derive(Debug)]
-struct Local(fs::File);
+struct Local {
+    file: fs::File,
+    path: PathBuf,
+}
 
 impl File for Local {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        written(self.file.write_all_at(bytes, offset))
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        synced(self.file.sync_data())
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)?;
-        self.0.sync_all()
+        synced(self.file.set_len(len))?;
+        synced(self.file.sync_all())
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        let open = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(there) => Ok(open.dev() == there.dev() && open.ino() == there.ino()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -94,6 +94,11 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Time between two signed heads while busy, at least.
     pub sign_interval: Duration,
+    /// With less room on the file system than this the log takes no records. It must hold what is written between two
+    /// looks, and more: whoever fills the disk is not asked.
+    pub free_bytes_min: u64,
+    /// Time between two looks at the file system, at least: is there room, and is the file still in its place?
+    pub look_interval: Duration,
 }
 
 impl Default for Options {
@@ -108,6 +113,8 @@ impl Default for Options {
             queue_bytes_max: 64 << 20,
             heartbeat: Duration::from_secs(60),
             sign_interval: Duration::from_millis(100),
+            free_bytes_min: 64 << 20,
+            look_interval: Duration::from_secs(1),
         }
     }
 }
@@ -134,6 +141,12 @@ pub enum LogError {
     Full {
         /// Bytes in the queue.
         queued_bytes: usize,
+    },
+    /// The disk is full, or nearly; the log goes on by itself once there is room.
+    #[error("the audit log takes no records: {free_bytes} bytes are free on its disk")]
+    NoSpace {
+        /// Bytes that were free at the last look.
+        free_bytes: u64,
     },
     /// An earlier write failed and the log stopped.
     #[error("the audit log stopped after a failure: {reason}")]
@@ -276,6 +289,11 @@ impl Log {
     /// that stopped completes it too.
     pub fn room(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.queue.room().map(drop)
+    }
+
+    /// Whether the disk is too full to take records. Nothing failed; it ends when there is room.
+    pub fn is_full(&self) -> bool {
+        self.shared.queue.is_full()
     }
 
     /// Whether a failure stopped the log.

@@ -16,7 +16,7 @@ pub(crate) use lines::Lines;
 pub(crate) use packed::Packed;
 pub(crate) use reader::{Frame, Leaves, Reader, Tail};
 pub(crate) use recover::{Recovered, recover};
-pub(crate) use writer::{Batch, Writer};
+pub(crate) use writer::{Batch, Room, Writer};
 
 mod batches;
 pub(crate) mod check;

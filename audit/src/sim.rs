@@ -1,8 +1,8 @@
 //! A file system in memory that fails on demand and loses what was not synced.
 //!
 //! Faults that the log promises to survive, one at a time: a write that fails whole or after some sectors, a sync
-//! that fails and keeps or loses the data, a creation, replacement, removal or cut that fails, and the loss of writes since
-//! the last sync: of all, up to any sector, or of any set of sectors.
+//! that fails and keeps or loses the data, a creation, replacement, removal or cut that fails, a disk that is full, and
+//! the loss of writes since the last sync: of all, up to any sector, or of any set of sectors.
 
 use std::{
     collections::BTreeMap,
@@ -62,6 +62,8 @@ pub struct SimFiles {
 struct Tree {
     files: BTreeMap<String, Node>,
     faults: Vec<Fault>,
+    /// Bytes that all files may have together.
+    room: Option<usize>,
     /// Every change so far, if it is recorded.
     trace: Option<Vec<Change>>,
 }
@@ -120,6 +122,15 @@ impl Node {
 }
 
 impl Tree {
+    fn used(&self) -> usize {
+        self.files.values().map(|node| node.bytes.len()).sum()
+    }
+
+    /// How many of `more` bytes there is room for.
+    fn fitting(&self, more: usize) -> usize {
+        self.room.map_or(more, |room| more.min(room.saturating_sub(self.used())))
+    }
+
     fn note(&mut self, change: impl FnOnce() -> Change) {
         if let Some(trace) = &mut self.trace {
             trace.push(change());
@@ -221,6 +232,21 @@ impl SimFiles {
     /// Arms a fault.
     pub fn fail(&self, fault: Fault) {
         self.tree().faults.push(fault);
+    }
+
+    /// Faults that have not hit anything yet.
+    pub fn faults_left(&self) -> usize {
+        self.tree().faults.len()
+    }
+
+    /// Makes the disk this large; what is more than full stays.
+    pub fn set_room(&self, bytes: usize) {
+        self.tree().room = Some(bytes);
+    }
+
+    /// Bytes in all files.
+    pub fn used(&self) -> usize {
+        self.tree().used()
     }
 
     /// A copy after power loss: of each file's unsynced bytes only the first `sectors` sectors that changed are there.
@@ -343,6 +369,10 @@ impl Files for SimFiles {
     }
 
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        // The new file is there before the old one goes.
+        if self.tree().fitting(bytes.len()) < bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let fault = self.hit(Op::Replace, path);
         if fault.is_none_or(|fault| fault.kept > 0) {
             let node = Node { bytes: bytes.to_vec(), synced: bytes.to_vec() };
@@ -362,6 +392,11 @@ impl Files for SimFiles {
             }
         }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let tree = self.tree();
+        Ok(tree.room.map_or(u64::MAX, |room| room.saturating_sub(tree.used()) as u64))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
@@ -396,11 +431,17 @@ impl File for SimFile {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let fault = self.files.hit(Op::Write, &self.path);
-        let kept = fault.map_or(bytes.len(), |fault| fault.kept.min(bytes.len()));
         let at = offset as usize;
+        let grows = (at + bytes.len()).saturating_sub(self.with(|node| node.bytes.len()));
+        let lacking = grows - self.files.tree().fitting(grows);
+        let kept = fault.map_or(bytes.len(), |fault| fault.kept.min(bytes.len()));
+        let kept = kept.min(bytes.len() - lacking);
         self.with(|node| node.write(at, &bytes[..kept]));
         let mut tree = self.files.tree();
         tree.note(|| Change::Write(self.path.clone(), at, bytes[..kept].to_vec()));
+        if lacking > 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
     }
 
@@ -426,5 +467,9 @@ impl File for SimFile {
             self.files.tree().note(|| Change::Truncate(self.path.clone(), len as usize));
         }
         fault.map_or(Ok(()), |fault| Err(fault.error.into()))
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        Ok(self.files.tree().files.contains_key(&self.path))
     }
 }

@@ -264,7 +264,8 @@ impl From<Unrecorded> for S3Error {
     fn from(error: Unrecorded) -> Self {
         tracing::debug!(%error, "a request is not on record");
         match error {
-            Unrecorded::Late { .. } | Unrecorded::Refused(audit::LogError::Full { .. }) => {
+            Unrecorded::Late { .. }
+            | Unrecorded::Refused(audit::LogError::Full { .. } | audit::LogError::NoSpace { .. }) => {
                 Code::SlowDown.because("The audit log does not take records now; retry.")
             }
             Unrecorded::Refused(_) => {

@@ -515,7 +515,9 @@ pub(super) async fn append(log: &Log, record: &Record) -> Result<u64, LogError> 
     loop {
         match log.append(record) {
             Ok(pending) => return pending.await.map(|committed| committed.first),
-            Err(LogError::Full { .. }) => tokio::time::sleep(LOOK).await,
+            Err(LogError::Full { .. } | LogError::NoSpace { .. }) => {
+                tokio::time::sleep(LOOK).await;
+            }
             Err(error) => return Err(error),
         }
     }

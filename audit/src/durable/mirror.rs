@@ -1,5 +1,8 @@
 //! One log on several drives: every change goes to all copies in parallel and counts once most of them have it.
 //!
+//! A copy that is full is lost as well while the others are enough. If they are not, the change that it has no room for is
+//! taken back from all of them, and the log waits for room.
+//!
 //! A copy that failed, or fell too far behind, is lost: nobody knows what is on it, so nothing is written to it until the
 //! log is opened again. Opening compares the copies first: one that is empty or behind is rebuilt from the longest, one
 //! that tells another story stops the start and is never written to. What happened to a copy is a record of the log.
@@ -19,7 +22,7 @@ use std::{
 
 use super::{CopyEvent, File, Files};
 
-use worker::{Copy, Lane, Op, Request};
+use worker::{Change, Copy, InUse, Lane, Op, Request, Verdict};
 
 mod reconcile;
 mod worker;
@@ -55,7 +58,9 @@ impl Mirrored {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let events = Arc::new(Mutex::new(Vec::new()));
-        let start = |(name, files)| Copy::start(name, files, Arc::clone(&events));
+        let in_use = InUse::new(trees.len(), trees.len() / 2 + 1);
+        let start =
+            |(name, files)| Copy::start(name, files, Arc::clone(&in_use), Arc::clone(&events));
         let copies = trees.into_iter().map(start).collect::<io::Result<Vec<_>>>()?;
         Ok(Arc::new(Self { copies, events, next_file: AtomicU64::new(0) }))
     }
@@ -75,9 +80,13 @@ impl Mirrored {
         self.all_in(Lane::Ahead, op)
     }
 
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`]: some copies may have the change, and one that the log needs has no room for it. The
+    /// caller takes it back, or tries again.
     fn all_in(&self, lane: Lane, op: Op) -> io::Result<u64> {
-        let answers = self.send(lane, op);
-        let (mut done, mut value, mut failure) = (0, 0, None);
+        let change = Change::new(op);
+        let answers = self.send(lane, &change);
+        let (mut done, mut value, mut failure, mut full) = (0, 0, None, false);
         let mut first_pending = self.copies.first().is_some_and(|copy| !copy.is_lost());
         // The channel closes when every copy has answered or is gone.
         while let Ok((copy, result)) = answers.recv() {
@@ -87,21 +96,33 @@ impl Mirrored {
                     done += 1;
                     value = found;
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    full |= error.kind() == io::ErrorKind::StorageFull;
+                    failure = Some(error);
+                }
             }
-            if done >= self.majority() && !first_pending {
+            let enough = done >= self.majority() && !first_pending;
+            if enough && change.decide(Verdict::Counts) == Verdict::Counts {
                 return Ok(value);
             }
         }
-        if done >= self.majority() { Ok(value) } else { Err(failure.unwrap_or_else(too_few)) }
+        if done >= self.majority() && change.decide(Verdict::Counts) == Verdict::Counts {
+            return Ok(value);
+        }
+        // Where others failed otherwise, too few may be left to take anything back.
+        let left = self.copies.iter().filter(|copy| !copy.is_lost()).count();
+        match failure {
+            _ if full && left >= self.majority() => Err(io::ErrorKind::StorageFull.into()),
+            Some(error) if error.kind() != io::ErrorKind::StorageFull => Err(error),
+            _ => Err(too_few()),
+        }
     }
 
-    /// Hands `op` to every copy that is not lost.
-    fn send(&self, lane: Lane, op: Op) -> Receiver<(usize, io::Result<u64>)> {
-        let op = Arc::new(op);
+    /// Hands a change to every copy that is not lost.
+    fn send(&self, lane: Lane, change: &Arc<Change>) -> Receiver<(usize, io::Result<u64>)> {
         let (answer, answers) = mpsc::channel();
         for (i, copy) in self.copies.iter().enumerate() {
-            let request = Request { op: Arc::clone(&op), copy: i, answer: answer.clone() };
+            let request = Request { change: Arc::clone(change), copy: i, answer: answer.clone() };
             copy.send(lane, request);
         }
         answers
@@ -111,7 +132,7 @@ impl Mirrored {
     fn settle(&self) {
         let deadline = Instant::now() + SETTLE_MAX;
         for lane in [Lane::Ahead, Lane::Behind] {
-            let answers = self.send(lane, Op::Settle);
+            let answers = self.send(lane, &Change::new(Op::Settle));
             while answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {
             }
         }
@@ -119,7 +140,11 @@ impl Mirrored {
 
     fn file(self: &Arc<Self>, op: impl FnOnce(u64) -> Op) -> io::Result<Box<dyn File>> {
         let id = self.next_file.fetch_add(1, Ordering::Relaxed);
-        self.all(op(id))?;
+        if let Err(error) = self.all(op(id)) {
+            // Some copies may have opened it.
+            drop(self.all(Op::Close(id)));
+            return Err(error);
+        }
         Ok(Box::new(MirroredFile { tree: Arc::clone(self), id }))
     }
 }
@@ -196,6 +221,15 @@ impl Files for Arc<Mirrored> {
         self.any()?.files().list(path)
     }
 
+    /// What as many copies have room for as the log needs: one that can be spared is lost when it is full.
+    fn free_bytes(&self) -> io::Result<u64> {
+        let in_use = self.copies.iter().filter(|copy| !copy.is_lost());
+        // A drive that does not answer has no room.
+        let mut free: Vec<u64> = in_use.map(|c| c.files().free_bytes().unwrap_or(0)).collect();
+        free.sort_unstable_by(|a, b| b.cmp(a));
+        free.get(self.majority() - 1).copied().ok_or_else(too_few)
+    }
+
     fn take_events(&self) -> Vec<CopyEvent> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -229,6 +263,11 @@ impl File for MirroredFile {
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.tree.all(Op::Truncate(self.id, len)).map(drop)
+    }
+
+    /// A copy whose file is not in place is lost.
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.tree.all(Op::Check(self.id)).map(|_| true)
     }
 }
 

@@ -91,7 +91,8 @@ impl Log {
     /// Stores bytes under their digest, durable on return. Storing them again costs a look-up.
     ///
     /// # Errors
-    /// [`BlobError::TooLarge`], [`BlobError::Log`] when the log has stopped, and [`BlobError::Io`], which stops the log.
+    /// [`BlobError::TooLarge`], [`BlobError::Log`] when the log has stopped or its disk is full, and [`BlobError::Io`],
+    /// which stops the log.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Sha256Hex, BlobError> {
         if bytes.len() > BLOB_BYTES_MAX {
             return Err(BlobError::TooLarge { bytes: bytes.len() });
@@ -106,6 +107,15 @@ impl Log {
         let path = path(&digest);
         let stored = self.shared.files.read(&path).is_ok_and(|found| found == bytes);
         if !stored && let Err(source) = self.shared.files.replace(&path, bytes) {
+            if source.kind() == io::ErrorKind::StorageFull {
+                // One copy of several may have it, and would be believed to be all of them.
+                if let Err(source) = self.shared.files.remove(&path) {
+                    self.shared.poison(&format!("taking blob {digest} back: {source}"));
+                    return Err(BlobError::Io { digest, source });
+                }
+                let free_bytes = self.shared.files.free_bytes().unwrap_or(0);
+                return Err(LogError::NoSpace { free_bytes }.into());
+            }
             self.shared.poison(&format!("writing blob {digest}: {source}"));
             return Err(BlobError::Io { digest, source });
         }

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use crate::{
     checkpoint::{self, CheckpointError, Head},
-    durable::{File, Files},
+    durable::{File, Files, synced},
     note::{NOTE_BYTES_MAX, NoteError, Vkey},
     stamp,
 };
@@ -28,6 +28,9 @@ impl Heads {
     }
 
     /// Appends one note, durable on return.
+    ///
+    /// # Errors
+    /// After [`io::ErrorKind::StorageFull`] the list is as it was, and may be appended to later.
     pub(crate) fn append(&mut self, note: &[u8], now_us: u64) -> io::Result<()> {
         let path = format!("heads/{}.notes", stamp::day_path(now_us));
         if self.open.as_ref().is_none_or(|(open, ..)| *open != path) {
@@ -41,8 +44,14 @@ impl Heads {
         let mut framed =
             u32::try_from(note.len()).map_err(io::Error::other)?.to_be_bytes().to_vec();
         framed.extend_from_slice(note);
-        file.write_at(*len, &framed)?;
-        file.sync()?;
+        if let Err(error) = file.write_at(*len, &framed) {
+            if error.kind() == io::ErrorKind::StorageFull {
+                // Take back the part that was written; the next note goes to the same place.
+                synced(file.truncate(*len))?;
+            }
+            return Err(error);
+        }
+        synced(file.sync())?;
         *len += framed.len() as u64;
         Ok(())
     }

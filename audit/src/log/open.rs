@@ -1,7 +1,7 @@
 //! Opening a log: identity, what was promised, what is there, what was torn.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     io,
     sync::{Arc, Mutex},
     thread,
@@ -153,6 +153,9 @@ impl Log {
             last_heartbeat: Instant::now(),
             clock_reported: false,
             pace: Pace::default(),
+            looked: None,
+            unsaid: None,
+            events: VecDeque::new(),
         };
         record_start(&mut writer, &recovery, &torn).map_err(OpenError::Start)?;
         let sealing = Sealer {

@@ -256,6 +256,8 @@ impl Log {
     /// and nothing will be.
     pub fn prune(&self, planned: &PrunePlan, record: Record) -> Result<Pruned, PruneError> {
         let shared = self.shared.as_ref();
+        // While the disk is full, who holds the segments waits for room.
+        shared.queue.check()?;
         let _segments = lock(&shared.segments);
         shared.queue.check()?;
         let files = shared.files.as_ref();
@@ -268,7 +270,11 @@ impl Log {
             return Err(PruneError::Changed("other records would go"));
         }
         let tiles = hashed(files, planned)?;
-        let failed = |path: &str, source| {
+        let failed = |path: &str, source: io::Error| {
+            if source.kind() == io::ErrorKind::StorageFull {
+                let free_bytes = files.free_bytes().unwrap_or(0);
+                return LogError::NoSpace { free_bytes }.into();
+            }
             shared.poison(&format!("writing `{path}`: {source}"));
             PruneError::Io { path: path.to_owned(), source }
         };
@@ -277,9 +283,13 @@ impl Log {
         }
         let intent = Intent { first: planned.first, end: planned.end, size: self.durable_size() };
         // ORDER: a start that finds the record has to know that it may not be carried out yet.
-        files
-            .replace(INTENT_PATH, &intent.encode())
-            .map_err(|source| failed(INTENT_PATH, source))?;
+        if let Err(source) = files.replace(INTENT_PATH, &intent.encode()) {
+            if source.kind() == io::ErrorKind::StorageFull {
+                // One copy of several may have it.
+                files.remove(INTENT_PATH).map_err(|source| failed(INTENT_PATH, source))?;
+            }
+            return Err(failed(INTENT_PATH, source));
+        }
         let pruned = match self.record_prune(planned, record) {
             Ok(pruned) => pruned,
             Err(error) => {

@@ -99,6 +99,8 @@ struct Inner {
     /// As many awaited jobs end the writer's gathering.
     wanted: usize,
     state: State,
+    /// Free bytes, while there are too few to take records.
+    full: Option<u64>,
     /// When the oldest job came that the writer has taken and not answered.
     in_work: Option<Instant>,
     /// Whom to wake when the queue gets shorter.
@@ -106,8 +108,16 @@ struct Inner {
 }
 
 impl Inner {
+    fn check(&self) -> Result<(), LogError> {
+        self.state.check()?;
+        self.full.map_or(Ok(()), |free_bytes| Err(LogError::NoSpace { free_bytes }))
+    }
+
     /// Whether a commit has a reason other than time.
     fn is_due(&self) -> bool {
+        if self.full.is_some() {
+            return !matches!(self.state, State::Open);
+        }
         self.awaited > 0 || self.bytes >= BYTES_ENOUGH || !matches!(self.state, State::Open)
     }
 
@@ -156,6 +166,7 @@ impl Queue {
             lingering: None,
             wanted: usize::MAX,
             state: State::Open,
+            full: None,
             in_work: None,
             want_room: Vec::new(),
         };
@@ -165,7 +176,7 @@ impl Queue {
     /// Adds a job at the end.
     pub(super) fn push(&self, job: Job) -> Result<(), LogError> {
         let mut inner = lock(&self.inner);
-        inner.state.check()?;
+        inner.check()?;
         if inner.bytes + job.bytes > self.bytes_max {
             return Err(LogError::Full { queued_bytes: inner.bytes });
         }
@@ -214,7 +225,8 @@ impl Queue {
         let mut inner = lock(&self.inner);
         inner.in_work = None;
         inner = self.wait(inner, Instant::now() + timeout, |inner, idle| {
-            let until = inner.lingering.map_or(idle, |since| since + LINGER);
+            let until = inner.lingering.filter(|_| inner.full.is_none());
+            let until = until.map_or(idle, |since| since + LINGER);
             (!inner.is_due()).then_some(until)
         });
         if let Some(until) = pace.until {
@@ -225,8 +237,10 @@ impl Queue {
         }
         match inner.state {
             State::Poisoned(_) => return Next::Stopped,
-            State::Closing if inner.jobs.is_empty() => return Next::Closing,
-            State::Open if inner.jobs.is_empty() => return Next::Idle,
+            State::Closing if inner.jobs.is_empty() || inner.full.is_some() => {
+                return Next::Closing;
+            }
+            State::Open if inner.jobs.is_empty() || inner.full.is_some() => return Next::Idle,
             _ => {}
         }
         // One place is left for a record of the log's own.
@@ -273,6 +287,42 @@ impl Queue {
         lock(&self.inner).awaited
     }
 
+    /// Refuses jobs until [`Queue::accept`], because the disk is full; those that somebody waits for at once, those that
+    /// nobody waits for stay.
+    pub(super) fn refuse(&self, free_bytes: u64) {
+        let mut inner = lock(&self.inner);
+        inner.full = Some(free_bytes);
+        let jobs = std::mem::take(&mut inner.jobs);
+        (inner.bytes, inner.awaited, inner.lingering, inner.in_work) = (0, 0, None, None);
+        let wake = std::mem::take(&mut inner.want_room);
+        drop(inner);
+        wake_all(wake);
+        self.give_up(jobs, free_bytes);
+    }
+
+    /// Answers jobs that the disk has no room for. What nobody waits for is kept until it has.
+    pub(super) fn give_up(&self, jobs: impl IntoIterator<Item = Job>, free_bytes: u64) {
+        let (awaited, kept): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_awaited);
+        let mut inner = lock(&self.inner);
+        for job in kept.into_iter().rev() {
+            inner.bytes += job.bytes;
+            inner.lingering.get_or_insert_with(Instant::now);
+            inner.jobs.push_front(job);
+        }
+        drop(inner);
+        awaited.into_iter().for_each(|job| job.answer(Err(LogError::NoSpace { free_bytes })));
+    }
+
+    /// Takes jobs again.
+    pub(super) fn accept(&self) {
+        lock(&self.inner).full = None;
+    }
+
+    /// Whether the disk is full.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.inner).full.is_some()
+    }
+
     /// Refuses new jobs; what is queued will still be committed.
     pub(super) fn close(&self) {
         let mut inner = lock(&self.inner);
@@ -302,7 +352,7 @@ impl Queue {
 
     /// Whether anything may still be written.
     pub(super) fn check(&self) -> Result<(), LogError> {
-        lock(&self.inner).state.check()
+        lock(&self.inner).check()
     }
 
     /// The first failure.
@@ -361,6 +411,25 @@ mod tests {
         queue.push(Job::unhurried(records())).unwrap();
         queue.close();
         assert_eq!(taken(queue.take(LONG, Pace::default())), 1);
+        assert!(matches!(queue.take(LONG, Pace::default()), Next::Closing));
+    }
+
+    #[test]
+    fn a_full_disk_answers_who_waits_and_keeps_the_rest() {
+        let queue = Queue::new(1 << 20);
+        queue.push(Job::unhurried(records())).unwrap();
+        let (job, pending) = Job::new(records());
+        queue.push(job).unwrap();
+        queue.refuse(7);
+        assert_eq!(pending.wait(), Err(LogError::NoSpace { free_bytes: 7 }));
+        assert_eq!(queue.check(), Err(LogError::NoSpace { free_bytes: 7 }));
+        assert!(matches!(queue.take(Duration::ZERO, Pace::default()), Next::Idle));
+        assert!(matches!(queue.push(Job::unhurried(records())), Err(LogError::NoSpace { .. })));
+        queue.accept();
+        queue.push(Job::unhurried(records())).unwrap();
+        assert_eq!(taken(queue.take(LONG, Pace::default())), 2);
+        queue.refuse(7);
+        queue.close();
         assert!(matches!(queue.take(LONG, Pace::default()), Next::Closing));
     }
 

@@ -35,7 +35,7 @@ use super::{Clock, Finished, LogError, Sha256Hex, Shared, lock, queue::Job};
 
 /// Requests go first where the processors are busy.
 const NICENESS: i32 = 10;
-/// How long to wait when the queue is full: requests go first there, too.
+/// How long to wait when the queue, or the disk, is full: requests go first there, too.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// First bytes of the records that name seals.
 pub(crate) const SEAL_RECORD: &[u8] = br#"{"action":"audit:seal","class":"audit","#;
@@ -77,7 +77,7 @@ impl Bell {
         !inner.closed
     }
 
-    /// Waits out a full queue; false once closed.
+    /// Waits for room; false once closed.
     fn pause(&self) -> bool {
         let open = |inner: &mut Inner| !inner.closed;
         let paused = self.rung.wait_timeout_while(lock(&self.inner), FULL_PAUSE, open);
@@ -229,7 +229,7 @@ impl Sealer {
                     continue;
                 }
                 let aside = format!("quarantine/{}", Sha256Hex::of(&bytes));
-                files.replace(&aside, &bytes).map_err(failed(&aside))?;
+                self.replace(&aside, &bytes)?;
                 self.remove(&path)?;
             }
             let name = Name { path: written, form: Form::Written, ..name.clone() };
@@ -260,8 +260,21 @@ impl Sealer {
             return Err(Stop::Failed(format!("packing `{path}` did not keep its records")));
         }
         // ORDER: the seal is durable, then the packed segment, then the other one goes.
-        self.shared.files.replace(&path, &bytes).map_err(failed(&path))?;
+        self.replace(&path, &bytes)?;
         self.remove(&name.path_as(Form::Written))
+    }
+
+    /// Puts a file in place, whenever the disk has room for it.
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), Stop> {
+        while let Err(error) = self.shared.files.replace(path, bytes) {
+            if error.kind() != io::ErrorKind::StorageFull {
+                return Err(failed(path)(error));
+            }
+            if !self.shared.to_seal.pause() {
+                return Err(Stop::Closed);
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, path: &str) -> Result<(), Stop> {
@@ -307,7 +320,7 @@ impl Sealer {
             .sign(&self.origin, self.signer.as_ref())
             .map_err(|error| Stop::Failed(format!("sealing `{}`: {error}", name.path)))?;
         let path = name.seal_path();
-        self.shared.files.replace(&path, note.as_bytes()).map_err(failed(&path))?;
+        self.replace(&path, note.as_bytes())?;
         self.append(vec![self.seal_record(seal, note.as_bytes())])?;
         *newest = Newest { end: seal.end, digest: Some(seal::digest(note.as_bytes())) };
         match self.finished {
@@ -387,9 +400,11 @@ impl Sealer {
         let encoded = encoded.map_err(|error| Stop::Failed(error.to_string()))?;
         loop {
             let (job, pending) = Job::new(encoded.clone());
-            match self.shared.queue.push(job) {
-                Ok(()) => return pending.wait().map(drop).map_err(|_| Stop::Closed),
-                Err(LogError::Full { .. }) if self.shared.to_seal.pause() => {}
+            let appended = self.shared.queue.push(job).and_then(|()| pending.wait());
+            match appended {
+                Ok(_) => return Ok(()),
+                Err(LogError::Full { .. } | LogError::NoSpace { .. })
+                    if self.shared.to_seal.pause() => {}
                 Err(_) => return Err(Stop::Closed),
             }
         }

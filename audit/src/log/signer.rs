@@ -13,6 +13,9 @@ use crate::{
 
 use super::{Clock, Shared, heads::Heads, lock};
 
+/// Between two attempts to write a head while the disk is full.
+const FULL_PAUSE: Duration = Duration::from_millis(250);
+
 /// The newest durable head; older ones that were not signed in time are skipped.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
@@ -30,6 +33,15 @@ impl Mailbox {
     pub(super) fn put(&self, head: Head) {
         lock(&self.inner).head = Some(head);
         self.changed.notify_one();
+    }
+
+    /// For later, unless there is a newer one by now.
+    fn put_back(&self, head: Head) {
+        lock(&self.inner).head.get_or_insert(head);
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.inner).closed
     }
 
     pub(super) fn close(&self) {
@@ -77,11 +89,20 @@ impl SignerThread {
             if self.shared.queue.poisoned().is_some() {
                 return;
             }
-            if let Err(error) = self.publish(&head) {
-                self.shared.poison(&format!("publishing the head of size {}: {error}", head.size));
-                return;
+            let closing = self.shared.to_sign.is_closed();
+            match self.publish(&head) {
+                // The end of the log gives room back, so a full disk is final only after that.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && !closing => {
+                    self.shared.to_sign.put_back(head);
+                    self.shared.to_sign.pause(self.interval.max(FULL_PAUSE));
+                }
+                Err(error) => {
+                    let size = head.size;
+                    self.shared.poison(&format!("publishing the head of size {size}: {error}"));
+                    return;
+                }
+                Ok(()) => self.shared.to_sign.pause(self.interval),
             }
-            self.shared.to_sign.pause(self.interval);
         }
     }
 

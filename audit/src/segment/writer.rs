@@ -3,13 +3,26 @@
 use std::{io, sync::Arc, time::Duration};
 
 use crate::{
-    durable::{File, Files},
+    durable::{File, Files, synced},
     encode::Encoded,
     stamp,
     tip::Tip,
 };
 
-use super::{Name, check, start};
+use super::{BLOCK_BYTES, Name, check, start};
+
+/// Zeros that only the log's own records may use, so that it can say that the disk is full, go on with its heartbeats for
+/// an hour, and stop with a record.
+const OWN_BYTES: u64 = 64 * BLOCK_BYTES as u64;
+
+/// Whose batch it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Of requests: leaves [`OWN_BYTES`] free.
+    Ordinary,
+    /// The log's own.
+    Reserved,
+}
 
 /// A batch under construction; the buffer is reused.
 #[derive(Debug, Default)]
@@ -64,10 +77,14 @@ impl Writer {
         now_us: u64,
         ahead_bytes: u64,
     ) -> io::Result<Self> {
-        let name = Name::new(tip.size(), &stamp::day_path(now_us.max(tip.time_us)));
+        let name = Self::name_at(tip, now_us);
         files.replace(&name.start_path(), &start::encode(tip))?;
         let file = files.create(&name.path)?;
         Ok(Self { files, file, name, offset: 0, zeroed: 0, ahead_bytes, since_us: now_us })
+    }
+
+    fn name_at(tip: &Tip, now_us: u64) -> Name {
+        Name::new(tip.size(), &stamp::day_path(now_us.max(tip.time_us)))
     }
 
     /// Opens a segment whose valid batches end at `offset`, and cuts off whatever follows.
@@ -100,30 +117,67 @@ impl Writer {
         self.name.path.contains(&stamp::day_path(now_us))
     }
 
-    /// Makes a batch durable. After an error the writer must not be used again.
-    pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
+    /// Makes a batch durable.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`]: there is no room, nothing of the batch is in the file, and another batch may be
+    /// tried. After any other error the writer must not be used again.
+    pub(crate) fn append(&mut self, batch: &[u8], room: Room) -> io::Result<()> {
         let end = self.offset + batch.len() as u64;
-        if end > self.zeroed && self.ahead_bytes > 0 {
-            let until = end.next_multiple_of(self.ahead_bytes);
+        let kept = if room == Room::Ordinary { OWN_BYTES } else { 0 };
+        if self.ahead_bytes > 0 && end + kept > self.zeroed {
+            let until = (end + kept).next_multiple_of(self.ahead_bytes);
             let from = self.zeroed.max(self.offset);
+            // What a failure leaves behind is zeros, or nothing.
             self.file.write_durable(from, &vec![0; (until - from) as usize])?;
             self.zeroed = until;
         }
-        self.file.write_durable(self.offset, batch)?;
+        if let Err(error) = self.file.write_durable(self.offset, batch) {
+            if error.kind() == io::ErrorKind::StorageFull {
+                // Where even written blocks need room: take back the part that was written.
+                self.finish()?;
+            }
+            return Err(error);
+        }
         self.offset = end;
         Ok(())
     }
 
+    /// Whether what is written still goes where readers look.
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
+        self.file.is_in_place()
+    }
+
+    /// Whether the log's own records have room for a few more without any from the file system.
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.zeroed.saturating_sub(self.offset) > OWN_BYTES / 8
+    }
+
     /// Ends this segment and begins the next one.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`]: there is no room for the next one, nothing of it is there, and this one may be
+    /// appended to. After any other error the writer must not be used again.
     pub(crate) fn rotate(&mut self, tip: &Tip, now_us: u64) -> io::Result<()> {
         self.finish()?;
-        *self = Self::create(self.files.clone(), tip, now_us, self.ahead_bytes)?;
+        match Self::create(self.files.clone(), tip, now_us, self.ahead_bytes) {
+            Ok(next) => *self = next,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::StorageFull {
+                    // ORDER: as a crash leaves it at every step: the file beside a segment is there before it.
+                    let next = Self::name_at(tip, now_us);
+                    synced(self.files.remove(&next.path))?;
+                    synced(self.files.remove(&next.start_path()))?;
+                }
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
     /// Cuts off the zeros written ahead, so that the file is plain JSON Lines.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.file.truncate(self.offset)?;
+        synced(self.file.truncate(self.offset))?;
         self.zeroed = self.offset;
         Ok(())
     }

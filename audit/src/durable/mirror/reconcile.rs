@@ -8,7 +8,7 @@ use crate::{
     durable::{Files, read_optional},
     log::{Sha256Hex, heads, identity, prune},
     pruned::{self, Pruned},
-    segment::{self, Recovered},
+    segment::{self, Form, Recovered},
 };
 
 use super::worker::Copy;
@@ -183,8 +183,12 @@ fn paths(files: &dyn Files) -> io::Result<Vec<String>> {
     for path in [prune::INTENT_PATH, pruned::PATH] {
         all.extend(read_optional(files, path)?.map(|_| path.to_owned()));
     }
+    // A segment may be there in both forms; who looks for that looks at one copy.
+    let there: HashSet<String> = segment::files(&list)?.into_iter().collect();
     for name in segment::names(&list)? {
-        all.extend([name.start_path(), name.path]);
+        let both = [name.path_as(Form::Written), name.path_as(Form::Packed)];
+        let files = std::iter::once(name.start_path()).chain(both);
+        all.extend(files.filter(|path| there.contains(path)));
     }
     all.extend(segment::seals(&list)?);
     all.extend(heads::paths(&list)?);

@@ -6,14 +6,14 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
     time::Duration,
 };
 
-use crate::durable::{CopyEvent, File, Files};
+use crate::durable::{CopyEvent, File, Files, synced};
 
 /// Requests that may wait for one copy; a batch has at most 4 MiB, so this bounds what a slow copy holds in memory.
 const BACKLOG_MAX: usize = 64;
@@ -32,15 +32,62 @@ pub(super) enum Op {
     Sync(u64),
     WriteDurable(u64, u64, Box<[u8]>),
     Truncate(u64, u64),
+    /// Whether the file is in place.
+    Check(u64),
     Close(u64),
     /// Nothing; answered when everything before it is done.
     Settle,
 }
 
-/// An [`Op`] on its way to one copy.
+/// Whether a change counts, decided once for all copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Open,
+    /// It does; a copy that has no room for it is lost.
+    Counts,
+    /// A copy that cannot be spared has no room; the caller takes it back from all.
+    NoRoom,
+}
+
+/// An [`Op`] for all copies.
+#[derive(Debug)]
+pub(super) struct Change {
+    op: Op,
+    verdict: Mutex<Verdict>,
+}
+
+impl Change {
+    pub(super) fn new(op: Op) -> Arc<Self> {
+        Arc::new(Self { op, verdict: Mutex::new(Verdict::Open) })
+    }
+
+    /// Decides, unless that was done; returns what was decided.
+    pub(super) fn decide(&self, verdict: Verdict) -> Verdict {
+        let mut decided = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        if *decided == Verdict::Open {
+            *decided = verdict;
+        }
+        *decided
+    }
+}
+
+/// Copies that are not lost, and how many the log needs.
+#[derive(Debug)]
+pub(super) struct InUse {
+    count: AtomicUsize,
+    needed: usize,
+}
+
+impl InUse {
+    pub(super) fn new(count: usize, needed: usize) -> Arc<Self> {
+        Arc::new(Self { count: AtomicUsize::new(count), needed })
+    }
+}
+
+/// A [`Change`] on its way to one copy.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) op: Arc<Op>,
+    pub(super) change: Arc<Change>,
     pub(super) copy: usize,
     pub(super) answer: Sender<(usize, io::Result<u64>)>,
 }
@@ -78,6 +125,7 @@ struct State {
     name: String,
     files: Arc<dyn Files>,
     lost: AtomicBool,
+    in_use: Arc<InUse>,
     events: Arc<Mutex<Vec<CopyEvent>>>,
 }
 
@@ -89,8 +137,40 @@ impl State {
 
     fn lose(&self, reason: &str) {
         if !self.lost.swap(true, Ordering::AcqRel) {
-            tracing::error!(copy = self.name, reason, "a copy of the audit log is lost");
-            self.report(format!("lost: {reason}"));
+            self.in_use.count.fetch_sub(1, Ordering::AcqRel);
+            self.mourn(reason);
+        }
+    }
+
+    /// Loses the copy if the log can go on without it. Two copies cannot both be spared when there is one to spare.
+    fn spare(&self, reason: &str) -> bool {
+        let fewer = |count: usize| (count > self.in_use.needed).then(|| count - 1);
+        let count = &self.in_use.count;
+        let spared = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, fewer).is_ok();
+        if spared && self.lost.swap(true, Ordering::AcqRel) {
+            count.fetch_add(1, Ordering::AcqRel);
+        } else if spared {
+            self.mourn(reason);
+        }
+        spared
+    }
+
+    fn mourn(&self, reason: &str) {
+        tracing::error!(copy = self.name, reason, "a copy of the audit log is lost");
+        self.report(format!("lost: {reason}"));
+    }
+
+    /// What a failure means for the copy.
+    fn judge(&self, change: &Change, error: &io::Error) {
+        let kind = error.kind();
+        // The caller asks whether the file is there, and may create it.
+        let absent = matches!(change.op, Op::Open(..)) && kind == io::ErrorKind::NotFound;
+        // Without this copy nothing would count, so the change is taken back and the log waits for room.
+        let waits = kind == io::ErrorKind::StorageFull
+            && !self.spare(&error.to_string())
+            && change.decide(Verdict::NoRoom) == Verdict::NoRoom;
+        if !absent && !waits {
+            self.lose(&error.to_string());
         }
     }
 }
@@ -99,9 +179,11 @@ impl Copy {
     pub(super) fn start(
         name: String,
         files: Arc<dyn Files>,
+        in_use: Arc<InUse>,
         events: Arc<Mutex<Vec<CopyEvent>>>,
     ) -> io::Result<Self> {
-        let state = Arc::new(State { name, files, lost: AtomicBool::new(false), events });
+        let lost = AtomicBool::new(false);
+        let state = Arc::new(State { name, files, lost, in_use, events });
         let ahead = Queue::start("audit-copy", &state)?;
         let behind = Queue::start("audit-copy-behind", &state)?;
         Ok(Self { state, ahead, behind })
@@ -166,7 +248,7 @@ impl Queue {
 
 fn serve(state: &State, backlog: &Backlog, requests: &Receiver<Request>) {
     let mut open = HashMap::new();
-    while let Ok(Request { op, copy, answer }) = requests.recv() {
+    while let Ok(Request { change, copy, answer }) = requests.recv() {
         let done = || {
             *backlog.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
             backlog.shrunk.notify_one();
@@ -175,13 +257,9 @@ fn serve(state: &State, backlog: &Backlog, requests: &Receiver<Request>) {
             done();
             continue;
         }
-        let result = carry_out(state.files.as_ref(), &mut open, &op);
-        match &result {
-            // The caller asks whether the file is there, and may create it.
-            Err(error)
-                if matches!(*op, Op::Open(..)) && error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => state.lose(&error.to_string()),
-            Ok(_) => {}
+        let result = carry_out(state.files.as_ref(), &mut open, &change.op);
+        if let Err(error) = &result {
+            state.judge(&change, error);
         }
         done();
         // The caller may have had enough answers already.
@@ -197,11 +275,15 @@ fn carry_out(
     match op {
         Op::Size(id) => return file(open, *id)?.size(),
         Op::Write(id, offset, bytes) => file(open, *id)?.write_at(*offset, bytes)?,
-        Op::Sync(id) => file(open, *id)?.sync()?,
+        Op::Sync(id) => synced(file(open, *id)?.sync())?,
         Op::WriteDurable(id, offset, bytes) => file(open, *id)?.write_durable(*offset, bytes)?,
-        Op::Truncate(id, len) => file(open, *id)?.truncate(*len)?,
+        Op::Truncate(id, len) => synced(file(open, *id)?.truncate(*len))?,
+        Op::Check(id) if !file(open, *id)?.is_in_place()? => {
+            return Err(io::Error::other("a file was removed or replaced"));
+        }
+        Op::Check(_) => {}
         Op::Replace(path, bytes) => files.replace(path, bytes)?,
-        Op::Remove(path) => files.remove(path)?,
+        Op::Remove(path) => synced(files.remove(path))?,
         Op::Create(id, path) => drop(open.insert(*id, files.create(path)?)),
         Op::Open(id, path) => drop(open.insert(*id, files.open(path)?)),
         Op::Close(id) => drop(open.remove(id)),

@@ -177,6 +177,24 @@ fn a_crash_at_any_moment_leaves_everything_or_nothing() {
 }
 
 #[test]
+fn a_disk_without_room_prunes_nothing_and_the_log_goes_on() {
+    for (path, after) in [("tile/0", 0), ("tile/0", 1), (INTENT_PATH, 0)] {
+        for kept in [0, 1] {
+            let files = SimFiles::default();
+            let log = log_of(&files, 2);
+            let plan = plan_of(&files).unwrap();
+            let error = io::ErrorKind::StorageFull;
+            files.fail(Fault { op: Op::Replace, path, after, error, kept });
+            let failed = log.prune(&plan, why());
+            let no_space = matches!(failed, Err(PruneError::Log(LogError::NoSpace { .. })));
+            assert!(no_space && !log.is_poisoned(), "{path}: {failed:?}");
+            log.prune(&plan, why()).unwrap();
+            log.close().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_fails_in_the_middle_stops_the_log() {
     for (op, path, after) in [
         (Op::Replace, "tile/0", 1),

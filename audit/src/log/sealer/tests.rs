@@ -260,7 +260,7 @@ fn a_seal_that_cannot_be_written_stops_the_log() {
     let files = SimFiles::default();
     let log = open(&files);
     // The first replacement below seg/ is the file beside the next segment, the second one the seal.
-    let error = io::ErrorKind::StorageFull;
+    let error = io::ErrorKind::Other;
     files.fail(Fault { op: Op::Replace, path: "seg/", after: 1, error, kept: 0 });
     let deadline = Instant::now() + Duration::from_secs(30);
     let record = Record::new(Class::Data, "s3:PutObject", EventId::new(1, [1; 10]));
