@@ -6,7 +6,6 @@ use super::*;
 use crate::{
     Ed25519Signer, Log, Options, Report, State, SystemClock, VerifyOptions,
     durable::Files,
-    log::OpenError,
     sim::{Fault, Op, SimFiles, Unsynced},
     verify,
 };
@@ -17,19 +16,20 @@ fn signer() -> Arc<Ed25519Signer> {
     Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]))
 }
 
-fn try_open(files: &SimFiles) -> Result<Log, OpenError> {
+fn open(files: &SimFiles) -> Log {
+    open_as(files, Finished::Packed)
+}
+
+fn open_as(files: &SimFiles, finished: Finished) -> Log {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 12 << 10,
         preallocate_bytes: 0,
         sign_interval: Duration::ZERO,
+        finished,
         ..Options::default()
     };
-    Log::open(Arc::new(files.clone()), signer(), Arc::new(SystemClock), options).map(|(log, _)| log)
-}
-
-fn open(files: &SimFiles) -> Log {
-    try_open(files).unwrap()
+    Log::open(Arc::new(files.clone()), signer(), Arc::new(SystemClock), options).unwrap().0
 }
 
 fn append(log: &Log, batches: u64) {
@@ -173,20 +173,18 @@ fn a_damaged_segment_is_not_sealed_and_the_log_goes_on() {
     wait_until_sealed(&files);
     log.close().unwrap();
     drop(log);
+    // Segments follow it, and a head is signed over them: a start looks at none before the last but one.
+    let log = open_as(&files, Finished::Left);
+    append(&log, 8);
+    log.close().unwrap();
+    drop(log);
     let paths = files.paths();
     let newest = paths.iter().rfind(|path| path.ends_with(".seal")).unwrap();
     // As if the crash had come before the newest seal, and a bit had rotted meanwhile.
     let kept = files.snapshot();
     kept.take_away(newest);
     kept.edit(&newest.replace(".seal", ".jsonl.zst"), |bytes| bytes[20] ^= 1);
-    let log = match try_open(&kept) {
-        Ok(log) => log,
-        // The newest head may end in that segment; then a start has to read it, and refuses.
-        Err(OpenError::Damaged(what)) => {
-            return assert!(what.contains(&newest.replace(".seal", "")));
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let log = open(&kept);
     append(&log, 1);
     let deadline = Instant::now() + Duration::from_secs(30);
     let said = |files: &SimFiles| {
