@@ -24,7 +24,7 @@ pub use self::error::DocumentError;
 pub(crate) use self::principals::Named;
 pub(crate) use self::read::ELEMENTS;
 pub(crate) use self::resources::path;
-pub(crate) use self::span::Span;
+pub(crate) use self::span::{Lines, Span};
 pub(crate) use self::statement::{Statement, Verb};
 use crate::Profile;
 

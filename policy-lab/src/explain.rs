@@ -152,8 +152,9 @@ pub fn explain(set: &PolicySet, request: &Request) -> Explanation {
     });
     let decision = evaluate::evaluate_traced(set, request, in_effect);
     let nearest = nearest::miss(&decision, &statements);
-    let flip = flip::find(set, request, &decision);
-    Explanation { request: request.clone(), decision, statements, nearest, flip }
+    let mut request = request.clone();
+    let flip = flip::find(set, &mut request, &decision);
+    Explanation { request, decision, statements, nearest, flip }
 }
 
 #[cfg(test)]

@@ -26,6 +26,28 @@ pub(crate) struct ClauseSpan {
     pub(crate) key: Span,
 }
 
+/// A document with the ends of its lines: where several places are asked for, they are looked for once.
+pub(crate) struct Lines<'a> {
+    source: &'a str,
+    ends: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(source: &'a str) -> Self {
+        Self { source, ends: memchr::memchr_iter(b'\n', source.as_bytes()).collect() }
+    }
+
+    /// As [`Span::place`].
+    pub(crate) fn place(&self, span: Span) -> (usize, usize) {
+        let at = usize::try_from(span.at).unwrap_or(usize::MAX);
+        let before = self.ends.partition_point(|end| *end < at);
+        let end = before.checked_sub(1).and_then(|last| self.ends.get(last));
+        let start = end.map_or(0, |end| end + 1);
+        let inside = self.source.get(start..at).unwrap_or_default();
+        (before + 1, inside.chars().count() + 1)
+    }
+}
+
 impl Span {
     pub(super) fn new(at: usize, value_at: usize, end: usize) -> Self {
         let [at, value_at, end] =

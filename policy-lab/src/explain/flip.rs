@@ -24,8 +24,9 @@ pub struct Change {
     pub to: Option<String>,
 }
 
-pub(super) fn find(set: &PolicySet, request: &Request, decision: &Decision) -> Option<Flip> {
-    let mut trial = Trial(request.clone());
+/// The request is changed on the way, and is again what it was at the end.
+pub(super) fn find(set: &PolicySet, request: &mut Request, decision: &Decision) -> Option<Flip> {
+    let mut trial = Trial(request);
     let candidates = candidates(set, &mut trial);
     let mut try_changes = |changes: &[&Candidate]| {
         let effect = trial.with(changes, |changed| {
@@ -58,16 +59,16 @@ struct Candidate {
 }
 
 /// The request, changed for a moment and put right again: a copy for each change would cost more than its trial.
-struct Trial(Request);
+struct Trial<'a>(&'a mut Request);
 
-impl Trial {
+impl Trial<'_> {
     fn with<T>(&mut self, changes: &[&Candidate], ask: impl FnOnce(&Request) -> T) -> T {
         let mut before = Vec::with_capacity(changes.len());
         for Candidate { key, change } in changes {
             let values = change.to.clone().map(|value| vec![value]);
             before.push((key, self.0.context.replace(key, &change.key, values)));
         }
-        let answer = ask(&self.0);
+        let answer = ask(self.0);
         // In reverse, so that a key that was changed twice gets back what it had at first.
         for (key, there) in before.into_iter().rev() {
             self.0.context.restore(key, there);
@@ -77,13 +78,13 @@ impl Trial {
 }
 
 /// Changes of the keys that statements on this action and resource ask for.
-fn candidates(set: &PolicySet, trial: &mut Trial) -> Vec<Candidate> {
+fn candidates(set: &PolicySet, trial: &mut Trial<'_>) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = Vec::new();
     for (_, _, attached) in set.attachments() {
         let source = attached.policy.source();
         for statement in &attached.policy.statements {
-            let resource = statement.covers_resource(&trial.0);
-            if !statement.covers_action(&trial.0) || !statement.suffices(resource) {
+            let resource = statement.covers_resource(trial.0);
+            if !statement.covers_action(trial.0) || !statement.suffices(resource) {
                 continue;
             }
             for (clause, span) in statement.clauses().iter().zip(&statement.spans().clauses) {

@@ -4,16 +4,18 @@ use super::{Element, ElementTrace, Miss, StatementTrace};
 use crate::condition::{Clause, Truth};
 use crate::context::Slot;
 use crate::decision::{Layer, StatementPlace, StatementRef};
-use crate::document::{Named, Span, Statement, Verb};
+use crate::document::{Lines, Named, Span, Statement, Verb};
 use crate::{Attached, PolicySet, Request, evaluate};
 
 /// Traces all statements, in order.
 pub(super) fn statements(set: &PolicySet, request: &Request) -> Vec<StatementTrace> {
     let mut traces = Vec::new();
     for (layer, policy, attached) in set.attachments() {
+        let lines = Lines::of(attached.policy.source());
         for (index, statement) in (0..).zip(&attached.policy.statements) {
             let place = StatementPlace { layer, policy, index };
-            traces.push(Tracer { set, request, attached, statement }.statement(place));
+            traces
+                .push(Tracer { set, request, attached, lines: &lines, statement }.statement(place));
         }
     }
     traces
@@ -23,6 +25,7 @@ struct Tracer<'a> {
     set: &'a PolicySet,
     request: &'a Request,
     attached: &'a Attached,
+    lines: &'a Lines<'a>,
     statement: &'a Statement,
 }
 
@@ -41,7 +44,7 @@ impl Tracer<'_> {
             let key = span.key.name(source).to_owned();
             self.condition(clause, Element::Condition { operator, key }, span.key)
         }));
-        let (line, column) = self.statement.spans().statement.place(self.attached.policy.source());
+        let (line, column) = self.lines.place(self.statement.spans().statement);
         StatementTrace {
             at: StatementRef {
                 layer: place.layer,
@@ -133,7 +136,7 @@ impl Tracer<'_> {
         span: Span,
     ) -> ElementTrace {
         let source = self.attached.policy.source();
-        let (line, column) = span.place(source);
+        let (line, column) = self.lines.place(span);
         ElementTrace { element, suffices, miss, wanted: span.value(source), found, line, column }
     }
 }
