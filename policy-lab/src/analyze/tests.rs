@@ -1,5 +1,8 @@
 //! The analysis against brute force: every request of a small world, asked of the evaluator.
 
+#[path = "../../tests/support/statements.rs"]
+mod generate;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -327,54 +330,31 @@ fn what_statements_contribute() {
     assert_eq!(roles(&bucket(&json!([account]))), "d");
 }
 
-fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
-    prop::collection::vec(prop::sample::select(words), 1..3).prop_map(|words| json!(words))
-}
-
-fn clause() -> impl Strategy<Value = (String, Value)> {
-    let quantifier = prop::sample::select(vec!["", "", "ForAllValues:", "ForAnyValue:"]);
-    let if_exists = prop::sample::select(vec!["", "", "IfExists"]);
-    let test = prop_oneof![
-        (
-            prop::sample::select(vec![
-                "StringEquals",
-                "StringNotEquals",
-                "StringLike",
-                "StringNotLike",
-                "StringEqualsIgnoreCase"
-            ]),
-            prop::sample::select(vec!["aws:username", "aws:TagKeys", "s3:prefix"]),
-            some_of(&["x", "x*", "*", "?", "X", "xy", "${aws:username}", "${s3:prefix}*"]),
-        ),
-        (
-            prop::sample::select(vec![
-                "NumericLessThan",
-                "NumericEquals",
-                "NumericGreaterThanEquals"
-            ]),
-            Just("s3:max-keys"),
-            some_of(&["1", "2", "1.5"]),
-        ),
-        (
-            prop::sample::select(vec!["Bool"]),
-            Just("aws:SecureTransport"),
-            some_of(&["true", "false"])
-        ),
+fn clause(variables: bool) -> impl Strategy<Value = (String, Value)> {
+    let names = &["aws:username", "aws:TagKeys", "s3:prefix"];
+    let words: &[&str] = match variables {
+        true => &["x", "x*", "*", "?", "X", "xy", "${aws:username}", "${s3:prefix}*"],
+        false => &["x", "x*", "*", "?", "X", "xy"],
+    };
+    let text = &[
+        "StringEquals",
+        "StringNotEquals",
+        "StringLike",
+        "StringNotLike",
+        "StringEqualsIgnoreCase",
     ];
-    let set =
-        (quantifier, if_exists, test).prop_map(|(quantifier, if_exists, (base, key, values))| {
-            (format!("{quantifier}{base}{if_exists}"), json!({ key: values }))
-        });
-    let null = (
-        prop::sample::select(vec!["aws:username", "aws:TagKeys", "s3:max-keys"]),
-        some_of(&["true", "false"]),
-    )
-        .prop_map(|(key, values)| ("Null".to_owned(), json!({ key: values })));
-    prop_oneof![4 => set, 1 => null]
+    let number = &["NumericLessThan", "NumericEquals", "NumericGreaterThanEquals"];
+    let test = prop_oneof![
+        generate::test(text, names, words),
+        generate::test(number, &["s3:max-keys"], &["1", "2", "1.5"]),
+        generate::test(&["Bool"], &["aws:SecureTransport"], &["true", "false"]),
+    ];
+    let null = generate::null(&["aws:username", "aws:TagKeys", "s3:max-keys"], true);
+    prop_oneof![4 => generate::clause(test, |_| true), 1 => null]
 }
 
 pub(super) fn statement(variables: bool) -> impl Strategy<Value = Value> {
-    let actions = some_of(&["*", "s3:*", "s3:Get*", "s3:GetObject", "s3:*Object", "s3:ListBucket"]);
+    let actions = &["*", "s3:*", "s3:Get*", "s3:GetObject", "s3:*Object", "s3:ListBucket"];
     let resources: &[&str] = match variables {
         true => &[
             "*",
@@ -393,26 +373,8 @@ pub(super) fn statement(variables: bool) -> impl Strategy<Value = Value> {
             "arn:aws:s3:::*y",
         ],
     };
-    (
-        prop::bool::weighted(0.65),
-        (prop::bool::weighted(0.85), actions),
-        (prop::bool::weighted(0.85), some_of(resources)),
-        prop::collection::vec(clause(), 0..3),
-    )
-        .prop_map(move |(allows, (action, actions), (resource, resources), clauses)| {
-            let mut condition = serde_json::Map::new();
-            for (operator, keys) in clauses {
-                if variables || !keys.to_string().contains("${") {
-                    condition.insert(operator, keys);
-                }
-            }
-            json!({
-                "Effect": if allows { "Allow" } else { "Deny" },
-                if action { "Action" } else { "NotAction" }: actions,
-                if resource { "Resource" } else { "NotResource" }: resources,
-                "Condition": condition,
-            })
-        })
+    let (actions, resources) = (generate::some_of(actions), generate::some_of(resources));
+    generate::statement((0.65, 0.15), actions, resources, clause(variables))
 }
 
 pub(super) fn requests() -> Vec<Request> {

@@ -9,6 +9,8 @@
 )]
 
 mod apart;
+#[path = "../support/statements.rs"]
+mod generate;
 mod operators;
 mod peer;
 mod reference;

@@ -15,7 +15,8 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
 
-use crate::reference::{Documents, document, read_all, some_of};
+use crate::generate;
+use crate::reference::{Documents, document, read_all};
 
 /// Pairs of policies and request when nobody asks for more.
 const PAIRS: usize = 400;
@@ -96,9 +97,15 @@ impl Pair {
 }
 
 fn statement() -> impl Strategy<Value = Value> {
-    let actions =
-        some_of(&["*", "s3:*", "S3:get*", "s3:GetObject", "s3:?utObject", "s3:ListBucket"]);
-    let resources = some_of(&[
+    let actions = generate::some_of(&[
+        "*",
+        "s3:*",
+        "S3:get*",
+        "s3:GetObject",
+        "s3:?utObject",
+        "s3:ListBucket",
+    ]);
+    let resources = generate::some_of(&[
         "*",
         "arn:aws:s3:::*",
         "arn:aws:s3:::a",
@@ -109,78 +116,39 @@ fn statement() -> impl Strategy<Value = Value> {
         "arn:aws:s3:::*/y",
         "arn:aws:s3:::ab/x?",
     ]);
-    let names = ["aws:username", "aws:PrincipalTag/team", "aws:CalledVia"];
-    let text = (
-        prop::sample::select(vec![
+    let names = &["aws:username", "aws:PrincipalTag/team", "aws:CalledVia"];
+    let text = generate::test(
+        &[
             "StringEquals",
             "StringNotEquals",
             "StringLike",
             "StringNotLike",
             "StringEqualsIgnoreCase",
-        ]),
-        some_of(&["x", "x*", "*", "?", "X", "alice", "${aws:username}"]),
-        prop::sample::select(names.to_vec()),
+        ],
+        names,
+        &["x", "x*", "*", "?", "X", "alice", "${aws:username}"],
     );
-    let number = (
-        prop::sample::select(vec![
-            "NumericEquals",
-            "NumericNotEquals",
-            "NumericLessThan",
-            "NumericGreaterThanEquals",
-        ]),
-        some_of(&["1", "5", "10"]),
-        Just("aws:MultiFactorAuthAge"),
+    let number = generate::test(
+        &["NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericGreaterThanEquals"],
+        &["aws:MultiFactorAuthAge"],
+        &["1", "5", "10"],
     );
-    let date = (
-        prop::sample::select(vec![
-            "DateLessThan",
-            "DateGreaterThan",
-            "DateEquals",
-            "DateNotEquals",
-        ]),
-        some_of(&["2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z"]),
-        Just("aws:CurrentTime"),
+    let date = generate::test(
+        &["DateLessThan", "DateGreaterThan", "DateEquals", "DateNotEquals"],
+        &["aws:CurrentTime"],
+        &["2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z"],
     );
-    let address = (
-        prop::sample::select(vec!["IpAddress", "NotIpAddress"]),
-        some_of(&["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]),
-        Just("aws:SourceIp"),
+    let address = generate::test(
+        &["IpAddress", "NotIpAddress"],
+        &["aws:SourceIp"],
+        &["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"],
     );
-    let bool = (Just("Bool"), some_of(&["true", "false"]), Just("aws:SecureTransport"));
-    let set = prop::sample::select(vec!["", "", "ForAllValues:", "ForAnyValue:"]);
-    let clause = (
-        set,
-        prop::sample::select(vec!["", "IfExists"]),
-        prop_oneof![4 => text, 1 => number, 1 => date, 1 => address, 1 => bool],
-    )
-        .prop_map(|(set, exists, (base, values, key))| {
-            // A set operator on a key with one value is a lint, and not what the two are compared in.
-            let set = if key == "aws:CalledVia" { set } else { "" };
-            (format!("{set}{base}{exists}"), json!({ key: values }))
-        });
-    let null = (prop::sample::select(vec!["true", "false"]), prop::sample::select(names.to_vec()))
-        .prop_map(|(value, key)| ("Null".to_owned(), json!({ key: value })));
-    let condition = prop::collection::vec(prop_oneof![5 => clause, 1 => null], 0..3)
-        .prop_map(|clauses| clauses.into_iter().collect::<Map<_, _>>());
-    (
-        any::<bool>(),
-        prop::bool::weighted(0.2),
-        prop::bool::weighted(0.2),
-        actions,
-        resources,
-        condition,
-    )
-        .prop_map(|(deny, not_action, not_resource, actions, resources, condition)| {
-            let mut statement = json!({
-                "Effect": if deny { "Deny" } else { "Allow" },
-                if not_action { "NotAction" } else { "Action" }: actions,
-                if not_resource { "NotResource" } else { "Resource" }: resources,
-            });
-            if !condition.is_empty() {
-                statement["Condition"] = Value::Object(condition);
-            }
-            statement
-        })
+    let bool = generate::test(&["Bool"], &["aws:SecureTransport"], &["true", "false"]);
+    let test = prop_oneof![4 => text, 1 => number, 1 => date, 1 => address, 1 => bool];
+    // A set operator on a key with one value is a lint, and not what the two are compared in.
+    let clause = generate::clause(test, |key| key == "aws:CalledVia");
+    let clause = prop_oneof![5 => clause, 1 => generate::null(names, false)];
+    generate::statement((0.5, 0.2), actions, resources, clause)
 }
 
 fn pair() -> impl Strategy<Value = Pair> {

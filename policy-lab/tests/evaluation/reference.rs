@@ -15,6 +15,8 @@ use policy_lab::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::generate;
+
 /// A pattern character: itself, or a wildcard.
 #[derive(Clone, Copy, PartialEq)]
 enum Sign {
@@ -265,17 +267,8 @@ fn documents(statements: Range<usize>) -> impl Strategy<Value = Documents> {
         })
 }
 
-pub(crate) fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
-    prop::collection::vec(prop::sample::select(words), 1..3).prop_map(|mut words| {
-        match words.len() {
-            1 => json!(words.remove(0)),
-            _ => json!(words),
-        }
-    })
-}
-
 fn statement() -> impl Strategy<Value = Value> {
-    let actions = some_of(&[
+    let actions = generate::some_of(&[
         "*",
         "s3:*",
         "S3:get*",
@@ -284,7 +277,7 @@ fn statement() -> impl Strategy<Value = Value> {
         "s3:*Bucket",
         "s3:PutObjectTagging",
     ]);
-    let resources = some_of(&[
+    let resources = generate::some_of(&[
         "*",
         "arn:aws:s3:::*",
         "arn:aws:s3:::a",
@@ -301,76 +294,32 @@ fn statement() -> impl Strategy<Value = Value> {
         "arn:aws:s3:::b*/x*",
         "arn:aws:s3:::${s3:prefix}/x",
     ]);
-    let clause = (
-        prop::sample::select(vec!["", "ForAllValues:", "ForAnyValue:"]),
-        prop::sample::select(vec!["", "IfExists"]),
-        prop_oneof![
-            (
-                prop::sample::select(vec![
-                    "StringEquals",
-                    "StringNotEquals",
-                    "StringLike",
-                    "StringNotLike"
-                ]),
-                some_of(&[
-                    "x",
-                    "x*",
-                    "*",
-                    "?",
-                    "${aws:username}",
-                    "${s3:prefix}",
-                    "${aws:TagKeys}"
-                ]),
-            ),
-            (
-                prop::sample::select(vec!["StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"]),
-                some_of(&["X", "a*", "${aws:username}"]),
-            ),
-            (
-                prop::sample::select(vec![
-                    "NumericLessThan",
-                    "NumericNotEquals",
-                    "NumericGreaterThanEquals"
-                ]),
-                some_of(&["1", "3.0", "5"]),
-            ),
-            (
-                prop::sample::select(vec!["DateLessThan", "DateNotEquals"]),
-                some_of(&["3", "5", "1970-01-01T00:00:03Z"]),
-            ),
-            (
-                prop::sample::select(vec!["IpAddress", "NotIpAddress"]),
-                some_of(&["10.0.0.0/8", "::/0"]),
-            ),
-            (
-                prop::sample::select(vec!["ArnLike", "ArnNotEquals"]),
-                some_of(&["arn:aws:s3:::*", "arn:aws:s3:::${aws:username}"]),
-            ),
-            (Just("BinaryEquals"), some_of(&["eA==", "Kg=="])),
-            (Just("Bool"), some_of(&["true", "false"])),
-        ],
-        prop::sample::select(vec!["s3:prefix", "aws:TagKeys", "AWS:UserName", "test:other"]),
-    )
-        .prop_map(|(set, exists, (base, values), key)| {
-            (format!("{set}{base}{exists}"), json!({ key: values }))
-        });
-    let null = (
-        prop::sample::select(vec!["true", "false"]),
-        prop::sample::select(vec!["s3:prefix", "aws:TagKeys"]),
-    )
-        .prop_map(|(value, key)| ("Null".to_owned(), json!({ key: value })));
-    let condition = prop::collection::vec(prop_oneof![4 => clause, 1 => null], 0..3)
-        .prop_map(|clauses| clauses.into_iter().collect::<serde_json::Map<_, _>>());
-    (any::<bool>(), any::<bool>(), any::<bool>(), actions, resources, condition).prop_map(
-        |(deny, not_action, not_resource, actions, resources, condition)| {
-            json!({
-                "Effect": if deny { "Deny" } else { "Allow" },
-                if not_action { "NotAction" } else { "Action" }: actions,
-                if not_resource { "NotResource" } else { "Resource" }: resources,
-                "Condition": condition,
-            })
-        },
-    )
+    let test = |operators, values| {
+        let keys = &["s3:prefix", "aws:TagKeys", "AWS:UserName", "test:other"];
+        generate::test(operators, keys, values)
+    };
+    let clause = prop_oneof![
+        test(
+            &["StringEquals", "StringNotEquals", "StringLike", "StringNotLike"],
+            &["x", "x*", "*", "?", "${aws:username}", "${s3:prefix}", "${aws:TagKeys}"],
+        ),
+        test(
+            &["StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"],
+            &["X", "a*", "${aws:username}"],
+        ),
+        test(
+            &["NumericLessThan", "NumericNotEquals", "NumericGreaterThanEquals"],
+            &["1", "3.0", "5"],
+        ),
+        test(&["DateLessThan", "DateNotEquals"], &["3", "5", "1970-01-01T00:00:03Z"]),
+        test(&["IpAddress", "NotIpAddress"], &["10.0.0.0/8", "::/0"]),
+        test(&["ArnLike", "ArnNotEquals"], &["arn:aws:s3:::*", "arn:aws:s3:::${aws:username}"]),
+        test(&["BinaryEquals"], &["eA==", "Kg=="]),
+        test(&["Bool"], &["true", "false"]),
+    ];
+    let null = generate::null(&["s3:prefix", "aws:TagKeys"], false);
+    let clause = prop_oneof![4 => generate::clause(clause, |_| true), 1 => null];
+    generate::statement((0.5, 0.5), actions, resources, clause)
 }
 
 /// What keys of requests hold.
@@ -431,6 +380,8 @@ fn engines_agree(set: &PolicySet, compiled: &Compiled, request: &Request) -> Dec
     assert_eq!(evaluate(compiled, request), walked, "{request:?}");
     let explanation = explain(set, request);
     assert_eq!(explanation.decision, walked, "{request:?}");
+    // It is changed and put right again while a way round the decision is looked for.
+    assert_eq!(explanation.request, *request);
     if let Some(flip) = explanation.flip {
         assert_ne!(flip.effect == Effect::Allow, walked.is_allowed(), "{request:?} {flip:?}");
     }

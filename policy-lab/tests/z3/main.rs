@@ -10,6 +10,8 @@
     reason = "a test that cannot build its question has failed"
 )]
 
+#[path = "../support/statements.rs"]
+mod generate;
 mod smt;
 
 use std::io::Write as _;
@@ -26,68 +28,57 @@ use serde_json::{Value, json};
 /// Questions to one process of the solver.
 const BATCH: usize = 50;
 
-fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
-    prop::collection::vec(prop::sample::select(words), 1..3).prop_map(|words| json!(words))
+fn clause(variables: bool) -> impl Strategy<Value = (String, Value)> {
+    let texts: &[&str] = match variables {
+        true => &["x", "x*", "?", "xy", "home/*", "${aws:username}", "x${s3:prefix}"],
+        false => &["x", "x*", "*y", "?", "x?z", "xy", "*x*", "home/*"],
+    };
+    let text = generate::test(
+        &["StringEquals", "StringNotEquals", "StringLike", "StringNotLike"],
+        &["aws:username", "aws:TagKeys", "s3:prefix"],
+        texts,
+    );
+    let number = generate::test(
+        &["NumericLessThan", "NumericEquals", "NumericGreaterThanEquals"],
+        &["s3:max-keys"],
+        &["1", "2", "1.5", "-3"],
+    );
+    let null = generate::null(&["aws:username", "aws:TagKeys", "s3:max-keys"], true);
+    prop_oneof![5 => generate::clause(prop_oneof![3 => text, 1 => number], |_| true), 1 => null]
 }
 
-fn clause() -> impl Strategy<Value = (String, Value)> {
-    let quantifier = prop::sample::select(vec!["", "", "ForAllValues:", "ForAnyValue:"]);
-    let if_exists = prop::sample::select(vec!["", "", "IfExists"]);
-    let text = (
-        prop::sample::select(vec![
-            "StringEquals",
-            "StringNotEquals",
-            "StringLike",
-            "StringNotLike",
-        ]),
-        prop::sample::select(vec!["aws:username", "aws:TagKeys", "s3:prefix"]),
-        some_of(&["x", "x*", "*y", "?", "x?z", "xy", "*x*", "home/*"]),
-    );
-    let number = (
-        prop::sample::select(vec!["NumericLessThan", "NumericEquals", "NumericGreaterThanEquals"]),
-        Just("s3:max-keys"),
-        some_of(&["1", "2", "1.5", "-3"]),
-    );
-    let test = prop_oneof![3 => text, 1 => number];
-    let set =
-        (quantifier, if_exists, test).prop_map(|(quantifier, if_exists, (base, key, values))| {
-            (format!("{quantifier}{base}{if_exists}"), json!({ key: values }))
-        });
-    let null = (
-        prop::sample::select(vec!["aws:username", "aws:TagKeys", "s3:max-keys"]),
-        some_of(&["true", "false"]),
-    )
-        .prop_map(|(key, values)| ("Null".to_owned(), json!({ key: values })));
-    prop_oneof![5 => set, 1 => null]
-}
-
-fn statement() -> impl Strategy<Value = Value> {
-    let actions =
-        some_of(&["*", "s3:*", "s3:Get*", "s3:GetObject", "s3:*Object", "s3:List*", "admin:*"]);
-    let resources = some_of(&[
+fn statement(variables: bool) -> impl Strategy<Value = Value> {
+    let actions = generate::some_of(&[
         "*",
-        "arn:aws:s3:::a",
-        "arn:aws:s3:::a*",
-        "arn:aws:s3:::a/*",
-        "arn:aws:s3:::?/x*",
-        "arn:aws:s3:::*y",
-        "arn:aws:s3:::a/*/b?",
+        "s3:*",
+        "s3:Get*",
+        "s3:GetObject",
+        "s3:*Object",
+        "s3:List*",
+        "admin:*",
     ]);
-    (
-        prop::bool::weighted(0.65),
-        (prop::bool::weighted(0.85), actions),
-        (prop::bool::weighted(0.85), resources),
-        prop::collection::vec(clause(), 0..3),
-    )
-        .prop_map(|(allows, (action, actions), (resource, resources), clauses)| {
-            let condition: serde_json::Map<String, Value> = clauses.into_iter().collect();
-            json!({
-                "Effect": if allows { "Allow" } else { "Deny" },
-                if action { "Action" } else { "NotAction" }: actions,
-                if resource { "Resource" } else { "NotResource" }: resources,
-                "Condition": condition,
-            })
-        })
+    let resources: &[&str] = match variables {
+        true => &[
+            "*",
+            "arn:aws:s3:::a/*",
+            "arn:aws:s3:::a/x*",
+            "arn:aws:s3:::a/x/*",
+            "arn:aws:s3:::a/${aws:username}",
+            "arn:aws:s3:::a/${aws:username}/*",
+            "arn:aws:s3:::a/x${s3:prefix}*",
+        ],
+        false => &[
+            "*",
+            "arn:aws:s3:::a",
+            "arn:aws:s3:::a*",
+            "arn:aws:s3:::a/*",
+            "arn:aws:s3:::?/x*",
+            "arn:aws:s3:::*y",
+            "arn:aws:s3:::a/*/b?",
+        ],
+    };
+    let resources = generate::some_of(resources);
+    generate::statement((0.65, 0.15), actions, resources, clause(variables))
 }
 
 fn access(statements: &[Value]) -> Access {
@@ -117,44 +108,72 @@ fn solve(questions: &[String]) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn proofs_and_refutations_are_the_solvers() {
-    let asked = std::env::var("POLICY_LAB_Z3_CASES").ok().and_then(|cases| cases.parse().ok());
-    let cases: usize = asked.unwrap_or(500);
+/// What both said, of so many pairs.
+#[derive(Default)]
+struct Tally {
+    compared: usize,
+    proved: usize,
+    /// By the solver.
+    undecided: usize,
+    /// By us.
+    unknown: usize,
+}
+
+fn compare(variables: bool, cases: usize) -> Tally {
     let mut runner = TestRunner::deterministic();
-    let policy = || prop::collection::vec(statement(), 1..4);
+    let policy = || prop::collection::vec(statement(variables), 1..4);
     let mut sample = || {
         let pair = (policy(), policy()).new_tree(&mut runner).expect("a pair");
         pair.current()
     };
-    let (mut compared, mut undecided, mut proved) = (0, 0, 0);
-    while compared + undecided < cases {
+    let mut tally = Tally::default();
+    while tally.compared + tally.undecided + tally.unknown < cases {
         let pairs: Vec<_> = (0..BATCH).map(|_| sample()).collect();
         let questions: Vec<_> = pairs.iter().map(|(a, b)| smt::question(a, b)).collect();
         let answers = solve(&questions);
         assert_eq!(answers.len(), pairs.len(), "{answers:?}");
         for ((a, b), answer) in pairs.iter().zip(&answers) {
             let verdict = no_more_permissive(&access(a), &access(b), World::S3);
-            let ours = match &verdict {
-                Verdict::Proved => "unsat",
-                Verdict::Refuted(_) => "sat",
-                Verdict::Unknown(limit) => panic!("{limit}: {a:?} {b:?}"),
-            };
-            let witness = match &verdict {
-                Verdict::Refuted(found) => request_line(&found.request),
-                _ => String::new(),
+            let (ours, witness) = match &verdict {
+                Verdict::Proved => ("unsat", String::new()),
+                Verdict::Refuted(found) => ("sat", request_line(&found.request)),
+                Verdict::Unknown(limit) => {
+                    assert!(variables, "{limit}: {a:?} {b:?}");
+                    tally.unknown += 1;
+                    continue;
+                }
             };
             if answer == "unknown" {
-                undecided += 1;
+                tally.undecided += 1;
                 continue;
             }
-            compared += 1;
-            proved += usize::from(ours == "unsat");
+            tally.compared += 1;
+            tally.proved += usize::from(ours == "unsat");
             assert_eq!(ours, answer, "{} {} {witness}", json!(a), json!(b));
         }
     }
+    let Tally { compared, proved, undecided, unknown } = tally;
     println!(
-        "{compared} answers are z3's ({proved} of them proofs), {undecided} it did not decide"
+        "{compared} answers are z3's ({proved} of them proofs), {undecided} it did not decide, {unknown} we did not"
     );
-    assert!(compared > cases / 2 && proved > 0 && proved < compared);
+    tally
+}
+
+fn cases() -> usize {
+    let asked = std::env::var("POLICY_LAB_Z3_CASES").ok().and_then(|cases| cases.parse().ok());
+    asked.unwrap_or(500)
+}
+
+#[test]
+fn proofs_and_refutations_are_the_solvers() {
+    let cases = cases();
+    let tally = compare(false, cases);
+    assert!(tally.compared > cases / 2 && tally.proved > 0 && tally.proved < tally.compared);
+}
+
+#[test]
+fn what_is_said_of_variables_is_what_the_solver_says() {
+    let cases = cases() / 5;
+    let tally = compare(true, cases);
+    assert!(tally.compared > cases / 2 && tally.proved > 0 && tally.unknown < cases / 10);
 }

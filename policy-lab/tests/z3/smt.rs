@@ -79,7 +79,10 @@ fn allowed(statements: &[Value]) -> String {
 }
 
 fn list(value: &Value) -> Vec<&str> {
-    value.as_array().expect("a list").iter().filter_map(Value::as_str).collect()
+    match value {
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    }
 }
 
 fn applies(statement: &Value, sure: bool) -> String {
@@ -97,10 +100,17 @@ fn applies(statement: &Value, sure: bool) -> String {
     let resource = match statement.get("Resource") {
         _ if is_admin => "true".to_owned(),
         Some(patterns) => resource(patterns),
-        None => not(&resource(&statement["NotResource"])),
+        None => all([
+            not(&resource(&statement["NotResource"])),
+            // Without a value for its variable an exception lets nobody in.
+            match sure {
+                true => resolved(&statement["NotResource"]),
+                false => "true".to_owned(),
+            },
+        ]),
     };
-    let operators = statement["Condition"].as_object().expect("an object");
-    let clauses = operators.iter().flat_map(|(operator, keys)| {
+    let operators = statement["Condition"].as_object().into_iter().flatten();
+    let clauses = operators.flat_map(|(operator, keys)| {
         let keys = keys.as_object().expect("an object");
         keys.iter().map(move |(key, values)| clause(operator, key, &list(values), sure))
     });
@@ -123,8 +133,39 @@ fn covers(pattern: &[u8], name: &[u8]) -> bool {
 fn resource(patterns: &Value) -> String {
     any(list(patterns).into_iter().map(|pattern| match pattern.strip_prefix("arn:aws:s3:::") {
         None | Some("*") => "true".to_owned(),
-        Some(path) => format!("(and (not (= kind 0)) (str.in_re path {}))", regex(path)),
+        Some(path) => format!("(and (not (= kind 0)) {})", matches("path", path)),
     }))
+}
+
+/// Every variable of these patterns has a value.
+fn resolved(patterns: &Value) -> String {
+    let parts = list(patterns).into_iter().filter_map(split).map(|(_, name, _)| has_value(name));
+    all(parts)
+}
+
+fn has_value(name: &str) -> String {
+    format!("(= {name}-state 2)")
+}
+
+/// What stands before the variable of a pattern, the variable, and what stands behind it.
+fn split(pattern: &str) -> Option<(&str, &'static str, &str)> {
+    let (before, rest) = pattern.split_once("${")?;
+    let (key, behind) = rest.split_once('}').expect("closed");
+    let (_, name) = TEXTS.iter().find(|(known, _)| *known == key).expect("a key with one value");
+    Some((before, name, behind))
+}
+
+/// A pattern with one variable has no other wildcard than a star at its end, so that it needs no quantifier.
+fn matches(text: &str, pattern: &str) -> String {
+    let Some((before, name, behind)) = split(pattern) else {
+        return format!("(str.in_re {text} {})", regex(pattern));
+    };
+    let whole = |behind: &str| format!("(str.++ \"{before}\" {name}-0 \"{behind}\")");
+    let fits = match behind.strip_suffix('*') {
+        Some(behind) => format!("(str.prefixof {} {text})", whole(behind)),
+        None => format!("(= {text} {})", whole(behind)),
+    };
+    all([has_value(name), fits])
 }
 
 fn regex(pattern: &str) -> String {
@@ -178,8 +219,8 @@ fn fit(base: &str, name: &str, at: usize, value: &str) -> String {
     };
     let compare = |by: &str| format!("(and {name}-{at}-valid ({by} {name}-{at} {}))", number());
     match base {
-        "StringEquals" => format!("(= {name}-{at} \"{value}\")"),
-        "StringLike" => format!("(str.in_re {name}-{at} {})", regex(value)),
+        "StringEquals" if split(value).is_none() => format!("(= {name}-{at} \"{value}\")"),
+        "StringEquals" | "StringLike" => matches(&format!("{name}-{at}"), value),
         "NumericLessThan" => compare("<"),
         "NumericEquals" => compare("="),
         "NumericGreaterThanEquals" => compare(">="),
