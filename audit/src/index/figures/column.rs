@@ -49,15 +49,47 @@ impl Values {
 
     /// Calls `each` with every value of every document, by the document's place in `docs`.
     pub(super) fn each(&self, docs: &[DocId], mut each: impl FnMut(usize, u64)) {
-        if let ColumnIndex::Full = self.column.index {
-            let mut values = vec![0; docs.len()];
-            self.column.values.get_vals(docs, &mut values);
+        if let Some(values) = self.one_each(docs) {
             values.into_iter().enumerate().for_each(|(at, value)| each(at, value));
             return;
         }
-        for (at, doc) in docs.iter().enumerate() {
-            self.column.values_for_doc(*doc).for_each(|value| each(at, value));
+        // A document that is in several groups comes several times, and its values cannot be told apart below.
+        if !docs.is_sorted_by(|before, after| before < after) {
+            for (at, doc) in docs.iter().enumerate() {
+                self.column.values_for_doc(*doc).for_each(|value| each(at, value));
+            }
+            return;
         }
+        // All values at once, because one at a time costs several times as much.
+        let (mut with, mut rows) = (Vec::new(), Vec::new());
+        self.column.index.docids_to_rowids(docs, &mut with, &mut rows);
+        let mut values = vec![0; rows.len()];
+        self.column.values.get_vals(&rows, &mut values);
+        let mut places = docs.iter().enumerate().peekable();
+        for (doc, value) in with.into_iter().zip(values) {
+            // Both ascend, and every document that has a value is one of those asked for.
+            while places.next_if(|(_, place)| **place < doc).is_some() {}
+            if let Some((at, _)) = places.peek() {
+                each(*at, value);
+            }
+        }
+    }
+
+    /// The values, where the documents follow one another and each has exactly one: then so do the values, and unpacking
+    /// them together costs a fraction of what finding each of them does.
+    pub(super) fn one_each(&self, docs: &[DocId]) -> Option<Vec<u64>> {
+        let (first, last) = (*docs.first()?, *docs.last()?);
+        let follows = |pair: &[DocId]| matches!(pair, [before, after] if before + 1 == *after);
+        if self.is_multiple() || !docs.windows(2).all(follows) {
+            return None;
+        }
+        let rows = self.column.index.docid_range_to_rowids(first..last + 1);
+        if rows.len() != docs.len() {
+            return None;
+        }
+        let mut values = vec![0; docs.len()];
+        self.column.values.get_range(rows.start.into(), &mut values);
+        Some(values)
     }
 
     /// Whether a document may have more than one value.

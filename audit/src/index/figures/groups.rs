@@ -5,7 +5,7 @@
 //! by key.
 #![deny(clippy::indexing_slicing)]
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tantivy::{DocId, SegmentReader};
 
@@ -57,10 +57,10 @@ impl<'q> Groups<'q> {
         for coder in &mut self.coders {
             codes.push(coder.codes(docs, &mut several));
         }
-        let mut hits =
-            Hits { docs: docs.to_vec(), groups: self.numbering.number(&codes, docs.len())? };
+        let groups = self.numbering.number(&codes, docs.len())?;
+        let mut hits = Hits { docs: Cow::Borrowed(docs), groups };
         if several.contains(&true) {
-            self.spread(&mut hits, &several)?;
+            hits = self.spread(&hits, &several)?;
         }
         let groups = self.numbering.len().max(hits.groups.iter().max().map_or(0, |max| max + 1));
         self.counts.resize(groups.max(self.counts.len()), 0);
@@ -74,12 +74,12 @@ impl<'q> Groups<'q> {
     }
 
     /// Puts documents with several values into each of their groups.
-    fn spread(&mut self, hits: &mut Hits, several: &[bool]) -> Result<(), IndexError> {
-        let mut spread = Hits::default();
+    fn spread(&mut self, hits: &Hits<'_>, several: &[bool]) -> Result<Hits<'static>, IndexError> {
+        let (mut docs, mut groups) = (Vec::new(), Vec::new());
         for ((doc, group), several) in hits.docs.iter().zip(&hits.groups).zip(several) {
             if !several {
-                spread.docs.push(*doc);
-                spread.groups.push(*group);
+                docs.push(*doc);
+                groups.push(*group);
                 continue;
             }
             let found: Vec<Vec<Option<u64>>> =
@@ -87,12 +87,11 @@ impl<'q> Groups<'q> {
             for codes in combinations(self.by, found)? {
                 let codes: Vec<Vec<u64>> =
                     codes.into_iter().map(|code| vec![code.unwrap_or(0)]).collect();
-                spread.docs.push(*doc);
-                spread.groups.extend(self.numbering.number(&codes, 1)?);
+                docs.push(*doc);
+                groups.extend(self.numbering.number(&codes, 1)?);
             }
         }
-        *hits = spread;
-        Ok(())
+        Ok(Hits { docs: Cow::Owned(docs), groups })
     }
 
     /// The groups that have documents, and their figures.
@@ -124,9 +123,9 @@ impl<'q> Groups<'q> {
 }
 
 /// Documents and their groups, side by side; a document may come more than once.
-#[derive(Debug, Default)]
-pub(super) struct Hits {
-    pub(super) docs: Vec<DocId>,
+#[derive(Debug)]
+pub(super) struct Hits<'a> {
+    pub(super) docs: Cow<'a, [DocId]>,
     pub(super) groups: Vec<usize>,
 }
 
@@ -164,25 +163,30 @@ impl Numbering {
 
     /// The group of each of `docs` documents, whose codes are given key by key.
     fn number(&mut self, codes: &[Vec<u64>], docs: usize) -> Result<Vec<usize>, IndexError> {
-        let mut groups = vec![0_usize; docs];
         match self {
+            // Codes are below PLACES_MAX.
             Self::Places(counts) => {
-                for (count, codes) in counts.iter().zip(codes) {
+                let mut groups: Vec<usize> = match codes {
+                    [first, ..] => first.iter().map(|code| *code as usize).collect(),
+                    [] => vec![0; docs],
+                };
+                for (count, codes) in counts.iter().zip(codes).skip(1) {
                     for (group, code) in groups.iter_mut().zip(codes) {
-                        // Both are below PLACES_MAX.
                         *group = *group * *count as usize + *code as usize;
                     }
                 }
+                Ok(groups)
             }
             Self::Pairs(keys) => {
+                let mut groups = vec![0; docs];
                 for (key, codes) in keys.iter_mut().zip(codes) {
                     for (group, code) in groups.iter_mut().zip(codes) {
                         *group = key.number((*group, *code))?;
                     }
                 }
+                Ok(groups)
             }
         }
-        Ok(groups)
     }
 
     /// The code that a group has for the key at this place.
@@ -304,6 +308,9 @@ impl Coder {
     fn codes(&mut self, docs: &[DocId], several: &mut [bool]) -> Vec<u64> {
         let mut codes = vec![0; docs.len()];
         let Some(values) = self.values().cloned() else { return codes };
+        if let Some(values) = values.one_each(docs) {
+            return self.codes_of(values);
+        }
         if values.is_multiple() {
             // A value without a code still counts as one of several.
             let mut met = vec![false; docs.len()];
@@ -325,6 +332,16 @@ impl Coder {
             });
         }
         codes
+    }
+
+    fn codes_of(&mut self, values: Vec<u64>) -> Vec<u64> {
+        match self {
+            // The one that most questions ask for, as a loop without a branch.
+            Self::Offset { least, .. } => {
+                values.into_iter().map(|value| value - *least + 1).collect()
+            }
+            _ => values.into_iter().map(|value| self.code(value)).collect(),
+        }
     }
 
     /// What there is to combine of one document; never empty.

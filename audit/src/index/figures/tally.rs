@@ -117,7 +117,7 @@ impl Tally {
     }
 
     /// Adds the values of documents; `groups` is one more than the highest group.
-    pub(super) fn add(&mut self, hits: &Hits, groups: usize) -> Result<(), IndexError> {
+    pub(super) fn add(&mut self, hits: &Hits<'_>, groups: usize) -> Result<(), IndexError> {
         let Some(values) = &self.values else { return Ok(()) };
         let group_of = |at: usize| hits.groups.get(at).copied().unwrap_or(usize::MAX);
         let words = &self.words;
