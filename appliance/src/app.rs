@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use audit::note::Vkey;
 use audit::{
-    Class, Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, Signer as _,
+    Class, Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, Searcher, Signer as _,
     SystemClock, Tiles,
 };
 use bytes::Bytes;
@@ -131,13 +131,13 @@ impl App {
         attach_bucket_policies(&store, &gate).await?;
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
         let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
-        let audit_dir = material.paths.audit_dir.clone();
+        let searcher = Arc::new(Searcher::new(&material.paths.audit_dir));
         let vkey = Vkey::parse(&signer.vkey()).context("reading the log's own key")?;
-        let tiles = Tiles::start(&audit_dir, vkey, &log).context("opening the log's tiles")?;
+        let tiles = Tiles::start(searcher.dir(), vkey, &log).context("opening the log's tiles")?;
         let tiles = Arc::new(tiles);
         let auditor = auditor::Context::new(
             Arc::clone(&log),
-            audit_dir,
+            Arc::clone(&searcher),
             (Arc::clone(&gate), Arc::clone(&iam)),
             Arc::new(signer),
             (Arc::clone(&tiles), resolved.audit_open),
@@ -152,7 +152,7 @@ impl App {
                 recorder: Arc::clone(&recorder),
                 about: Arc::new(about(resolved, &material)),
                 owner_id: owner_id(&material.account),
-                audit_dir: material.paths.audit_dir.clone(),
+                searcher,
                 state_dir: resolved.cloudtrail_dir(),
                 keys_dir: material.paths.config_dir.join("keys"),
             },

@@ -13,10 +13,9 @@ mod operation;
 pub(crate) mod policies;
 mod serve;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use audit::{Log, Signer, Tiles};
+use audit::{Log, Searcher, Signer, Tiles};
 use tokio::sync::Semaphore;
 
 pub use self::operation::Operation;
@@ -40,8 +39,7 @@ const TILES_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Context {
     log: Arc<Log>,
-    /// The log's directory.
-    dir: PathBuf,
+    searcher: Arc<Searcher>,
     /// What is in force, for questions about policies.
     gate: Arc<Gate>,
     iam: Arc<Iam>,
@@ -58,14 +56,14 @@ impl Context {
     #[must_use]
     pub fn new(
         log: Arc<Log>,
-        dir: PathBuf,
+        searcher: Arc<Searcher>,
         (gate, iam): (Arc<Gate>, Arc<Iam>),
         signer: Arc<dyn Signer>,
         (tiles, open): (Arc<Tiles>, AuditOpen),
     ) -> Self {
         Self {
             log,
-            dir,
+            searcher,
             gate,
             iam,
             signer,

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Clock, Log};
+use audit::{Clock, Log, Searcher};
 use storage::BucketName;
 
 pub use self::exporter::Exporter;
@@ -60,8 +60,7 @@ pub struct House {
     pub recorder: Arc<Recorder>,
     pub about: Arc<About>,
     pub owner_id: String,
-    /// The log's directory.
-    pub audit_dir: PathBuf,
+    pub searcher: Arc<Searcher>,
     /// Where the cursor lives.
     pub state_dir: PathBuf,
     /// Where the signing key lives.
@@ -79,7 +78,7 @@ impl std::fmt::Debug for House {
 pub struct Context {
     verifier: Verifier,
     about: Arc<About>,
-    audit_dir: PathBuf,
+    searcher: Arc<Searcher>,
     names: Names,
     /// Absent where no bucket is configured.
     trail: Option<Trail>,
@@ -113,7 +112,7 @@ impl Context {
             }
         };
         let verifier = Verifier::new(Policy::cloudtrail(vec![about.region.clone()]));
-        Ok(Self { verifier, about, audit_dir: house.audit_dir.clone(), names, trail })
+        Ok(Self { verifier, about, searcher: Arc::clone(&house.searcher), names, trail })
     }
 
     /// Ends the export; the period under way is written after the next start.

@@ -1,7 +1,8 @@
 //! What a question costs: the newest rows of a filter, figures over everything, and one record by name.
 //!
 //! `cargo bench -p audit --bench search` makes a log of 1,000,000 records (`AUDIT_BENCH_RECORDS` says otherwise, and
-//! `AUDIT_BENCH_DIR` keeps the log for the next run), indexes it and prints one line per question.
+//! `AUDIT_BENCH_DIR` keeps the log for the next run), indexes it and prints one line per question. Questions after `--`
+//! are asked instead of those below.
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
 use std::{
@@ -29,6 +30,12 @@ fn main() {
     if !dir.join("idx").is_dir() {
         rebuild(&dir);
     }
+    let searcher = Searcher::new(&dir);
+    let own: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    if !own.is_empty() {
+        own.iter().for_each(|text| ask(&searcher, &format!("`{text}`"), text, Method::Auto, 200));
+        return;
+    }
     let newest = [
         "",
         "denied",
@@ -41,7 +48,7 @@ fn main() {
     ];
     for text in newest {
         for method in [Method::Index, Method::Scan] {
-            ask(&dir, &format!("newest 100 of `{text}` by {method:?}"), text, method, 200);
+            ask(&searcher, &format!("newest 100 of `{text}` by {method:?}"), text, method, 200);
         }
     }
     for text in [
@@ -54,10 +61,10 @@ fn main() {
         "dcount(principal.arn), avg(auth.us) by bucket",
         "not ip in 10.1.3.0/24 | count by hour(time)",
     ] {
-        ask(&dir, &format!("`{text}`"), text, Method::Auto, 50);
+        ask(&searcher, &format!("`{text}`"), text, Method::Auto, 50);
     }
     ask(
-        &dir,
+        &searcher,
         "`denied | count by bucket`, every record read",
         "denied | count by bucket",
         Method::Scan,
@@ -145,7 +152,7 @@ fn bytes_below(dir: &Path) -> u64 {
     fs::read_dir(dir).unwrap().map(bytes).sum()
 }
 
-fn ask(dir: &Path, name: &str, text: &str, method: Method, most: usize) {
+fn ask(searcher: &Searcher, name: &str, text: &str, method: Method, most: usize) {
     let query = Query::parse(text, SystemClock.now_us()).unwrap();
     let options = SearchOptions { limit: 100, method, ..SearchOptions::default() };
     let mut times = Vec::new();
@@ -154,7 +161,7 @@ fn ask(dir: &Path, name: &str, text: &str, method: Method, most: usize) {
     let cpu = cpu_us();
     while times.len() < most && (times.len() < 3 || started.elapsed() < Duration::from_secs(5)) {
         let began = Instant::now();
-        let answer = black_box(search(dir, &query, options).unwrap());
+        let answer = black_box(searcher.search(&query, options).unwrap());
         times.push(began.elapsed());
         matches = answer.coverage.matches;
     }

@@ -23,10 +23,12 @@ use crate::{
 };
 
 pub use check::{Checked, Mismatch, check};
+pub(crate) use days::Days;
 pub(crate) use figures::Asked;
 pub(crate) use read::{Candidates, Found, Wanted};
 
 mod check;
+mod days;
 mod figures;
 mod partition;
 mod read;

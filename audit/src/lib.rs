@@ -71,8 +71,8 @@ pub use record::{
 };
 pub use search::{
     Answer, Bar, Cell, Coverage, Histogram, Method, NoPolicies, Piece, Policies, Replay, Replayed,
-    Row, SearchError, SearchOptions, Source, Table, find_event, histogram, pieces, read_record,
-    records, search, search_with, tail,
+    Row, SearchError, SearchOptions, Searcher, Source, Table, find_event, pieces, read_record,
+    records, search, tail,
 };
 pub use tiles::Tiles;
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};

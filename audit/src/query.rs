@@ -94,7 +94,7 @@ impl Query {
         self.table.is_some()
     }
 
-    /// Whether the answer depends on policies, for [`crate::search_with()`].
+    /// Whether the answer depends on policies, for [`crate::Searcher::search_with`].
     pub fn asks_policies(&self) -> bool {
         let make = self.table.as_ref().map(|table| &table.make);
         matches!(make, Some(Make::Unused | Make::Replay { .. }))

@@ -12,13 +12,14 @@ use std::{
 
 use crate::{durable, index::IndexError, query::Query, segment};
 
-pub use claim::{Claim, claim};
+pub use claim::Claim;
 pub(crate) use cursor::{Brought, Located};
 pub use cursor::{Records, Tail, records, tail};
-pub use histogram::{Bar, Histogram, histogram};
+pub use histogram::{Bar, Histogram};
 pub use locate::{find_event, read_record};
 pub use pieces::{Piece, Pieces, pieces};
 pub use policies::{NoPolicies, Policies, Replay, Replayed};
+pub use searcher::Searcher;
 pub use table::{Cell, TABLE_BYTES_MAX, TABLE_ROWS_MAX, Table};
 pub(crate) use table::{Figure, combinations};
 
@@ -32,6 +33,7 @@ mod pieces;
 mod plan;
 mod policies;
 mod scan;
+mod searcher;
 mod table;
 
 /// How to search.
@@ -188,31 +190,12 @@ impl SearchError {
     }
 }
 
-/// Answers a query over the log in `dir`.
+/// Answers a single query over the log in `dir`; who has several keeps a [`Searcher`].
 ///
 /// # Errors
 /// [`SearchError`]. An answer is never cut silently: its coverage says what it is complete for.
 pub fn search(dir: &Path, query: &Query, options: SearchOptions) -> Result<Answer, SearchError> {
-    search_with(dir, query, options, &NoPolicies)
-}
-
-/// Answers a query that may also speak of policies: `policies()` and `replay`.
-///
-/// # Errors
-/// As [`search`]; [`SearchError::Policies`] when there is no such policy.
-pub fn search_with(
-    dir: &Path,
-    query: &Query,
-    options: SearchOptions,
-    policies: &dyn Policies,
-) -> Result<Answer, SearchError> {
-    match plan::answer(dir, query, options, policies) {
-        // A prune took a segment away that was listed; the next list begins behind it.
-        Err(SearchError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            plan::answer(dir, query, options, policies)
-        }
-        answer => answer,
-    }
+    Searcher::new(dir).search(query, options)
 }
 
 /// All segments of a directory in order.

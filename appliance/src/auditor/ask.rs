@@ -7,7 +7,7 @@ use std::time::Duration;
 use audit::note::Vkey;
 use audit::{
     Answer, Head, Method, NoPolicies, Query, QueryError, SearchError, SearchOptions, Signer,
-    checkpoint, search_with,
+    checkpoint,
 };
 use policy_lab::replay::{Export, ExportError};
 use serde::Deserialize;
@@ -93,25 +93,25 @@ pub(super) async fn search(
     now_us: u64,
 ) -> Result<Found, AdminError> {
     let query = Query::parse(&question.q, now_us).map_err(|error| misunderstood(&error))?;
-    let (dir, mut options) = (context.dir.clone(), question.options());
+    let (searcher, mut options) = (Arc::clone(&context.searcher), question.options());
     let signer = question.signed.then(|| context.signer.clone());
     let world = query.asks_policies().then(|| world(&context.iam.snapshot(), &context.gate));
     at_leisure(context, move || {
         let world = world.map(|world| Export::new(world).map_err(unreadable)).transpose()?;
-        let known = world.map(|world| Policies::new(Arc::new(world), &dir));
+        let known = world.map(|world| Policies::new(Arc::new(world), searcher.dir()));
         let policies: &dyn audit::Policies = match &known {
             Some(known) => known,
             None => &NoPolicies,
         };
         let Some(signer) = signer else {
-            let answer = search_with(&dir, &query, options, policies).map_err(unanswered)?;
+            let answer = searcher.search_with(&query, options, policies).map_err(unanswered)?;
             return written(&query, &answer);
         };
         // What no head covers yet could be lost in a crash, and a signature over it would be a lie.
-        let head = newest_head(&dir, &*signer)?;
+        let head = newest_head(searcher.dir(), &*signer)?;
         options.after = Some(options.after.unwrap_or(head.size).min(head.size));
-        let answer = search_with(&dir, &query, options, policies).map_err(unanswered)?;
-        let claim = audit::search::claim(&dir, &query, &answer.coverage, head, options.within);
+        let answer = searcher.search_with(&query, options, policies).map_err(unanswered)?;
+        let claim = searcher.claim(&query, &answer.coverage, head, options.within);
         let note = claim.map_err(unanswered)?.sign(&question.q, &*signer).map_err(unsigned)?;
         let mut found = written(&query, &answer)?;
         ndjson::note(&mut found.body, &note);
@@ -161,11 +161,11 @@ fn written(query: &Query, answer: &Answer) -> Result<Found, AdminError> {
 
 /// The record of an event.
 pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminError> {
-    let (dir, event) = (context.dir.clone(), checked(id)?.to_owned());
+    let (searcher, event) = (Arc::clone(&context.searcher), checked(id)?.to_owned());
     at_leisure(context, move || {
-        let found = audit::find_event(&dir, &event).map_err(unanswered)?;
+        let found = audit::find_event(searcher.dir(), &event).map_err(unanswered)?;
         let mut body = found.ok_or_else(|| {
-            let pruned = audit::pruned(&dir)
+            let pruned = audit::pruned(searcher.dir())
                 .ok()
                 .flatten()
                 .map(|pruned| format!(" The records before {} were {pruned}.", pruned.end));

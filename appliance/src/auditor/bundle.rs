@@ -93,7 +93,7 @@ pub(super) async fn bundle(
             within: Some(super::ask::WITHIN),
             ..SearchOptions::default()
         };
-        let mut answer = audit::search(&house.dir, &query, options).map_err(unanswered)?;
+        let mut answer = house.searcher.search(&query, options).map_err(unanswered)?;
         if answer.rows.len() > RECORDS_MAX {
             return Err(too_large("a bundle has 10 000 records at most; narrow the query"));
         }
@@ -102,9 +102,10 @@ pub(super) async fn bundle(
             return Err(AdminError::not_found("NoSuchEvent", message));
         }
         answer.rows.sort_unstable_by_key(|row| row.seq);
-        let claim =
-            audit::search::claim(&house.dir, &query, &answer.coverage, head, options.within)
-                .map_err(unanswered)?;
+        let claim = house
+            .searcher
+            .claim(&query, &answer.coverage, head, options.within)
+            .map_err(unanswered)?;
         let coverage = claim.sign(&text, &*house.signer).map_err(unsigned)?;
         let asked = format!("{}\n", json!({ "q": text, "now_us": now_us }));
         let files = files(

@@ -47,7 +47,7 @@ pub(super) fn begin(
             AdminError::bad_request("InvalidArgument", "The parameter after is a number.")
         })?),
     };
-    Ok((audit::tail(&context.dir, after), query, text))
+    Ok((audit::tail(context.searcher.dir(), after), query, text))
 }
 
 /// The stream; its decision is durable already, and its outcome is recorded when it ends.

@@ -113,7 +113,7 @@ impl Exporter {
             house: house.clone(),
             names: names.clone(),
             key,
-            tail: audit::tail(&house.audit_dir, position.next.checked_sub(1)),
+            tail: audit::tail(house.searcher.dir(), position.next.checked_sub(1)),
             files,
             watch,
             position,
@@ -302,7 +302,7 @@ impl Worker {
         self.shared.change(|status| status.error = Some(why));
         self.draft = None;
         self.listed.clear();
-        self.tail = audit::tail(&self.house.audit_dir, self.position.next.checked_sub(1));
+        self.tail = audit::tail(self.house.searcher.dir(), self.position.next.checked_sub(1));
         let until = Instant::now() + RETRY;
         while Instant::now() < until && !self.shared.is_stopping() {
             tokio::time::sleep(LOOK).await;

@@ -3,9 +3,7 @@
 //! The log is searched in its own language where it can narrow the search down, and every record that comes is compared
 //! once more in the shape in which it is given out.
 
-use std::path::Path;
-
-use audit::{Query, SearchOptions};
+use audit::{Query, SearchOptions, Searcher};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,8 +45,13 @@ impl Lookup {
         self.lookup_attributes.iter().map(named).collect::<Vec<_>>().join(" ")
     }
 
-    /// Answers from the log in `dir`.
-    pub(super) fn answer(&self, dir: &Path, about: &About, now_us: u64) -> Result<Value, Refused> {
+    /// Answers from the log.
+    pub(super) fn answer(
+        &self,
+        searcher: &Searcher,
+        about: &About,
+        now_us: u64,
+    ) -> Result<Value, Refused> {
         let attribute = match self.lookup_attributes.as_slice() {
             [] => None,
             [one] if pointer(&one.attribute_key).is_some() => Some(one),
@@ -71,7 +74,7 @@ impl Lookup {
         let (mut events, mut looked_at) = (Vec::new(), 0);
         loop {
             let options = SearchOptions { limit: BATCH, after: before, ..SearchOptions::default() };
-            let rows = audit::search(dir, &query, options).map_err(Refused::internal)?.rows;
+            let rows = searcher.search(&query, options).map_err(Refused::internal)?.rows;
             let is_last = rows.len() < BATCH;
             looked_at += rows.len();
             for row in rows {

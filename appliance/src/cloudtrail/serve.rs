@@ -226,7 +226,7 @@ async fn carry_out(
             let (app, now_us) = (Arc::clone(app), scope.now_us());
             let looked = tokio::task::spawn_blocking(move || {
                 let context = app.cloudtrail();
-                lookup.answer(&context.audit_dir, &context.about, now_us)
+                lookup.answer(&context.searcher, &context.about, now_us)
             });
             let found = looked.await.map_err(Refused::internal)??;
             let events = found["Events"].as_array().map_or(0, Vec::len);

@@ -15,7 +15,7 @@ use crate::{
     search::{SearchError, names, read_record},
 };
 
-use super::{Candidates, Found, IndexError, Wanted, partition, schema};
+use super::{Candidates, Days, Found, IndexError, Wanted, partition, schema};
 
 /// Mismatches that are told one by one.
 const MISMATCHES_MAX: usize = 100;
@@ -47,7 +47,8 @@ pub struct Mismatch {
 /// # Errors
 /// [`IndexError`] when the index or the log cannot be read.
 pub fn check(dir: &Path, samples: u64) -> Result<Checked, IndexError> {
-    let Some(index) = Candidates::open(dir)? else { return Ok(Checked::default()) };
+    let days = Days::new(dir);
+    let Some(index) = days.candidates()? else { return Ok(Checked::default()) };
     let mut checked = Checked { indexed: index.size, ..Checked::default() };
     for day in partition::days(dir)? {
         if let Some((_, position)) = partition::open(dir, &day)?
@@ -82,7 +83,11 @@ fn first_position(dir: &Path) -> Result<u64, IndexError> {
 }
 
 /// Positions must come one after the other, from the last to the first.
-fn every_position(index: &Candidates, first: u64, checked: &mut Checked) -> Result<(), IndexError> {
+fn every_position(
+    index: &Candidates<'_>,
+    first: u64,
+    checked: &mut Checked,
+) -> Result<(), IndexError> {
     let wanted = Wanted { seqs: first..u64::MAX, times: 0..=u64::MAX };
     // Positions from here on were seen.
     let mut seen = index.size;
@@ -110,7 +115,7 @@ fn missing(checked: &mut Checked, from: u64, to: u64) {
 /// Asks the index for the record by all its values at once.
 fn look_up(
     dir: &Path,
-    index: &Candidates,
+    index: &Candidates<'_>,
     seq: u64,
     checked: &mut Checked,
 ) -> Result<(), IndexError> {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use tantivy::{
-    COLLECT_BLOCK_BUFFER_LEN, DocId, ReloadPolicy, SegmentReader,
+    COLLECT_BLOCK_BUFFER_LEN, DocId,
     query::{EnableScoring, Query, Scorer, Weight},
 };
 
@@ -34,8 +34,8 @@ use sieve::Sieve;
 
 use super::{
     Candidates, Found, IndexError, Wanted,
-    read::wanted_docs,
-    schema::{self, Fields, ODD, OFFSET, SEQ, TIME_US},
+    days::{Day, Part},
+    schema::{self, Fields, ODD},
     translate::translate,
 };
 
@@ -76,7 +76,7 @@ pub(crate) type Group = Vec<Option<String>>;
 
 /// What some of the documents contribute.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct Figures {
     /// Matching documents.
     pub(crate) matches: u64,
     pub(crate) groups: Vec<(Group, Vec<Figure>)>,
@@ -84,7 +84,7 @@ pub(crate) struct Part {
     pub(crate) odd: Vec<Found>,
 }
 
-impl Candidates {
+impl Candidates<'_> {
     /// Gives the figures of all matching documents to `take`, in parts: a group may be in many of them. `go_on` is
     /// asked now and then.
     ///
@@ -95,13 +95,13 @@ impl Candidates {
         asked: Asked<'_>,
         wanted: &Wanted,
         go_on: &(dyn Fn() -> Result<(), SearchError> + Sync),
-        take: &mut dyn FnMut(Part) -> Result<(), SearchError>,
+        take: &mut dyn FnMut(Figures) -> Result<(), SearchError>,
     ) -> Result<(), IndexError> {
         let fields = schema::builder().1;
         let query = translate(asked.filter, &fields);
         let mut units = Vec::new();
-        for index in self.partitions(wanted) {
-            units.extend(units_of(&index?, query.as_deref(), wanted)?);
+        for day in self.days(wanted) {
+            units.extend(units_of(&*day?, query.as_deref(), wanted)?);
             go_on()?;
         }
         // The largest first, so that the threads end together.
@@ -127,7 +127,7 @@ impl Candidates {
     }
 }
 
-impl Candidates {
+impl Candidates<'_> {
     /// What the columns say of the record at `seq`: members and their values. `None` where nothing is made of them.
     ///
     /// # Errors
@@ -137,13 +137,13 @@ impl Candidates {
         seq: u64,
     ) -> Result<Option<BTreeMap<&'static str, Vec<String>>>, IndexError> {
         let wanted = Wanted { seqs: seq..seq + 1, times: 0..=u64::MAX };
-        for index in self.partitions(&wanted) {
-            for unit in units_of(&index?, None, &wanted)? {
+        for day in self.days(&wanted) {
+            for unit in units_of(&*day?, None, &wanted)? {
                 if !unit.odd()?.is_empty() {
                     return Ok(None);
                 }
                 if let Some(doc) = unit.docs.clone().next() {
-                    return column::all_of(&unit.segment, doc).map(Some);
+                    return column::all_of(&unit.part.segment, doc).map(Some);
                 }
             }
         }
@@ -161,7 +161,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn run(&self, parts: &mpsc::SyncSender<Result<Part, IndexError>>) {
+    fn run(&self, parts: &mpsc::SyncSender<Result<Figures, IndexError>>) {
         while !self.over.load(Ordering::Relaxed) {
             let next = self.units.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(unit) = next else { return };
@@ -176,34 +176,28 @@ impl Work<'_> {
 
 /// Some documents of one segment of the index.
 struct Unit {
-    segment: SegmentReader,
+    part: Part,
     /// What finds candidates; all are, where there is nothing to go by.
     weight: Option<Box<dyn Weight>>,
     docs: Range<DocId>,
 }
 
-/// The segments of an index, in parts that are worth a thread.
+/// The segments of a day, in parts that are worth a thread.
 fn units_of(
-    index: &tantivy::Index,
+    day: &Day,
     query: Option<&dyn Query>,
     wanted: &Wanted,
 ) -> Result<Vec<Unit>, IndexError> {
-    let reader: tantivy::IndexReader =
-        index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-    let searcher = reader.searcher();
     let mut units = Vec::new();
-    for segment in searcher.segment_readers() {
-        let columns = segment.fast_fields();
-        let seqs = columns.column_first_or_default::<u64>(SEQ)?;
-        let times = columns.column_first_or_default::<u64>(TIME_US)?;
-        let docs = wanted_docs(segment, seqs.as_ref(), times.as_ref(), wanted);
+    for part in &day.parts {
+        let docs = part.wanted(wanted);
         let count = docs.len() as u32;
-        let parts = if count < PART_DOCS_MIN { 1 } else { THREADS as u32 };
-        let step = count.div_ceil(parts).max(1);
+        let threads = if count < PART_DOCS_MIN { 1 } else { THREADS as u32 };
+        let step = count.div_ceil(threads).max(1);
         for from in docs.clone().step_by(step as usize) {
-            let scoring = EnableScoring::disabled_from_searcher(&searcher);
+            let scoring = EnableScoring::disabled_from_searcher(&day.searcher);
             units.push(Unit {
-                segment: segment.clone(),
+                part: part.clone(),
                 weight: query.map(|query| query.weight(scoring)).transpose()?,
                 docs: from..docs.end.min(from + step),
             });
@@ -213,10 +207,10 @@ fn units_of(
 }
 
 impl Unit {
-    fn run(&self, work: &Work<'_>) -> Result<Part, IndexError> {
+    fn run(&self, work: &Work<'_>) -> Result<Figures, IndexError> {
         let odd = self.odd()?;
-        let mut sieve = Sieve::new(work.asked.filter, &work.fields, &self.segment)?;
-        let mut groups = Groups::new(&work.asked, &work.fields, &self.segment)?;
+        let mut sieve = Sieve::new(work.asked.filter, &work.fields, &self.part.segment)?;
+        let mut groups = Groups::new(&work.asked, &work.fields, &self.part.segment)?;
         let mut candidates = self.candidates()?;
         let mut docs = Vec::with_capacity(BLOCK_DOCS);
         let (mut matches, mut blocks) = (0, 0_usize);
@@ -235,17 +229,14 @@ impl Unit {
             matches += docs.len() as u64;
             groups.add(&docs)?;
         }
-        let columns = self.segment.fast_fields();
-        let seqs = columns.column_first_or_default::<u64>(SEQ)?;
-        let offsets = columns.column_first_or_default::<u64>(OFFSET)?;
-        let found = |doc: &DocId| Found { seq: seqs.get_val(*doc), offset: offsets.get_val(*doc) };
-        Ok(Part { matches, groups: groups.finish()?, odd: odd.iter().map(found).collect() })
+        let odd = odd.iter().map(|doc| self.part.found(*doc)).collect();
+        Ok(Figures { matches, groups: groups.finish()?, odd })
     }
 
     /// Documents whose columns are not to be believed, in order.
     fn odd(&self) -> Result<Vec<DocId>, IndexError> {
         let mut docs = Vec::new();
-        if let Some(odd) = self.segment.fast_fields().column_opt::<u64>(ODD)? {
+        if let Some(odd) = self.part.segment.fast_fields().column_opt::<u64>(ODD)? {
             odd.get_docids_for_value_range(1..=u64::MAX, self.docs.clone(), &mut docs);
         }
         Ok(docs)
@@ -253,7 +244,7 @@ impl Unit {
 
     fn candidates(&self) -> Result<Candidate, IndexError> {
         let Some(weight) = &self.weight else { return Ok(Candidate::Every(self.docs.clone())) };
-        let mut scorer = weight.scorer(&self.segment, 1.0)?;
+        let mut scorer = weight.scorer(&self.part.segment, 1.0)?;
         if scorer.doc() < self.docs.start {
             scorer.seek(self.docs.start);
         }

@@ -15,8 +15,6 @@
 //! origin.
 #![deny(clippy::indexing_slicing)]
 
-use std::path::Path;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
@@ -28,7 +26,7 @@ use crate::{
     tree::{Hash, leaf_hash},
 };
 
-use super::{Coverage, Method, SearchError, SearchOptions, plan::Walk};
+use super::{Coverage, Method, SearchError, SearchOptions, Searcher, plan::Walk};
 
 /// Matches that a claim may be about; each is held as its hash.
 const MATCHES_MAX: usize = 10_000_000;
@@ -45,13 +43,9 @@ pub struct Claim {
     now_us: u64,
 }
 
-/// Finds again what an answer covers, below a head of the log.
-///
-/// # Errors
-/// [`SearchError`]; [`SearchError::TooMuch`] when the answer goes beyond the head, or is about more than ten million
-/// records.
-pub fn claim(
-    dir: &Path,
+/// As [`Searcher::claim`].
+pub(super) fn claim(
+    searcher: &Searcher,
     query: &Query,
     coverage: &Coverage,
     head: Head,
@@ -63,7 +57,7 @@ pub fn claim(
     let method = coverage.method;
     let options = SearchOptions { limit: 0, after: Some(coverage.to), method, within };
     let mut hashes = Vec::new();
-    Walk::of(dir, query, options)?.newest_first(&mut |row| {
+    Walk::of(searcher, query, options)?.newest_first(&mut |row| {
         if row.seq < coverage.from {
             return Ok(false);
         }

@@ -1,8 +1,6 @@
 //! How many records match over time, for somebody who looks for a spike.
 #![deny(clippy::indexing_slicing)]
 
-use std::path::Path;
-
 use crate::{
     leaf,
     query::{
@@ -13,7 +11,7 @@ use crate::{
     stamp,
 };
 
-use super::{Cell, Coverage, Row, SearchError, SearchOptions, plan::Walk, table::Groups};
+use super::{Cell, Coverage, Row, SearchError, SearchOptions, Searcher, plan::Walk, table::Groups};
 
 /// Matches that a histogram may have.
 const MATCHES_MAX: usize = 20_000_000;
@@ -80,18 +78,14 @@ impl Bar {
     }
 }
 
-/// Counts the matches of a query over time, in at most `bars_max` bars. What the query says about rows (`fields`,
-/// `sort`, `limit`) does not matter here.
-///
-/// # Errors
-/// [`SearchError`], also when more than 20 million records match that have to be read.
-pub fn histogram(
-    dir: &Path,
+/// As [`Searcher::histogram`].
+pub(super) fn histogram(
+    searcher: &Searcher,
     query: &Query,
     options: SearchOptions,
     bars_max: usize,
 ) -> Result<Histogram, SearchError> {
-    let walk = Walk::of(dir, query, options)?;
+    let walk = Walk::of(searcher, query, options)?;
     if let Some(counted) = from_columns(&walk, bars_max)? {
         return Ok(counted);
     }

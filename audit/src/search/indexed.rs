@@ -1,12 +1,12 @@
 //! The search that lets the index propose.
 
-use std::{io, path::Path};
+use std::io;
 
 use memchr::memchr;
 
 use crate::{
     encode::LEAF_BYTES_MAX,
-    index::{Asked, Candidates, Found, Wanted},
+    index::{Asked, Candidates, Days, Found, Wanted},
     query::Filter,
     segment::{Lines, check},
     stamp,
@@ -22,25 +22,25 @@ use super::{
 const READ_BYTES: usize = 4096;
 
 /// The index, if it exists, may be used, and helps.
-pub(super) fn choose(
-    dir: &Path,
+pub(super) fn choose<'a>(
+    days: &'a Days,
     filter: &Filter,
     method: Method,
-) -> Result<Option<Candidates>, SearchError> {
+) -> Result<Option<Candidates<'a>>, SearchError> {
     match method {
         // A query that the index cannot narrow down, such as one for an event, is faster over raw bytes.
         Method::Auto if !Candidates::helps(filter) => Ok(None),
-        method => open(dir, method),
+        method => open(days, method),
     }
 }
 
 /// The index, if it exists and may be used.
-pub(super) fn open(dir: &Path, method: Method) -> Result<Option<Candidates>, SearchError> {
+pub(super) fn open(days: &Days, method: Method) -> Result<Option<Candidates<'_>>, SearchError> {
     match method {
         Method::Scan => Ok(None),
-        Method::Index => Ok(Candidates::open(dir)?),
+        Method::Index => Ok(days.candidates()?),
         // A broken index is no reason not to answer.
-        Method::Auto => Ok(Candidates::open(dir).unwrap_or_else(|error| {
+        Method::Auto => Ok(days.candidates().unwrap_or_else(|error| {
             tracing::warn!(%error, "searching without the index");
             None
         })),
@@ -50,14 +50,14 @@ pub(super) fn open(dir: &Path, method: Method) -> Result<Option<Candidates>, Sea
 /// Reads candidates back, newest first, and gives those that match to `take`.
 pub(super) fn newest_first(
     segments: &Segments<'_>,
-    index: Candidates,
+    index: &Candidates<'_>,
     filter: &Filter,
     deadline: &Deadline,
     to: u64,
     take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
 ) -> Result<(), SearchError> {
     let mut rows = Rows { segments, open: None };
-    index.newest_first(filter, &wanted(segments, &index, filter, to), &mut |found: Found| {
+    index.newest_first(filter, &wanted(segments, index, filter, to), &mut |found: Found| {
         deadline.check()?;
         match rows.matching(found, filter)? {
             Some(row) => take(row),
@@ -69,7 +69,7 @@ pub(super) fn newest_first(
 /// Adds what the index knows of the matches to groups; gives the number of matches.
 pub(super) fn group(
     segments: &Segments<'_>,
-    index: &Candidates,
+    index: &Candidates<'_>,
     asked: Asked<'_>,
     deadline: &Deadline,
     to: u64,
@@ -96,7 +96,7 @@ pub(super) fn group(
 
 /// What the index is asked for. What was indexed since it was opened was scanned; what was pruned since it was made is
 /// not asked for.
-fn wanted(segments: &Segments<'_>, index: &Candidates, filter: &Filter, to: u64) -> Wanted {
+fn wanted(segments: &Segments<'_>, index: &Candidates<'_>, filter: &Filter, to: u64) -> Wanted {
     let bounds = Bounds::of(filter);
     let since_us = bounds.since.and_then(|since| stamp::parse(&since)).unwrap_or(0);
     let until_us = bounds.until.and_then(|until| stamp::parse(&until)).unwrap_or(u64::MAX);

@@ -1,9 +1,9 @@
 //! From a query to an answer: which way, how far, in which order.
 
-use std::{cmp::Ordering, collections::BTreeSet, path::Path};
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use crate::{
-    index::Asked,
+    index::{Asked, Days},
     leaf,
     query::{
         Filter, Order, Pred, Query, Sort, Tabular, Test,
@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Answer, Coverage, Deadline, Method, Policies, Row, SORTED_ROWS_MAX, SearchError, SearchOptions,
-    Source, indexed,
+    Searcher, Source, indexed,
     scan::{self, Segments},
     table::{self, Collect, Groups, STATEMENT, Unused},
 };
@@ -22,12 +22,12 @@ use super::{
 const RELATED_MAX: usize = 1000;
 
 pub(super) fn answer(
-    dir: &Path,
+    searcher: &Searcher,
     query: &Query,
     options: SearchOptions,
     policies: &dyn Policies,
 ) -> Result<Answer, SearchError> {
-    let mut walk = Walk::of(dir, query, options)?;
+    let mut walk = Walk::of(searcher, query, options)?;
     match &query.table {
         Some(tabular) => {
             if let Make::Sequence { steps, .. } = &tabular.make {
@@ -42,7 +42,7 @@ pub(super) fn answer(
 
 /// One way through the log.
 pub(super) struct Walk<'a> {
-    dir: &'a Path,
+    days: &'a Days,
     segments: Segments<'a>,
     filter: Filter,
     /// End of the records that are looked at.
@@ -54,16 +54,17 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// The way to the records of a query, which may be more than its filter matches.
     pub(super) fn of(
-        dir: &'a Path,
+        searcher: &'a Searcher,
         query: &Query,
         options: SearchOptions,
     ) -> Result<Self, SearchError> {
-        let segments = Segments::of(dir)?;
+        let segments = Segments::of(searcher.dir())?;
         let size = segments.size();
         let to = options.after.map_or(size, |after| after.min(size));
         let deadline = Deadline::within(options.within);
         let filter = query.filter.clone();
-        let mut walk = Self { dir, segments, filter, to, method: options.method, deadline };
+        let (days, method) = (&searcher.days, options.method);
+        let mut walk = Self { days, segments, filter, to, method, deadline };
         if let Some(expand) = &query.expand {
             walk.filter = related(&walk, expand)?;
         }
@@ -75,7 +76,7 @@ impl<'a> Walk<'a> {
         &self,
         take: &mut dyn FnMut(Row) -> Result<bool, SearchError>,
     ) -> Result<Walked, SearchError> {
-        let index = indexed::choose(self.dir, &self.filter, self.method)?;
+        let index = indexed::choose(self.days, &self.filter, self.method)?;
         let (indexed_to, method) = match &index {
             Some(index) => (index.size, Method::Index),
             None => (0, Method::Scan),
@@ -87,7 +88,7 @@ impl<'a> Walk<'a> {
             && !stopped
         {
             let Self { segments, filter, deadline, .. } = self;
-            indexed::newest_first(segments, index, filter, deadline, self.to, take)?;
+            indexed::newest_first(segments, &index, filter, deadline, self.to, take)?;
         }
         Ok(Walked { indexed_to, method, source: Source::Records })
     }
@@ -102,7 +103,7 @@ impl<'a> Walk<'a> {
         if !asked.has_columns() {
             return Ok(None);
         }
-        let Some(index) = indexed::open(self.dir, self.method)? else { return Ok(None) };
+        let Some(index) = indexed::open(self.days, self.method)? else { return Ok(None) };
         let walked =
             Walked { indexed_to: index.size, method: Method::Index, source: Source::Columns };
         let mut matches = 0;

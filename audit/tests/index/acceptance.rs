@@ -40,8 +40,8 @@ fn answer(dir: &Path, text: &str, method: Method) -> Value {
         Err(error) => return Value::from(error.message),
     };
     let options = SearchOptions { limit: 10_000, method, ..SearchOptions::default() };
-    let answer =
-        search_with(dir, &query, options, &Drafts).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let answer = Searcher::new(dir).search_with(&query, options, &Drafts);
+    let answer = answer.unwrap_or_else(|e| panic!("{text}: {e}"));
     assert_eq!(answer.coverage.method, method, "{text}");
     match answer.table {
         Some(table) => {

@@ -251,7 +251,7 @@ fn columns_and_records_give_the_same_figures() {
         let query = Query::parse(&filter.unwrap_or_default(), now_us).unwrap();
         let bars = |method| {
             let options = SearchOptions { limit: 1000, after, method, within: None };
-            histogram(dir.path(), &query, options, 7).unwrap()
+            Searcher::new(dir.path()).histogram(&query, options, 7).unwrap()
         };
         let (index, scan) = (bars(Method::Index), bars(Method::Scan));
         prop_assert_eq!(index.bars, scan.bars, "{}", &text);

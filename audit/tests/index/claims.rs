@@ -1,10 +1,6 @@
 //! A signed answer can be found again by somebody who has nothing but the records and the log's public key.
 
-use audit::{
-    checkpoint, note,
-    search::{claim, records},
-    *,
-};
+use audit::{checkpoint, note, search::records, *};
 
 use crate::scene::{self, NOW_US};
 
@@ -19,13 +15,14 @@ fn a_stranger_finds_what_the_note_says() {
     let vkey = note::Vkey::parse(&signer.vkey()).unwrap();
     let head = std::fs::read(dir.path().join("checkpoint")).unwrap();
     let head = checkpoint::open(&head, &vkey).unwrap();
+    let searcher = Searcher::new(dir.path());
     let text = "denied | limit 5";
     let query = Query::parse(text, NOW_US).unwrap();
     let mut notes = Vec::new();
     for method in [Method::Index, Method::Scan] {
         let options = SearchOptions { method, ..SearchOptions::default() };
-        let answer = search(dir.path(), &query, options).unwrap();
-        let claim = claim(dir.path(), &query, &answer.coverage, head, None).unwrap();
+        let answer = searcher.search(&query, options).unwrap();
+        let claim = searcher.claim(&query, &answer.coverage, head, None).unwrap();
         assert_eq!(claim.matches, 5);
         notes.push((claim.sha256, claim.sign(text, &signer).unwrap()));
     }
@@ -52,6 +49,6 @@ fn a_stranger_finds_what_the_note_says() {
     // A note is no head, and no claim goes beyond one.
     assert!(checkpoint::open(notes[1].1.as_bytes(), &vkey).is_err());
     let early = Head { size: 3, root: head.root };
-    let answer = search(dir.path(), &query, SearchOptions::default()).unwrap();
-    assert!(claim(dir.path(), &query, &answer.coverage, early, None).is_err());
+    let answer = searcher.search(&query, SearchOptions::default()).unwrap();
+    assert!(searcher.claim(&query, &answer.coverage, early, None).is_err());
 }

@@ -24,8 +24,9 @@ impl Clock for Calendar {
     }
 }
 
-/// Three days of some records, indexed in several commits each.
+/// Three days of some records, indexed in several commits each. A searcher that is kept open finds them after each one.
 fn three_days(dir: &Path) {
+    let searcher = Searcher::new(dir);
     let clock = Arc::new(Calendar(AtomicU64::new(1_767_225_600_000_000)));
     let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
     let options = Options { origin: ORIGIN.to_owned(), ..Options::default() };
@@ -40,6 +41,8 @@ fn three_days(dir: &Path) {
                 log.append(&record).unwrap().wait().unwrap();
             }
             indexer.stop();
+            let (found, there) = counted(&searcher);
+            assert_eq!(found, there);
         }
         clock.0.fetch_add(DAY_US, Ordering::Relaxed);
     }
@@ -52,12 +55,16 @@ fn segments(dir: &Path, day: &str) -> usize {
     meta["segments"].as_array().unwrap().len()
 }
 
-/// How many records are found by the index, and what there are.
 fn counts(dir: &Path) -> (u64, u64) {
+    counted(&Searcher::new(dir))
+}
+
+/// How many records are found by the index, and what there are.
+fn counted(searcher: &Searcher) -> (u64, u64) {
     let count = |text, method| {
         let options = SearchOptions { limit: usize::MAX, method, ..SearchOptions::default() };
         let query = Query::parse(text, 0).unwrap();
-        search(dir, &query, options).unwrap().coverage.matches
+        searcher.search(&query, options).unwrap().coverage.matches
     };
     let rows = count("action~\"s3:*\"", Method::Index);
     assert_eq!(count("action~\"s3:*\" | count", Method::Index), rows);
@@ -129,9 +136,10 @@ fn a_day_that_is_missing_or_of_another_version_is_made_again() {
         fs::write(&meta, older).unwrap();
     }
     let query = Query::parse("count by action", 0).unwrap();
+    let searcher = Searcher::new(dir.path());
     let options = SearchOptions { method: Method::Index, ..SearchOptions::default() };
-    assert_eq!(search(dir.path(), &query, options).unwrap().coverage.indexed_to, 0);
+    assert_eq!(searcher.search(&query, options).unwrap().coverage.indexed_to, 0);
     reindex();
     assert_eq!(counts(dir.path()), (45, 45));
-    assert!(search(dir.path(), &query, options).unwrap().coverage.indexed_to > 45);
+    assert!(searcher.search(&query, options).unwrap().coverage.indexed_to > 45);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use audit::{Method, Query, SearchOptions};
+use audit::{Method, Query, SearchOptions, Searcher};
 use clap::{Args, ValueEnum};
 use policy_lab::replay::Export;
 
@@ -77,9 +77,10 @@ impl Search {
         if self.histogram || self.svg.is_some() {
             return self.draw(&dir, &query, options);
         }
+        let searcher = Searcher::new(&dir);
         let answer = match &self.world {
-            None => audit::search(&dir, &query, options),
-            Some(world) => audit::search_with(&dir, &query, options, &policies(world, &dir)?),
+            None => searcher.search(&query, options),
+            Some(world) => searcher.search_with(&query, options, &policies(world, &dir)?),
         };
         let answer = found(answer).with_context(|| format!("searching `{}`", dir.display()))?;
         let form = if self.json { Form::Json } else { Form::Table };
@@ -106,7 +107,7 @@ impl Search {
         }
         let bars =
             if self.svg.is_some() { histogram::PICTURE_BARS_MAX } else { histogram::BARS_MAX };
-        let answer = found(audit::histogram(dir, query, options, bars))
+        let answer = found(Searcher::new(dir).histogram(query, options, bars))
             .with_context(|| format!("searching `{}`", dir.display()))?;
         if let Some(path) = &self.svg {
             std::fs::write(path, histogram::svg(&answer, &self.query))
