@@ -24,10 +24,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use audit::{Class, ErrorInfo, Outcome};
+use audit::Class;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 
 pub use self::error::AdminError;
 use self::operation::Answer;
@@ -36,6 +36,7 @@ pub(crate) use self::serve::error_response;
 pub use self::serve::serve;
 pub(crate) use self::world::world;
 use crate::authz::Gate;
+use crate::call::{Sent, Trail};
 use crate::iam::Iam;
 use crate::retention::Keeper;
 use crate::s3::auth::{PayloadKind, Scheme, Signed};
@@ -46,7 +47,7 @@ use crate::siem::Deliveries;
 /// Where all calls live.
 const PREFIX: &str = "/minio/admin/v3/";
 /// The action of a call that no row names.
-const UNRESOLVED: &str = "admin:unresolved";
+pub(crate) const UNRESOLVED: &str = "admin:unresolved";
 /// Bodies sealed or opened at the same time; each holds 64 MiB.
 const ENVELOPES_AT_ONCE: usize = 4;
 /// Longest body of a call.
@@ -143,23 +144,10 @@ pub async fn handle(
     parts: &Parts,
     body: Bytes,
 ) -> Result<Response<Bytes>, AdminError> {
-    let mut trail = Trail { bytes_in: body.len() as u64, ..Trail::default() };
+    let mut trail = unresolved();
+    trail.bytes_in = body.len() as u64;
     let result = operate(context, scope, signed, parts, body, &mut trail).await;
     conclude(scope, trail, result).await
-}
-
-/// What is known of a call as it goes, for its outcome.
-struct Trail {
-    name: &'static str,
-    action: &'static str,
-    params: BTreeMap<String, String>,
-    bytes_in: u64,
-}
-
-impl Default for Trail {
-    fn default() -> Self {
-        Self { name: "unresolved", action: UNRESOLVED, params: BTreeMap::new(), bytes_in: 0 }
-    }
 }
 
 async fn operate(
@@ -176,9 +164,9 @@ async fn operate(
     }
     let query = Query::parse(parts.uri.query())?;
     let row = resolve(parts)?;
-    trail.name = row.name;
     trail.action = (row.action_of)(&query);
     trail.params = recorded(&query);
+    trail.note("operation", row.name);
     let credential = context.iam.snapshot().credential(&signed.access_key);
     let credential = credential.ok_or_else(AdminError::access_denied)?;
     let call = Call {
@@ -212,38 +200,25 @@ fn resolve(parts: &Parts) -> Result<Row, AdminError> {
     row.ok_or_else(AdminError::method_not_allowed)
 }
 
+/// A call before anything is known of it.
+fn unresolved() -> Trail {
+    let mut trail = Trail::new(Class::Admin, UNRESOLVED);
+    trail.note("operation", "unresolved");
+    trail
+}
+
 /// Records the outcome and waits until it is durable.
 async fn conclude(
     scope: &Scope,
     trail: Trail,
     result: Result<Answer, AdminError>,
 ) -> Result<Response<Bytes>, AdminError> {
-    let (code, bytes_out, error) = match &result {
-        Ok(answer) => (StatusCode::OK, answer.body.len() as u64, None),
-        Err(error) => (error.status, 0, Some(error.info())),
+    let sent = match &result {
+        Ok(answer) => Sent::Bytes(answer.body.len() as u64),
+        Err(error) => Sent::Error(error.status, error.info()),
     };
-    let outcome = Outcome {
-        code: code.as_u16(),
-        bytes_in: trail.bytes_in,
-        bytes_out,
-        us: scope.elapsed_us(),
-        ..Outcome::default()
-    };
-    record_outcome(scope, trail, outcome, error).await?;
+    trail.conclude(scope, sent).await?;
     result.map(Answer::into_response)
-}
-
-async fn record_outcome(
-    scope: &Scope,
-    trail: Trail,
-    outcome: Outcome,
-    error: Option<ErrorInfo>,
-) -> Result<(), AdminError> {
-    let mut record = scope.outcome_record(Class::Admin, trail.action, Vec::new(), outcome, error);
-    record.params = trail.params;
-    record.params.insert("operation".into(), trail.name.into());
-    scope.append(&[record]).await?;
-    Ok(scope.settle().await?)
 }
 
 impl Answer {

@@ -9,6 +9,7 @@ pub mod app;
 pub mod auditor;
 pub mod authz;
 pub mod bootstrap;
+mod call;
 pub mod cli;
 pub mod cloudtrail;
 pub mod config;

@@ -9,17 +9,16 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Method;
-use policy_lab::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::{AdminError, Context};
 use crate::authz::{Check, Effect, Permit};
+use crate::call;
 use crate::iam::{Iam, Snapshot};
 use crate::s3::auth::SecretKey;
 use crate::s3::query::Query;
-use crate::s3::request::{principal_context, transport_context};
 use crate::scope::Scope;
 
 /// Most values of one repeated query parameter.
@@ -172,17 +171,7 @@ impl Call {
     }
 
     fn check(&self, action: &str) -> Result<Check, AdminError> {
-        let action = policy_lab::Action::parse(action).map_err(|error| {
-            tracing::error!(%error, action, "an admin call names an action that is not one");
-            AdminError::internal()
-        })?;
-        let mut context = policy_lab::Context::new();
-        transport_context(&mut context, &self.scope);
-        if let Some(actor) = self.scope.actor() {
-            principal_context(&mut context, &self.scope, &actor.principal.account);
-        }
-        let params = super::recorded(&self.query);
-        Ok(Check { action, resource: Resource::Any, context, class: Class::Admin, params })
+        Ok(call::check(&self.scope, Class::Admin, action, super::recorded(&self.query))?)
     }
 }
 

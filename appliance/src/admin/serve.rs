@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use audit::Outcome;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, header as names};
 use hyper::body::Incoming;
 
-use super::{AdminError, BODY_BYTES_MAX, Trail, handle, record_outcome};
+use super::{AdminError, BODY_BYTES_MAX, handle, unresolved};
 use crate::app::App;
+use crate::call::Sent;
 use crate::frame;
 use crate::s3::answer;
 use crate::s3::audited::authenticate;
@@ -71,9 +71,7 @@ async fn collect(
 
 /// Refuses a request that is no call; the refusal is durable before the answer.
 async fn refuse<T>(scope: &Scope, error: AdminError) -> Result<T, AdminError> {
-    let outcome =
-        Outcome { code: error.status.as_u16(), us: scope.elapsed_us(), ..Outcome::default() };
-    record_outcome(scope, Trail::default(), outcome, Some(error.info())).await?;
+    unresolved().conclude(scope, Sent::Error(error.status, error.info())).await?;
     Err(error)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audit::search::Tail;
-use audit::{Class, Outcome, Query, Watch};
+use audit::{Query, Watch};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header as names};
@@ -14,9 +14,9 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::serve::Trail;
 use super::{Context, ask};
 use crate::admin::AdminError;
+use crate::call::{Sent, Trail};
 use crate::s3::query::Query as Pairs;
 use crate::s3::request::header;
 use crate::scope::Scope;
@@ -135,16 +135,8 @@ struct Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let outcome = Outcome {
-            code: StatusCode::OK.as_u16(),
-            bytes_out: self.sent,
-            us: self.scope.elapsed_us(),
-            ..Outcome::default()
-        };
-        let action = self.trail.action;
-        let mut record = self.scope.outcome_record(Class::Query, action, Vec::new(), outcome, None);
-        record.params = std::mem::take(&mut self.trail.params);
-        record.params.insert("rows".into(), self.records.to_string());
+        self.trail.note("rows", self.records.to_string());
+        let record = self.trail.clone().outcome(&self.scope, Sent::Bytes(self.sent));
         self.scope.recorder().append_last(record);
     }
 }

@@ -3,26 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use audit::{Class, Coverage, ErrorInfo, Outcome};
+use audit::{Class, Coverage};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header as names};
 use hyper::body::Incoming;
-use policy_lab::{Action, Resource};
 
 use super::ask::{self, Question};
 use super::bundle::{self, Wanted};
 use super::{Context, Operation, follow, log};
-use crate::admin::{self, AdminError};
+use crate::admin::{self, AdminError, UNRESOLVED};
 use crate::app::App;
-use crate::authz::{Check, Effect, Permit};
+use crate::authz::{Effect, Permit};
+use crate::call::{self, Sent, Trail};
 use crate::frame;
 use crate::s3::answer;
 use crate::s3::audited::authenticate;
 use crate::s3::auth::{Authenticated, PayloadKind, Scheme};
 use crate::s3::body::Payload;
 use crate::s3::query::Query as Pairs;
-use crate::s3::request::{principal_context, transport_context};
 use crate::scope::Scope;
 use crate::server::{Body, Connection};
 
@@ -32,13 +31,6 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// What a permit of this API is for.
 #[derive(Debug)]
 struct Auditing;
-
-/// What is known of a call as it goes, for its outcome.
-#[derive(Debug)]
-pub(super) struct Trail {
-    pub(super) action: &'static str,
-    pub(super) params: BTreeMap<String, String>,
-}
 
 /// An answer that is all there.
 #[derive(Debug)]
@@ -95,7 +87,7 @@ async fn receive(
     {
         return give_opened(app.auditor(), scope, operation, place).await;
     }
-    let mut trail = Trail { action: "admin:unresolved", params: BTreeMap::new() };
+    let mut trail = Trail::new(Class::Query, UNRESOLVED);
     let answered = operate(app, scope, parts, &authenticated, body, &mut trail).await;
     match answered {
         Ok(Answered::Whole(found)) => {
@@ -121,9 +113,9 @@ async fn give_opened(
 ) -> Result<Response<Body>, AdminError> {
     let result = log::fetch_opened(context, place).await;
     if operation != Operation::Tile {
-        let mut trail = Trail { action: operation.action(), params: BTreeMap::new() };
-        trail.params.insert("operation".into(), operation.name().into());
-        trail.params.insert("place".into(), place.into());
+        let mut trail = Trail::new(Class::Query, operation.action());
+        trail.note("operation", operation.name());
+        trail.note("place", place);
         record_outcome(scope, trail, result.as_ref()).await?;
     }
     result.map(Found::into_response)
@@ -155,8 +147,8 @@ async fn operate(
     let origin = app.auditor().tiles.origin();
     let (operation, id) = Operation::of(&parts.method, parts.uri.path(), origin)?;
     trail.action = operation.action();
-    trail.params.insert("operation".into(), operation.name().into());
-    let checks = vec![check(scope, operation)?];
+    trail.note("operation", operation.name());
+    let checks = vec![call::check(scope, trail.class, trail.action, BTreeMap::new())?];
     let permit = app.gate().decide::<Auditing>(scope, Effect::Read, checks).await?;
     carry_out(app.auditor(), permit, scope, parts, operation, id, &body, trail).await
 }
@@ -175,80 +167,57 @@ async fn carry_out(
     match operation {
         Operation::Search => {
             let question = Question::parse(body)?;
-            trail.params.insert("text".into(), question.q.clone());
+            trail.note("text", &question.q);
             ask::search(context, question, scope.now_us()).await.map(Answered::Whole)
         }
         Operation::Request => {
-            trail.params.insert("request".into(), id.into());
+            trail.note("request", id);
             let question = Question::of_request(id)?;
             ask::search(context, question, scope.now_us()).await.map(Answered::Whole)
         }
         Operation::Event => {
-            trail.params.insert("event".into(), id.into());
+            trail.note("event", id);
             ask::event(context, id).await.map(Answered::Whole)
         }
         Operation::Bundle => {
             let wanted = Wanted::parse(body)?;
-            trail.params.insert("text".into(), wanted.query()?);
+            trail.note("text", wanted.query()?);
             bundle::bundle(context, wanted, scope.now_us()).await.map(Answered::Whole)
         }
         Operation::Proof => {
-            trail.params.insert("seq".into(), id.into());
+            trail.note("seq", id);
             log::prove(context, id).await.map(Answered::Whole)
         }
         Operation::Tile | Operation::Entries => {
-            trail.params.insert("place".into(), id.into());
+            trail.note("place", id);
             log::fetch(context, id).await.map(Answered::Whole)
         }
         Operation::Tail => {
             let pairs = Pairs::parse(parts.uri.query())?;
             let (tail, query, text) =
                 follow::begin(context, &pairs, &parts.headers, scope.now_us())?;
-            trail.params.insert("text".into(), text);
+            trail.note("text", text);
             // ORDER: the decision is durable before the first record leaves.
             scope.settle().await?;
-            let params = trail.params.clone();
-            let kept = Trail { action: trail.action, params };
-            follow::respond(context, Arc::clone(scope), kept, tail, query).map(Answered::Stream)
+            follow::respond(context, Arc::clone(scope), trail.clone(), tail, query)
+                .map(Answered::Stream)
         }
     }
-}
-
-fn check(scope: &Scope, operation: Operation) -> Result<Check, AdminError> {
-    let action = Action::parse(operation.action()).map_err(|error| {
-        tracing::error!(%error, "an audit call names an action that is not one");
-        AdminError::internal()
-    })?;
-    let mut context = policy_lab::Context::new();
-    transport_context(&mut context, scope);
-    if let Some(actor) = scope.actor() {
-        principal_context(&mut context, scope, &actor.principal.account);
-    }
-    let params = BTreeMap::new();
-    Ok(Check { action, resource: Resource::Any, context, class: Class::Query, params })
 }
 
 /// Records what was asked and what was found, and waits until it is durable.
 async fn record_outcome(
     scope: &Scope,
-    trail: Trail,
+    mut trail: Trail,
     result: Result<&Found, &AdminError>,
 ) -> Result<(), AdminError> {
-    let (code, bytes_out, error) = match result {
-        Ok(found) => (StatusCode::OK, found.body.len() as u64, None),
-        Err(error) => {
-            let info = ErrorInfo { code: error.code.to_string(), msg: error.message.to_string() };
-            (error.status, 0, Some(info))
-        }
-    };
-    let us = scope.elapsed_us();
-    let outcome = Outcome { code: code.as_u16(), bytes_out, us, ..Outcome::default() };
-    let mut record = scope.outcome_record(Class::Query, trail.action, Vec::new(), outcome, error);
-    record.params = trail.params;
     if let Some(coverage) = result.ok().and_then(|found| found.coverage) {
-        record.params.insert("matches".into(), coverage.matches.to_string());
-        record.params.insert("range".into(), format!("{}..{}", coverage.from, coverage.to));
+        trail.note("matches", coverage.matches.to_string());
+        trail.note("range", format!("{}..{}", coverage.from, coverage.to));
     }
-    scope.append(&[record]).await?;
-    Ok(scope.settle().await?)
+    let sent = match result {
+        Ok(found) => Sent::Bytes(found.body.len() as u64),
+        Err(error) => Sent::Error(error.status, error.info()),
+    };
+    Ok(trail.conclude(scope, sent).await?)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use audit::{Class, ErrorInfo, Outcome};
+use audit::{Class, ErrorInfo};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -16,7 +16,6 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header as names};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use policy_lab::{Action, Resource};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -26,13 +25,14 @@ use super::names::TRAIL;
 use super::operation::TARGET;
 use super::{Context, Operation};
 use crate::app::App;
-use crate::authz::{Check, Effect, Permit};
+use crate::authz::{Effect, Permit};
+use crate::call::{self, Sent, Trail};
 use crate::frame;
 use crate::s3::answer;
 use crate::s3::audited::authenticate_by;
 use crate::s3::auth::{Authenticated, Scheme};
 use crate::s3::error::S3Error;
-use crate::s3::request::{header, principal_context, transport_context};
+use crate::s3::request::header;
 use crate::scope::Scope;
 use crate::server::{Body, Connection};
 
@@ -60,6 +60,10 @@ impl Refused {
     #[cfg(any(test, fuzzing))]
     pub(super) fn is_internal(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    fn info(&self) -> ErrorInfo {
+        ErrorInfo { code: self.code.clone(), msg: self.message.clone() }
     }
 
     /// For the operator's log only.
@@ -103,19 +107,12 @@ pub async fn serve(
     let (status, answer) = match receive(&app, &scope, parts, body).await {
         Ok(answer) => (StatusCode::OK, answer),
         Err(Refused { code, status, message }) => {
-            (status, json!({ "__type": code, "message": message }))
+            (status, json!({ "__type": code, "message": message }).to_string())
         }
     };
-    let mut response = answer::bytes(status, Bytes::from(answer.to_string()));
+    let mut response = answer::bytes(status, Bytes::from(answer));
     response.headers_mut().insert(names::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     frame::close(&app, &scope, "cloudtrail", status.as_u16(), response)
-}
-
-/// What is known of a call as it goes, for its outcome.
-struct Trail {
-    action: &'static str,
-    params: BTreeMap<String, String>,
-    bytes_in: u64,
 }
 
 async fn receive(
@@ -123,7 +120,7 @@ async fn receive(
     scope: &Arc<Scope>,
     mut parts: Parts,
     body: Incoming,
-) -> Result<Value, Refused> {
+) -> Result<String, Refused> {
     let body = collect(app, body).await?;
     let sha256 = hex::encode(Sha256::digest(&body));
     match header(&parts.headers, SHA256) {
@@ -140,13 +137,15 @@ async fn receive(
     }
     // A failure here has its own record.
     let authenticated = authenticate_by(&app.cloudtrail().verifier, app, scope, &parts).await?;
-    let mut trail = Trail {
-        action: "cloudtrail:unresolved",
-        params: BTreeMap::new(),
-        bytes_in: body.len() as u64,
+    let mut trail = Trail::new(Class::Query, "cloudtrail:unresolved");
+    trail.bytes_in = body.len() as u64;
+    let answered = operate(app, scope, &parts, &authenticated, &body, &mut trail).await;
+    let result = answered.map(|answer| answer.to_string());
+    let sent = match &result {
+        Ok(answer) => Sent::Bytes(answer.len() as u64),
+        Err(refused) => Sent::Error(refused.status, refused.info()),
     };
-    let result = operate(app, scope, &parts, &authenticated, &body, &mut trail).await;
-    record_outcome(scope, trail, result.as_ref()).await?;
+    trail.conclude(scope, sent).await?;
     result
 }
 
@@ -179,13 +178,13 @@ async fn operate(
         return Err(Refused::invalid("UnknownOperationException", message));
     };
     trail.action = operation.action();
-    trail.params.insert("operation".into(), operation.name().into());
+    trail.note("operation", operation.name());
     let body: Value = match body {
         [] => json!({}),
         body => serde_json::from_slice(body)
             .map_err(|error| Refused::invalid("SerializationException", &error.to_string()))?,
     };
-    let checks = vec![check(scope, operation)?];
+    let checks = vec![call::check(scope, trail.class, trail.action, BTreeMap::new())?];
     let permit = app.gate().decide::<Asking>(scope, Effect::Read, checks).await?;
     carry_out(app, permit, scope, operation, body, trail).await
 }
@@ -193,17 +192,6 @@ async fn operate(
 fn denied() -> Refused {
     let message = "Access Denied.".to_owned();
     Refused { code: "AccessDeniedException".into(), status: StatusCode::FORBIDDEN, message }
-}
-
-fn check(scope: &Scope, operation: Operation) -> Result<Check, Refused> {
-    let action = Action::parse(operation.action()).map_err(Refused::internal)?;
-    let mut context = policy_lab::Context::new();
-    transport_context(&mut context, scope);
-    if let Some(actor) = scope.actor() {
-        principal_context(&mut context, scope, &actor.principal.account);
-    }
-    let params = BTreeMap::new();
-    Ok(Check { action, resource: Resource::Any, context, class: Class::Query, params })
 }
 
 async fn carry_out(
@@ -222,7 +210,7 @@ async fn carry_out(
         Operation::LookupEvents => {
             let lookup: Lookup = serde_json::from_value(body)
                 .map_err(|error| Refused::invalid("SerializationException", &error.to_string()))?;
-            trail.params.insert("text".into(), lookup.text());
+            trail.note("text", lookup.text());
             let (app, now_us) = (Arc::clone(app), scope.now_us());
             let looked = tokio::task::spawn_blocking(move || {
                 let context = app.cloudtrail();
@@ -230,7 +218,7 @@ async fn carry_out(
             });
             let found = looked.await.map_err(Refused::internal)??;
             let events = found["Events"].as_array().map_or(0, Vec::len);
-            trail.params.insert("matches".into(), events.to_string());
+            trail.note("matches", events.to_string());
             Ok(found)
         }
     }
@@ -307,26 +295,4 @@ fn public_keys(context: &Context, body: &Value) -> Result<Value, Refused> {
         })
     });
     Ok(json!({ "PublicKeyList": keys.collect::<Vec<_>>() }))
-}
-
-/// Records what was asked and what became of it, and waits until it is durable.
-async fn record_outcome(
-    scope: &Scope,
-    trail: Trail,
-    result: Result<&Value, &Refused>,
-) -> Result<(), Refused> {
-    let (code, error) = match result {
-        Ok(_) => (StatusCode::OK, None),
-        Err(refused) => {
-            let info = ErrorInfo { code: refused.code.clone(), msg: refused.message.clone() };
-            (refused.status, Some(info))
-        }
-    };
-    let (us, bytes_in) = (scope.elapsed_us(), trail.bytes_in);
-    let outcome = Outcome { code: code.as_u16(), bytes_in, us, ..Outcome::default() };
-    let mut record = scope.outcome_record(Class::Query, trail.action, Vec::new(), outcome, error);
-    record.params = trail.params;
-    scope.append(&[record]).await?;
-    scope.settle().await?;
-    Ok(())
 }

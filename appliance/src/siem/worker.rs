@@ -3,7 +3,6 @@
 //! It has a runtime of its own, so that a slow receiver takes nothing from the requests, and blocking on the disk or on
 //! the log's growth holds up only itself.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,8 +50,6 @@ pub(super) struct Worker {
     certs_dir: PathBuf,
     watch: Watch,
     tail: Tail,
-    /// Records that were read before they were durable.
-    held: VecDeque<Row>,
     filter: Option<Query>,
     files: Arc<dyn Files>,
     cursor: Cursor,
@@ -146,7 +143,6 @@ impl Worker {
             audit_dir: house.audit_dir.clone(),
             certs_dir: house.certs_dir.clone(),
             watch,
-            held: VecDeque::new(),
             filter,
             files,
             cursor,
@@ -233,25 +229,18 @@ impl Worker {
             self.watch.wait_past(size, LOOK);
             return Ok(());
         }
-        if self.held.is_empty() {
-            match self.tail.poll() {
-                Ok(rows) => self.held.extend(rows),
-                Err(error) => return self.unreadable(&error).await,
-            }
+        let rows = match self.tail.poll_durable(size) {
+            Ok(rows) => rows,
+            Err(error) => return self.unreadable(&error).await,
+        };
+        if rows.is_empty() {
+            // Durable and, on a slow disk, not yet to be read.
+            self.rest(tokio::time::sleep(Duration::from_millis(5))).await?;
         }
-        // The tail reads whole batches with right checksums; that they survive a power loss is known only now.
-        let size = self.watch.size();
-        let mut taken = false;
-        while self.held.front().is_some_and(|row| row.seq < size) {
-            let Some(row) = self.held.pop_front() else { break };
+        for row in rows {
             let seq = row.seq;
             let item = self.item(row)?;
             self.delivery.read(seq, item);
-            taken = true;
-        }
-        if !taken {
-            // Written, not yet known to be durable; or durable and, on a slow disk, not yet read.
-            self.rest(tokio::time::sleep(Duration::from_millis(5))).await?;
         }
         Ok(())
     }
@@ -363,7 +352,6 @@ impl Worker {
                 record.params.insert("was".into(), self.delivery.next().to_string());
                 append(&self.log, &record).await?;
                 self.delivery.replay(from);
-                self.held.clear();
                 self.tail = audit::tail(&self.audit_dir, from.checked_sub(1));
                 self.persist(Position { next: from, until: None })?;
                 let _ = reply.send(Ok(from));
