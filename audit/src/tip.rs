@@ -46,6 +46,17 @@ impl Tip {
         self.push_hash(tree::leaf_hash(leaf));
     }
 
+    /// Takes in a whole subtree of records: their leaf hashes in order, and the root over them.
+    pub(crate) fn push_subtree<'a>(
+        &mut self,
+        leaves: impl Iterator<Item = &'a Hash>,
+        root: Hash,
+        level: u32,
+    ) {
+        leaves.for_each(|leaf| self.chain = chain::step(&self.chain, leaf));
+        self.frontier.push_subtree(root, level);
+    }
+
     /// Takes in one record by its leaf hash.
     pub(crate) fn push_hash(&mut self, hash: Hash) {
         self.chain = chain::step(&self.chain, &hash);

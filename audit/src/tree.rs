@@ -47,15 +47,21 @@ impl Frontier {
 
     /// Appends a leaf by its hash.
     pub fn push(&mut self, leaf: Hash) {
-        let mut hash = leaf;
+        self.push_subtree(leaf, 0);
+    }
+
+    /// Appends `1 << level` leaves by the root over them. The size must be a multiple of that number.
+    pub(crate) fn push_subtree(&mut self, root: Hash, level: u32) {
+        debug_assert!(self.size.trailing_zeros() >= level, "a subtree begins where it may");
+        let mut hash = root;
         // Each trailing one bit of the size is a complete subtree as large as the one we carry.
-        for _ in 0..self.size.trailing_ones() {
+        for _ in 0..(self.size >> level).trailing_ones() {
             if let Some(left) = self.hashes.pop() {
                 hash = node_hash(&left, &hash);
             }
         }
         self.hashes.push(hash);
-        self.size += 1;
+        self.size += 1 << level;
     }
 
     /// Root over all leaves so far.
@@ -97,6 +103,16 @@ mod tests {
                 frontier.push(*leaf);
             }
             prop_assert_eq!(frontier.root(), naive_root(&leaves));
+            let mut halves = Frontier::default();
+            for (i, leaf) in leaves.iter().enumerate() {
+                // Every complete group of eight at once, and the others one by one.
+                match (i % 8, leaves.get(i / 8 * 8..i / 8 * 8 + 8)) {
+                    (0, Some(eight)) => halves.push_subtree(naive_root(eight), 3),
+                    (_, Some(_)) => {}
+                    (_, None) => halves.push(*leaf),
+                }
+            }
+            prop_assert_eq!(&halves, &frontier);
             let again = Frontier::from_parts(frontier.size(), frontier.hashes().to_vec());
             prop_assert_eq!(again, Some(frontier));
         }

@@ -10,13 +10,14 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     ops::Range,
     os::unix::fs::FileExt as _,
     sync::{Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
+use zstd::bulk::Decompressor;
 
 use crate::{encode::LEAF_BYTES_MAX, seal::FRAME_RECORDS, tree::Hash};
 
@@ -206,13 +207,28 @@ pub(crate) fn pack<'a>(
     Ok(bytes)
 }
 
-/// Unpacks the bytes of one frame; `None` if they are not what was packed.
-pub(crate) fn unpack(bytes: &[u8], frame: &Packing) -> Option<Vec<u8>> {
-    let size = frame.size as usize;
-    if check::crc(bytes) != frame.crc || size > FRAME_BYTES_MAX {
-        return None;
+/// Unpacks frames, one after the other: making the library's state anew for each would cost a tenth of the work.
+pub(crate) struct Unpacker(Decompressor<'static>);
+
+impl Unpacker {
+    pub(crate) fn new() -> io::Result<Self> {
+        Decompressor::new().map(Self)
     }
-    zstd::bulk::decompress(bytes, size).ok().filter(|lines| lines.len() == size)
+
+    /// Unpacks the bytes of one frame; `None` if they are not what was packed.
+    pub(crate) fn unpack(&mut self, bytes: &[u8], frame: &Packing) -> Option<Vec<u8>> {
+        let size = frame.size as usize;
+        if check::crc(bytes) != frame.crc || size > FRAME_BYTES_MAX {
+            return None;
+        }
+        self.0.decompress(bytes, size).ok().filter(|lines| lines.len() == size)
+    }
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unpacker")
+    }
 }
 
 /// Where the bytes of a packed segment are.
@@ -253,6 +269,7 @@ pub(crate) struct Packed {
     source: Source,
     table: Table,
     last: Mutex<Option<(usize, Vec<u8>)>>,
+    unpacker: Mutex<Unpacker>,
 }
 
 impl Packed {
@@ -280,7 +297,8 @@ impl Packed {
         let tables = Table::len(&footer).filter(|tables| *tables <= len).ok_or_else(damaged)?;
         let tables = source.read(len - tables, tables)?;
         let table = Table::parse(&tables, len).filter(|table| table.records.start == first);
-        Ok(Self { source, table: table.ok_or_else(damaged)?, last: Mutex::new(None) })
+        let unpacker = Mutex::new(Unpacker::new()?);
+        Ok(Self { source, table: table.ok_or_else(damaged)?, last: Mutex::new(None), unpacker })
     }
 
     pub(crate) fn table(&self) -> &Table {
@@ -294,7 +312,9 @@ impl Packed {
     pub(crate) fn frame(&self, frame: usize) -> io::Result<Option<Vec<u8>>> {
         let Some(packing) = self.table.frames.get(frame) else { return Ok(None) };
         let bytes = self.source.read(packing.offset, packing.len.into())?;
-        let lines = unpack(&bytes, packing)
+        let mut unpacker = self.unpacker.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = unpacker
+            .unpack(&bytes, packing)
             .ok_or_else(|| damaged(&format!("frame {frame} of the packed segment is damaged")))?;
         Ok(Some(lines))
     }

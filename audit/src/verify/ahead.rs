@@ -23,9 +23,9 @@ use memchr::{memchr, memrchr};
 use crate::{
     segment::{
         CONTROL_PREFIX,
-        packed::{self, Packing, Table},
+        packed::{Packing, Table, Unpacker},
     },
-    tree::{self, Hash},
+    tree::{self, Frontier, Hash},
 };
 
 /// Bytes read at once.
@@ -45,17 +45,23 @@ struct Job {
 }
 
 impl Job {
-    fn run(self) {
+    /// `None` of an unpacker is one that could not be made.
+    fn run(self, unpacker: Option<&mut Unpacker>) {
         let Self { bytes, packing, answer } = self;
         let unpacked = match &packing {
-            Some(packing) => packed::unpack(&bytes, packing),
+            Some(packing) => unpacker.and_then(|unpacker| unpacker.unpack(&bytes, packing)),
             None => Some(bytes),
         };
         let damaged = unpacked.is_none();
         let bytes = unpacked.unwrap_or_default();
         let lines = hash_lines(&bytes);
+        let root = packing.map(|_| {
+            let mut frontier = Frontier::default();
+            lines.iter().for_each(|(.., hash)| frontier.push(*hash));
+            frontier.root()
+        });
         // The walk may have given this segment up.
-        drop(answer.send(Chunk { bytes, damaged, lines }));
+        drop(answer.send(Chunk { bytes, damaged, lines, root }));
     }
 }
 
@@ -65,6 +71,8 @@ struct Chunk {
     damaged: bool,
     /// Start of each whole line that is a record, its length, its leaf hash.
     lines: Vec<(usize, usize, Hash)>,
+    /// Root over them, of a packed frame.
+    root: Option<Hash>,
 }
 
 /// The hashing threads; they end when this is dropped.
@@ -92,10 +100,11 @@ impl Pool {
 }
 
 fn serve(queue: &Mutex<Receiver<Job>>) {
+    let mut unpacker = Unpacker::new().ok();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        job.run();
+        job.run(unpacker.as_mut());
     }
 }
 
@@ -139,6 +148,7 @@ pub(super) struct Ahead<'a> {
     /// Where the next chunk is read, and bytes of an unfinished line before it.
     offset: u64,
     carry: Vec<u8>,
+    spare: Vec<u8>,
     ended: bool,
     waiting: VecDeque<(u64, Receiver<Chunk>)>,
     current: Vec<u8>,
@@ -154,6 +164,7 @@ impl<'a> Ahead<'a> {
             hashes,
             offset,
             carry: Vec::new(),
+            spare: Vec::new(),
             ended: false,
             waiting: VecDeque::new(),
             current: Vec::new(),
@@ -163,9 +174,15 @@ impl<'a> Ahead<'a> {
 
     /// Reads one chunk, which ends with a line where it can, and hands it out to be hashed.
     fn request(&mut self) -> io::Result<()> {
-        let mut bytes = std::mem::take(&mut self.carry);
-        let (start, begun) = (self.offset - bytes.len() as u64, bytes.len());
+        let begun = self.carry.len();
+        let start = self.offset - begun as u64;
+        // A buffer that was used before is not filled with zeros again.
+        let mut bytes = std::mem::take(&mut self.spare);
         bytes.resize(begun + CHUNK_BYTES, 0);
+        if let Some(begin) = bytes.get_mut(..begun) {
+            begin.copy_from_slice(&self.carry);
+        }
+        self.carry.clear();
         let mut filled = begun;
         while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
             match self.file.read_at(room, start + filled as u64) {
@@ -181,7 +198,7 @@ impl<'a> Ahead<'a> {
         if !self.ended
             && let Some(newline) = memrchr(b'\n', &bytes)
         {
-            self.carry = bytes.split_off(newline + 1);
+            self.carry.extend(bytes.drain(newline + 1..));
         }
         let (answer, chunk) = mpsc::sync_channel(1);
         match &self.pool.jobs {
@@ -189,7 +206,7 @@ impl<'a> Ahead<'a> {
                 jobs.send(Job { bytes, packing: None, answer }).map_err(io::Error::other)?;
             }
             None => {
-                let chunk = Chunk { bytes, damaged: false, lines: Vec::new() };
+                let chunk = Chunk { bytes, damaged: false, lines: Vec::new(), root: None };
                 answer.send(chunk).map_err(io::Error::other)?;
             }
         }
@@ -205,7 +222,7 @@ impl<'a> Ahead<'a> {
         let Chunk { bytes, lines, .. } = chunk.recv().map_err(io::Error::other)?;
         let placed = lines.into_iter().map(|(at, len, hash)| (start + at as u64, len, hash));
         self.hashes.made.borrow_mut().extend(placed);
-        self.current = bytes;
+        self.spare = std::mem::replace(&mut self.current, bytes);
         self.taken = 0;
         Ok(true)
     }
@@ -218,19 +235,24 @@ pub(super) struct Frames<'a> {
     pool: &'a Pool,
     next: usize,
     waiting: VecDeque<Receiver<Chunk>>,
+    /// For a log that has no hashing threads.
+    unpacker: Option<Unpacker>,
 }
 
 /// The lines of a frame, each with its place and its hash; none if the frame is damaged.
 pub(super) struct Unpacked {
     pub(super) lines: Vec<u8>,
     pub(super) hashes: Vec<(usize, usize, Hash)>,
+    /// Root over them.
+    pub(super) root: Hash,
     pub(super) damaged: bool,
 }
 
 impl<'a> Frames<'a> {
     /// `bytes` is the whole file.
     pub(super) fn new(bytes: &'a [u8], table: &'a Table, pool: &'a Pool) -> Self {
-        Self { bytes, table, pool, next: 0, waiting: VecDeque::new() }
+        let unpacker = pool.jobs.is_none().then(Unpacker::new).and_then(Result::ok);
+        Self { bytes, table, pool, next: 0, waiting: VecDeque::new(), unpacker }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Unpacked>> {
@@ -243,14 +265,15 @@ impl<'a> Frames<'a> {
             let job = Job { bytes: bytes.to_vec(), packing: Some(*packing), answer };
             match &self.pool.jobs {
                 Some(jobs) => jobs.send(job).map_err(io::Error::other)?,
-                None => job.run(),
+                None => job.run(self.unpacker.as_mut()),
             }
             self.waiting.push_back(chunk);
             self.next += 1;
         }
         let Some(chunk) = self.waiting.pop_front() else { return Ok(None) };
-        let Chunk { bytes, damaged, lines } = chunk.recv().map_err(io::Error::other)?;
-        Ok(Some(Unpacked { lines: bytes, hashes: lines, damaged }))
+        let Chunk { bytes, damaged, lines, root } = chunk.recv().map_err(io::Error::other)?;
+        let root = root.unwrap_or_else(tree::empty_root);
+        Ok(Some(Unpacked { lines: bytes, hashes: lines, root, damaged }))
     }
 }
 

@@ -154,6 +154,19 @@ impl<'a> Heads<'a> {
         Ok(())
     }
 
+    /// Whether there is a head to compare before `size`.
+    pub(super) fn any_before(
+        &mut self,
+        size: u64,
+        findings: &mut Findings,
+    ) -> Result<bool, VerifyError> {
+        if self.next.is_none() {
+            self.next = self.read(findings)?;
+        }
+        let next = self.wanted.first().into_iter().chain(&self.next);
+        Ok(next.map(|placed| placed.head.size).any(|next| next < size))
+    }
+
     /// The next head of at most `size` from anywhere.
     fn due(&mut self, size: u64, findings: &mut Findings) -> Result<Option<Placed>, VerifyError> {
         if self.wanted.first().is_some_and(|placed| placed.head.size <= size) {

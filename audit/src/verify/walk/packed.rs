@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::{
+    seal::FRAME_RECORDS,
     segment::{
         Frame, Name,
         check::{self, Known},
@@ -14,7 +15,7 @@ use crate::{
     },
     stamp,
     tip::Tip,
-    tree::{Frontier, Hash},
+    tree::Hash,
     verify::{
         State, VerifyError,
         ahead::{Frames, Unpacked},
@@ -95,28 +96,31 @@ impl Walk<'_, '_> {
             self.known = Known::Nothing;
             return Ok(false);
         }
-        let roots_differ = || {
-            let mut frontier = Frontier::default();
-            unpacked.hashes.iter().for_each(|(.., hash)| frontier.push(*hash));
-            place.root.is_some_and(|root| root != frontier.root())
-        };
-        if roots_differ() {
+        if place.root.is_some_and(|root| root != unpacked.root) {
             let what = format!("{named} was packed again over other records");
             self.findings.add(State::Modified, &place.name.path, at, what);
             self.known = Known::Nothing;
             return Ok(false);
         }
+        let lines: &[u8] = &unpacked.lines;
+        let frame = Frame { offset: place.offset, leaves: lines, control: &[] };
         if self.known == Known::Tree {
-            for (.., hash) in &unpacked.hashes {
-                self.end.tip.push_hash(*hash);
+            let hashes = unpacked.hashes.iter().map(|(.., hash)| hash);
+            let whole = end - start == FRAME_RECORDS;
+            // Between heads the tree needs no other roots than the frame's.
+            if whole && !self.heads.any_before(end, self.findings)? {
+                self.end.tip.push_subtree(hashes, unpacked.root, FRAME_RECORDS.ilog2());
                 self.heads.reach(&self.end.tip, self.findings)?;
+            } else {
+                for hash in hashes {
+                    self.end.tip.push_hash(*hash);
+                    self.heads.reach(&self.end.tip, self.findings)?;
+                }
             }
         } else {
             self.heads.skip(end, self.findings)?;
             self.end.tip = Tip::unknown(end, self.end.tip.time_us);
         }
-        let lines: &[u8] = &unpacked.lines;
-        let frame = Frame { offset: place.offset, leaves: lines, control: &[] };
         self.records(place.name, &frame, start..end)?;
         Ok(true)
     }

@@ -11,7 +11,9 @@ use crate::{
     VerifyOptions,
     segment::{Leaves, packed},
     sim::SimFiles,
-    tree, verify,
+    tree,
+    tree::Frontier,
+    verify,
 };
 
 use super::*;

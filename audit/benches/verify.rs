@@ -1,0 +1,85 @@
+//! What a verification costs: the log as it was written, and the same log packed.
+//!
+//! `cargo bench -p audit --bench verify` writes 2,000,000 records (`AUDIT_BENCH_RECORDS` says otherwise) in each form and
+//! verifies them five times. Bytes are those of the records, whatever form they are in.
+#![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
+
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use audit::*;
+
+use traffic::{ORIGIN, POLICIES, record};
+
+mod traffic;
+
+const RUNS: usize = 5;
+
+fn main() {
+    let count = std::env::var("AUDIT_BENCH_RECORDS").ok().and_then(|n| n.parse().ok());
+    let count = count.unwrap_or(2_000_000);
+    for (name, finished) in [("as written", Finished::Sealed), ("packed", Finished::Packed)] {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let bytes = write(dir.path(), count, finished);
+        measure(dir.path(), name, bytes);
+    }
+}
+
+/// Writes the log; gives the bytes of its records.
+fn write(dir: &Path, count: u64, finished: Finished) -> u64 {
+    let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
+    let options = Options { origin: ORIGIN.to_owned(), finished, ..Options::default() };
+    let files = Arc::new(LocalFiles::new(dir));
+    let log = Log::open(files, signer, Arc::new(SystemClock), options).unwrap().0;
+    log.put_blob(POLICIES).unwrap();
+    for from in (0..count).step_by(4096) {
+        let batch: Vec<Record> = (from..count.min(from + 4096)).map(record).collect();
+        log.append_all(&batch).unwrap().wait().unwrap();
+    }
+    log.close().unwrap();
+    records(dir).map(|record| record.unwrap().1.len() as u64 + 1).sum()
+}
+
+fn measure(dir: &Path, name: &str, bytes: u64) {
+    let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
+    let mut times = Vec::new();
+    let (mut records, mut state) = (0, String::new());
+    let cpu = cpu_us();
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        let options = VerifyOptions {
+            vkey: vkey.clone(),
+            last_seen: None,
+            strict: false,
+            progress: &|_, _| {},
+        };
+        let report = verify(dir, &options).unwrap();
+        times.push(started.elapsed());
+        (records, state) = (report.records, report.state.to_string());
+    }
+    let cpu = (cpu_us() - cpu) as f64 / RUNS as f64;
+    times.sort_unstable();
+    let median: Duration = times[RUNS / 2];
+    println!(
+        "verify, {name}: {records} records of {} bytes, median of {RUNS}: {:.2} GB/s, {:.0} records/s; \
+         {:.2} GB and {:.0} records per second of processor; {state}",
+        bytes / records,
+        bytes as f64 / median.as_secs_f64() / 1e9,
+        records as f64 / median.as_secs_f64(),
+        bytes as f64 / cpu / 1e3,
+        records as f64 * 1e6 / cpu,
+    );
+}
+
+/// Processor time of this process so far. On a shared machine it says more than the clock on the wall.
+fn cpu_us() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // After the name in parentheses: state, then `utime` and `stime` are the 12th and 13th, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks * 10_000
+}
