@@ -3,16 +3,21 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Response, header as names};
+use http::{HeaderMap, HeaderValue, Request, Response, header as names};
 
 use crate::app::App;
+use crate::redact;
 use crate::s3::request::header;
 use crate::scope::Scope;
 use crate::server::{Body, Connection};
 
 /// Opens the audit scope of one request.
-pub(crate) fn open(app: &App, connection: Arc<Connection>, headers: &HeaderMap) -> Arc<Scope> {
-    Arc::new(app.open_scope(connection, header(headers, "user-agent")))
+pub(crate) fn open<B>(app: &App, connection: Arc<Connection>, request: &Request<B>) -> Arc<Scope> {
+    let headers = request.headers();
+    let agent = header(headers, "user-agent").map(redact::agent);
+    let mut scope = app.open_scope(connection, agent.as_deref());
+    scope.withhold(redact::masked(headers, request.uri().query()));
+    Arc::new(scope)
 }
 
 /// Counts the request under `operation`, whose answer has status `code`, and gives the answer its headers.

@@ -22,6 +22,7 @@ pub mod health;
 pub mod iam;
 pub mod kms;
 pub mod recorder;
+mod redact;
 pub mod retention;
 pub mod s3;
 pub mod scope;

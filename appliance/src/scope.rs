@@ -38,6 +38,8 @@ pub struct Scope {
     pub connection: Arc<Connection>,
     pub user_agent: Option<String>,
     pub metrics: Arc<Metrics>,
+    /// What the request held and no record may have, by name.
+    masked: Vec<String>,
     started: Instant,
     actor: OnceLock<Actor>,
     recorder: Arc<Recorder>,
@@ -64,6 +66,7 @@ impl Scope {
             connection,
             user_agent,
             metrics: Arc::clone(recorder.metrics()),
+            masked: Vec::new(),
             started: Instant::now(),
             actor: OnceLock::new(),
             recorder,
@@ -71,6 +74,11 @@ impl Scope {
             decision: OnceLock::new(),
             decided: OnceLock::new(),
         }
+    }
+
+    /// Names what is withheld from the records of this request.
+    pub(crate) fn withhold(&mut self, masked: Vec<String>) {
+        self.masked = masked;
     }
 
     /// Microseconds since the epoch, from the server's clock.
@@ -124,6 +132,7 @@ impl Scope {
     pub fn record(&self, class: Class, action: &str) -> Record {
         let mut record = self.recorder.record(class, action);
         record.request = Some(self.request_id.clone());
+        record.masked.clone_from(&self.masked);
         record.net = Some(self.net());
         record.principal = self.actor.get().map(principal_of);
         record

@@ -9,6 +9,8 @@
 mod auditor;
 #[path = "enumeration/log.rs"]
 mod log;
+#[path = "enumeration/secrets.rs"]
+mod secrets;
 #[path = "enumeration/server.rs"]
 mod server;
 #[path = "enumeration/stuck_log.rs"]

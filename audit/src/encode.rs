@@ -103,6 +103,7 @@ fn attempt(record: &Record, node: &str, dropped: Dropped) -> Encoded {
     m.err(record.err.as_ref());
     m.json.name("event").text(&record.event.to_string());
     m.kms(record.kms.as_ref());
+    m.masked(&record.masked);
     m.net(record.net.as_ref(), dropped.ua);
     m.string("node", "node", node, 32);
     m.params(&record.params, dropped.params);

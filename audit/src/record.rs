@@ -27,6 +27,8 @@ pub struct Record {
     pub principal: Option<Principal>,
     /// What was decided and by which statements.
     pub auth: Option<Auth>,
+    /// What the request held and no record may have, by name.
+    pub masked: Vec<String>,
     /// From where.
     pub net: Option<Net>,
     /// Key use.
@@ -58,6 +60,7 @@ impl Record {
             request: None,
             principal: None,
             auth: None,
+            masked: Vec::new(),
             net: None,
             kms: None,
             resources: Vec::new(),

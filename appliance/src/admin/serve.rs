@@ -24,7 +24,7 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let scope = frame::open(&app, connection, request.headers());
+    let scope = frame::open(&app, connection, &request);
     let (parts, body) = request.into_parts();
     let answered = receive(&app, &scope, &parts, body).await;
     let response = match answered {

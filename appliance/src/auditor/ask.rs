@@ -16,6 +16,7 @@ use super::policies::Policies;
 use super::serve::Found;
 use super::{Context, ndjson};
 use crate::admin::{AdminError, world};
+use crate::redact;
 
 /// Longest search.
 pub(super) const WITHIN: Duration = Duration::from_secs(30);
@@ -56,7 +57,8 @@ impl Question {
     pub(super) fn parse(body: &[u8]) -> Result<Self, AdminError> {
         serde_json::from_slice(body).map_err(|error| {
             let example = r#"{"q":"decision=deny","limit":100}"#;
-            AdminError::bad_request("InvalidQuery", format!("Write {example}: {error}."))
+            let why = redact::json_error(&error);
+            AdminError::bad_request("InvalidQuery", format!("Write {example}: {why}."))
         })
     }
 

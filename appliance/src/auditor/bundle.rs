@@ -27,6 +27,7 @@ use super::ask::{at_leisure, misunderstood, too_large, unanswered, unsigned};
 use super::serve::Found;
 use super::{Context, log};
 use crate::admin::AdminError;
+use crate::redact;
 
 /// Records of one bundle; each costs a proof of a few hundred bytes.
 const RECORDS_MAX: usize = 10_000;
@@ -52,7 +53,8 @@ impl Wanted {
     pub(super) fn parse(body: &[u8]) -> Result<Self, AdminError> {
         serde_json::from_slice(body).map_err(|error| {
             let example = r#"{"q":"key~ledger/* denied"} or {"events":["01J..."]}"#;
-            AdminError::bad_request("InvalidQuery", format!("Write {example}: {error}."))
+            let why = redact::json_error(&error);
+            AdminError::bad_request("InvalidQuery", format!("Write {example}: {why}."))
         })
     }
 

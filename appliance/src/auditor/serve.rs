@@ -64,7 +64,7 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let scope = frame::open(&app, connection, request.headers());
+    let scope = frame::open(&app, connection, &request);
     let (parts, body) = request.into_parts();
     let response = match receive(&app, &scope, &parts, body).await {
         Ok(response) => response,

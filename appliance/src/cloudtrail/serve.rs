@@ -28,6 +28,7 @@ use crate::app::App;
 use crate::authz::{Effect, Permit};
 use crate::call::{self, Sent, Trail};
 use crate::frame;
+use crate::redact;
 use crate::s3::answer;
 use crate::s3::audited::authenticate_by;
 use crate::s3::auth::{Authenticated, Scheme};
@@ -102,7 +103,7 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let scope = frame::open(&app, connection, request.headers());
+    let scope = frame::open(&app, connection, &request);
     let (parts, body) = request.into_parts();
     let (status, answer) = match receive(&app, &scope, parts, body).await {
         Ok(answer) => (StatusCode::OK, answer),
@@ -182,7 +183,8 @@ async fn operate(
     let body: Value = match body {
         [] => json!({}),
         body => serde_json::from_slice(body)
-            .map_err(|error| Refused::invalid("SerializationException", &error.to_string()))?,
+            .map_err(|error| redact::json_error(&error))
+            .map_err(|why| Refused::invalid("SerializationException", &why))?,
     };
     let checks = vec![call::check(scope, trail.class, trail.action, BTreeMap::new())?];
     let permit = app.gate().decide::<Asking>(scope, Effect::Read, checks).await?;

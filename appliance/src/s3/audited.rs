@@ -34,7 +34,7 @@ pub async fn serve(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let scope = frame::open(&app, connection, request.headers());
+    let scope = frame::open(&app, connection, &request);
     let head_only = request.method() == Method::HEAD;
     let path = request.uri().path().to_owned();
     let mut trail = Trail::default();

@@ -16,6 +16,7 @@ use super::error::{Code, S3Error};
 use super::query::Query;
 use crate::app::App;
 use crate::authz::Check;
+use crate::redact;
 use crate::scope::Scope;
 
 /// What a request is about.
@@ -178,14 +179,16 @@ impl Call {
     /// The keys that hold for every S3 action: who, from where, when, how signed.
     ///
     /// Derived from the connection and the verified signature only; headers are copied where the key is defined as a
-    /// header (`aws:UserAgent`, `aws:Referer`). Source: service authorization reference, S3 and global keys.
+    /// header (`aws:UserAgent`, `aws:Referer`), without what `crate::redact` withholds. Source: service authorization reference, S3 and global keys.
     #[must_use]
     pub fn context(&self) -> Context {
         let mut context = Context::new();
         transport_context(&mut context, &self.scope);
         principal_context(&mut context, &self.scope, self.app.account());
-        for (key, name) in [("aws:UserAgent", "user-agent"), ("aws:Referer", "referer")] {
-            if let Some(value) = self.header(name) {
+        let agent = self.header("user-agent").map(redact::agent);
+        let referer = self.header("referer").map(redact::referer);
+        for (key, value) in [("aws:UserAgent", agent), ("aws:Referer", referer)] {
+            if let Some(value) = value {
                 context.set(key, value.chars().take(256).collect::<String>());
             }
         }

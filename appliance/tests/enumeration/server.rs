@@ -230,6 +230,30 @@ impl Server {
         answer.rows.iter().map(|row| serde_json::from_slice(&row.leaf).unwrap()).collect()
     }
 
+    /// A user with this secret.
+    pub(crate) async fn add_user_with(&self, name: &str, secret: &str) {
+        self.app.iam().add_user(name, secret, Status::Enabled, 0).await.unwrap();
+    }
+
+    pub(crate) fn uri(&self, target: &str) -> String {
+        format!("{}{target}", self.endpoint)
+    }
+
+    /// Sends a request as it is; its status.
+    pub(crate) async fn exchange(&self, request: Request<Full<Bytes>>) -> u16 {
+        let (parts, body) = self.client.request(request).await.unwrap().into_parts();
+        body.collect().await.unwrap();
+        parts.status.as_u16()
+    }
+
+    /// Stops, and leaves the directory.
+    pub(crate) async fn close(self) -> tempfile::TempDir {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
+        self.app.stop().unwrap();
+        self.directory
+    }
+
     /// The log's name.
     pub(crate) fn origin(&self) -> String {
         let vkey = std::fs::read_to_string(self.directory.path().join("config/audit.vkey"));

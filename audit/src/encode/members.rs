@@ -24,6 +24,7 @@ const FWD_MAX: usize = 4;
 const GROUPS_MAX: usize = 32;
 /// S3 keys have at most 1024 bytes; a control character takes six.
 const KEY_MAX: usize = 6 * 1024;
+const MASKED_MAX: usize = 16;
 const PARAMS_BYTES_MAX: usize = 4096;
 
 /// One shortened value.
@@ -104,6 +105,11 @@ impl Members {
             self.json.close();
         }
         self.json.close_array();
+    }
+
+    /// What was withheld: names of ours, so few and short.
+    pub(super) fn masked(&mut self, masked: &[String]) {
+        self.strings("masked", "masked", masked, MASKED_MAX, 128);
     }
 
     fn cut(&mut self, path: &str, original: &[u8]) {

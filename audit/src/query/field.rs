@@ -18,6 +18,7 @@ pub(crate) const FIELDS: &[&str] = &[
     "kms.op",
     "kms.parent",
     "kms.ver",
+    "masked",
     "net.endpoint",
     "net.fwd",
     "net.peer_cert",
