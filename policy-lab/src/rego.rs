@@ -8,12 +8,12 @@
 //!   nest too deep to be compared.
 //! - *Memory*: functions that make as much as their arguments say are refused at load, but between small bounds that are
 //!   written out ([`certify`]); what the other functions make is counted and bounded, 8 MiB in one evaluation
-//!   ([`metered`]). Lists made by rules themselves grow by one member a step, and steps are bounded by time: a member a
-//!   microsecond, some 100 bytes each, is 5 MB in the 50 ms of a request. The library's own limit of memory is one of the
-//!   whole process and its allocator, so it cannot be had for one evaluation.
-//! - *Time*: the interpreter looks at the clock at each step. Within a step it works on values of at most the size above.
-//!   One step is not bounded so: the comparison of two lists that were each made of lists which share their members in
-//!   loops of thousands of turns. It takes as long as the product of these turns says.
+//!   ([`metered`]). Lists that rules make in loops hold a million values in one evaluation, whatever is in them counted
+//!   each time that it is. The library's own limit of memory is one of the whole process and its allocator, so it cannot
+//!   be had for one evaluation.
+//! - *Time*: the interpreter looks at the clock at each step. A step is a call that makes at most what is said above, or a
+//!   comparison of values that hold at most a million others, a thousand times over if lists that are written out nest in
+//!   one another ([`shape`]).
 //! - *Result*: members and texts of `deny` are bounded, since each becomes part of a record ([`verdict`]).
 //!
 //! A source may say in its header that it was written for MinIO's policy plugin; then it is asked as that server asks

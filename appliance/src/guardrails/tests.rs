@@ -130,6 +130,15 @@ async fn a_settled_change_is_in_force_for_sets_that_were_made_before() {
     assert_eq!(house.records("policy:LoadGuardrails").len(), 1, "nothing changed again");
 }
 
+/// Rules that were written for another server's plugin, in its syntax, see what it shows them.
+#[tokio::test]
+async fn rules_for_a_plugin_narrow_too() {
+    let text = "# guardrail-input: minio\npackage httpapi.authz\ndefault allow = false\n\
+                allow { input.owner; input.bucket == \"ledger\"; input.object != \"frozen\" }\n";
+    let house = House::new(&[("plugin.rego", text)]).await;
+    assert!(!house.allows("frozen").await && house.allows("open").await);
+}
+
 #[tokio::test]
 async fn what_does_not_load_keeps_the_old_and_raises_an_alarm() {
     let mut house = House::new(&[("a.rego", &denies("frozen"))]).await;

@@ -5,6 +5,7 @@
 //! would make at most, and then calls the library's. What a whole evaluation makes with them is bounded too. A few are here
 //! because they end the process over some arguments: a width of ten digits, an empty text to count.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,13 @@ use super::certify;
 
 /// Bytes that one evaluation may make with these functions.
 const MADE_MAX: u64 = 8 * 1024 * 1024;
+
+/// Values that one evaluation may put into lists, sets and objects in loops, those within them included: what is put in
+/// twice counts twice, since comparing it takes as long.
+const HELD_MAX: u64 = 1_000_000;
+
+/// The function that looks at each member; no name of a rule begins so.
+const WEIGHED: &str = "__weighed";
 
 /// Digits of a width, a precision or an exponent at most.
 const DIGITS_MAX: usize = 3;
@@ -88,6 +96,7 @@ const METERED: [(&str, Bound); 21] = [
 pub(super) struct Evaluator {
     engine: Engine,
     made: Arc<AtomicU64>,
+    held: Arc<AtomicU64>,
 }
 
 impl Evaluator {
@@ -117,20 +126,41 @@ impl Evaluator {
                 .add_extension(name.to_owned(), arity, Box::new(call))
                 .map_err(|error| error.to_string())?;
         }
-        Ok(Self { engine, made })
+        let held = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&held);
+        let weighed = move |mut arguments: Vec<Value>| {
+            let value = arguments.pop().unwrap_or(Value::Undefined);
+            let all = count.load(Ordering::Relaxed).saturating_add(values(&value));
+            if all > HELD_MAX {
+                return Err(TooMany.into());
+            }
+            count.store(all, Ordering::Relaxed);
+            Ok(value)
+        };
+        engine
+            .add_extension(WEIGHED.to_owned(), 1, Box::new(weighed))
+            .map_err(|error| error.to_string())?;
+        Ok(Self { engine, made, held })
     }
 
     /// The value of a rule, `data.….name`, for an input.
     pub(super) fn eval(&mut self, rule: String, input: Value) -> Result<Value, String> {
         self.made.store(0, Ordering::Relaxed);
+        self.held.store(0, Ordering::Relaxed);
         self.engine.set_input(input);
-        self.engine.eval_rule(rule).map_err(|error| error.to_string())
+        // An error shows the line as the engine has it.
+        let written = |error: String| error.replace(&format!("{WEIGHED}("), "(");
+        self.engine.eval_rule(rule).map_err(|error| written(error.to_string()))
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` would make more than a guardrail may")]
 struct TooMuch(&'static str);
+
+#[derive(Debug, thiserror::Error)]
+#[error("lists made in loops hold more than {HELD_MAX} values")]
+struct TooMany;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -198,6 +228,50 @@ fn weight(value: &Value) -> u64 {
         }
     }
     bytes
+}
+
+/// Values in a value, itself included; not counted to the end when they are too many.
+fn values(value: &Value) -> u64 {
+    let mut open = vec![value];
+    let mut count = 0_u64;
+    while let Some(value) = open.pop() {
+        count += 1;
+        if count > HELD_MAX {
+            break;
+        }
+        match value {
+            Value::Array(array) => open.extend(array.iter()),
+            Value::Set(set) => open.extend(set.iter()),
+            Value::Object(object) => {
+                open.extend(object.iter().flat_map(|(key, value)| [key, value]));
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+/// The source with a call around every member that its rules make. The call gives back what it is given.
+pub(super) fn weighed(text: &str, members: &[Range<usize>]) -> String {
+    // At one place what ends comes before what begins; the longest begins first and ends last.
+    let mut marks: Vec<(usize, bool, usize)> = Vec::new();
+    for Range { start, end } in members {
+        marks.push((*start, true, usize::MAX - end));
+        marks.push((*end, false, usize::MAX - start));
+    }
+    marks.sort_unstable();
+    let mut out = String::with_capacity(text.len() + marks.len() * (WEIGHED.len() + 1));
+    let mut done = 0;
+    for (at, begins, _) in marks {
+        out.push_str(text.get(done..at).unwrap_or_default());
+        done = at;
+        match begins {
+            true => out.extend([WEIGHED, "("]),
+            false => out.push(')'),
+        }
+    }
+    out.push_str(text.get(done..).unwrap_or_default());
+    out
 }
 
 /// The widths and precisions of a format together; `None` where one is too large or in digits other than ASCII's.

@@ -1,14 +1,14 @@
 //! The rules of one package: loaded, and asked.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use regorus::{Engine, Value};
 
 use super::input::View;
-use super::metered::Evaluator;
+use super::metered::{self, Evaluator};
 use super::reads::Reads;
 use super::schema::Schema;
 use super::token::{self, Kind, Token};
@@ -96,17 +96,30 @@ impl Rules {
         package: &str,
         pieces: &[Piece<'_>],
     ) -> Result<Self, RegoError> {
-        let mut engine = Engine::new();
-        engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
+        let mut plain = Engine::new();
         let mut reads = Reads::default();
         for piece in pieces {
-            add(&mut engine, schema, piece.name, piece.text, &piece.tokens)?;
+            add(&mut plain, schema, piece.name, piece.text, &piece.tokens)?;
             reads.add(&piece.tokens);
         }
         let first = pieces.first().map_or("guardrails", |piece| piece.name);
-        shape::is_shallow(first, engine.get_modules(), schema.rule())?;
-        certify::calls_are_known(&engine, package, pieces)?;
+        let members = shape::measured(first, plain.get_modules(), schema.rule())?;
+        certify::calls_are_known(&plain, package, pieces)?;
+        let mut engine = Engine::new();
+        engine.set_strict_builtin_errors(true);
+        engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
+        // The sources were held to the library's bounds as they are written.
+        engine.set_policy_length_config(PolicyLengthConfig {
+            max_col: NonZeroU32::MAX,
+            max_file_bytes: NonZeroUsize::MAX,
+            max_lines: NonZeroUsize::MAX,
+        });
+        for (piece, members) in pieces.iter().zip(&members) {
+            let text = metered::weighed(piece.text, members);
+            // Where the library's places do not fit, the source goes in as it is: it can be held up, not harmed.
+            add(&mut engine, schema, piece.name, &text, &piece.tokens)
+                .or_else(|_| add(&mut engine, schema, piece.name, piece.text, &piece.tokens))?;
+        }
         let entry = entry(package, schema);
         Ok(Self {
             schema,

@@ -5,9 +5,12 @@
 //! bounded before anything is evaluated: a rule needs what its text needs, and what the deepest rule needs that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use regorus::Value;
-use regorus::unstable::{ArithOp, Expr, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead};
+use regorus::unstable::{
+    ArithOp, Expr, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead, Span,
+};
 
 use super::RegoError;
 
@@ -26,7 +29,7 @@ const JSON_LEVELS: u32 = 128;
 
 /// Lists of two that nest in one another at most, or what is as much: values share their parts, so that 40 lists are a
 /// value of 2^40 when it is compared.
-const DOUBLINGS_MAX: u32 = 20;
+const DOUBLINGS_MAX: u32 = 10;
 
 /// Products of products at most: each doubles the digits.
 const PRODUCTS_MAX: u32 = 8;
@@ -99,14 +102,18 @@ struct Definition {
     calls: Vec<String>,
     /// It replaces what other rules see, so that any may go into any.
     replaces: bool,
+    members: Members,
 }
 
-/// Refuses guardrails that the interpreter may not come back from.
-pub(super) fn is_shallow(
+/// Where in a source rules make the members of lists, sets and objects one by one, in bytes.
+pub(super) type Members = Vec<Range<usize>>;
+
+/// Refuses guardrails that the interpreter may not come back from. Answers for each module where its rules make members.
+pub(super) fn measured(
     file: &str,
     modules: &[Ref<Module>],
     entry: &str,
-) -> Result<(), RegoError> {
+) -> Result<Vec<Members>, RegoError> {
     let refuse = |(line, message): Refusal| RegoError {
         file: file.to_owned(),
         line: usize::try_from(line).unwrap_or(1),
@@ -123,21 +130,25 @@ pub(super) fn is_shallow(
         }
     }
     let mut definitions: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
+    let mut members = Vec::new();
     for module in modules {
         let aliases = aliases(module);
+        let mut of_module = Members::new();
         for rule in &module.policy {
             let file = rule.span().source.get_path();
             let definition = package.definition(rule, &aliases);
             let definition = definition
                 .map_err(|refusal| RegoError { file: file.clone(), ..refuse(refusal) })?;
+            of_module.extend(definition.members.iter().cloned());
             definitions.entry(name(rule).0).or_default().push(definition);
         }
+        members.push(of_module);
     }
     let mut sum = Sum { definitions: &definitions, known: BTreeMap::new(), open: Vec::new() };
     let shape = sum.of(entry).map_err(refuse)?;
     match shape.complaint() {
         Some(message) => Err(refuse((1, message))),
-        None => Ok(()),
+        None => Ok(members),
     }
 }
 
@@ -262,7 +273,17 @@ impl Package {
                     RuleHead::Compr { refr, assign, .. } | RuleHead::Func { refr, assign, .. } => {
                         (refr, assigned(assign))
                     }
-                    RuleHead::Set { refr, key, .. } => (refr, key.clone()),
+                    RuleHead::Set { refr, key, .. } => {
+                        let is_newer = matches!(&**refr, Expr::Var { .. });
+                        let key = key.clone();
+                        // `deny[x]` of the older syntax has no place for more than a name.
+                        let found = key
+                            .iter()
+                            .filter(|_| is_newer)
+                            .filter_map(|key| member(key, behind(refr, "contains", key)?));
+                        reading.found.members.extend(found);
+                        (refr, key)
+                    }
                 };
                 // A set, or an object of values by key.
                 reading.found.own.levels += 1;
@@ -386,10 +407,10 @@ impl Reading<'_> {
                 self.deepest(parts())?
             }
             Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
-                self.comprehension(query, [&**term].into_iter())?
+                self.comprehension(expression.span().start, query, [&**term].into_iter())?
             }
             Expr::ObjectCompr { key, value, query, .. } => {
-                self.comprehension(query, [&**key, &**value].into_iter())?
+                self.comprehension(expression.span().start, query, [&**key, &**value].into_iter())?
             }
             Expr::Call { fcn, params, .. } => self.call(fcn, params)?,
             Expr::UnaryExpr { expr, .. } => SIGN_KIB.saturating_add(self.expression(expr)?),
@@ -413,12 +434,26 @@ impl Reading<'_> {
 
     fn comprehension<'e>(
         &mut self,
+        start: u32,
         query: &Query,
         terms: impl Iterator<Item = &'e Expr>,
     ) -> Result<u32, Refusal> {
         self.found.own.levels += 1;
+        let terms: Vec<_> = terms.collect();
+        let bracket = start.saturating_add(1);
+        let found: Vec<_> = match terms.as_slice() {
+            [key, value] => {
+                let value = behind(key, ":", value).and_then(|colon| member(value, colon));
+                member(key, bracket).into_iter().chain(value).collect()
+            }
+            terms => terms.iter().filter_map(|term| member(term, bracket)).collect(),
+        };
+        self.found.members.extend(found);
         let body = self.query(query)?;
-        Ok(RULE_KIB.saturating_add(body).saturating_add(self.deepest(terms)?))
+        let terms = terms.into_iter();
+        // The call that counts its members is a level of its own.
+        let own = RULE_KIB + SIGN_KIB;
+        Ok(own.saturating_add(body).saturating_add(self.deepest(terms)?))
     }
 
     /// A list with these parts is made.
@@ -499,6 +534,66 @@ impl Reading<'_> {
         }
         Ok(stack)
     }
+}
+
+/// Where a member stands whose text begins behind a place of the source.
+///
+/// The library's place of an object begins with its last field; that object is found by its bracket, or not at all. Its
+/// place of a text is without the quotes, so that what ends with one is not whole; and what is written out is no list.
+fn member(expression: &Expr, behind: u32) -> Option<Range<usize>> {
+    let span = expression.span();
+    let start = match expression {
+        Expr::String { .. }
+        | Expr::RawString { .. }
+        | Expr::Number { .. }
+        | Expr::Bool { .. }
+        | Expr::Null { .. } => return None,
+        Expr::Object { .. } => {
+            let text = Span { start: behind, ..span.clone() };
+            let text = text.text();
+            let object = text.trim_start().starts_with('{').then(|| text.trim_start().len())?;
+            behind + u32::try_from(text.len() - object).ok()?
+        }
+        _ => span.start,
+    };
+    let whole = Span { start, ..span.clone() };
+    let place = usize::try_from(start).ok()?..usize::try_from(span.end).ok()?;
+    is_whole(whole.text()).then_some(place)
+}
+
+/// Every bracket and quote that is opened is closed, and the other way round.
+fn is_whole(text: &str) -> bool {
+    let mut open = 0_usize;
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '[' | '{' | '(' => open += 1,
+            ']' | '}' | ')' => match open.checked_sub(1) {
+                Some(less) => open = less,
+                None => return false,
+            },
+            '#' => drop(chars.by_ref().find(|char| *char == '\n')),
+            '`' if chars.by_ref().all(|char| char != '`') => return false,
+            '"' => loop {
+                match chars.next() {
+                    Some('"') => break,
+                    Some('\\') => drop(chars.next()),
+                    Some(_) => {}
+                    None => return false,
+                }
+            },
+            _ => {}
+        }
+    }
+    open == 0
+}
+
+/// The place behind a sign or word that stands between two expressions.
+fn behind(before: &Expr, word: &str, after: &Expr) -> Option<u32> {
+    let start = before.span().end;
+    let text = Span { start, end: after.span().end, ..before.span().clone() };
+    let at = text.text().find(word)? + word.len();
+    start.checked_add(u32::try_from(at).ok()?)
 }
 
 fn is_constant(expression: &Expr) -> bool {
