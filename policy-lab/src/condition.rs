@@ -18,6 +18,8 @@ mod test;
 #[cfg(feature = "analyze")]
 pub(crate) use self::operator::Comparison;
 pub(crate) use self::operator::{Family, Operator, Quantifier};
+#[cfg(feature = "analyze")]
+pub(crate) use self::string::fold;
 use self::test::Test;
 use crate::Profile;
 use crate::context::{Context, Key, Slot, Wanted};

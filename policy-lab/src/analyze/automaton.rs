@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use fixedbitset::FixedBitSet;
 
 use super::Limit;
+use crate::condition::fold;
 
 /// States of one walk at most; real policies need a few hundred.
 const STATES_MAX: usize = 20_000;
@@ -303,19 +304,6 @@ fn spell(reached: &[Reached], mut at: usize) -> String {
         at = *from;
     }
     chars.into_iter().rev().collect()
-}
-
-/// Simple case folding of one character, as `StringEqualsIgnoreCase` compares.
-pub(super) fn fold(char: char) -> char {
-    let upper = single(char, char.to_uppercase());
-    single(upper, upper.to_lowercase())
-}
-
-fn single(char: char, mut mapped: impl Iterator<Item = char>) -> char {
-    match (mapped.next(), mapped.next()) {
-        (Some(only), None) => only,
-        _ => char,
-    }
 }
 
 /// Every character that folds to this one. Beyond ASCII the search is over all characters.

@@ -289,7 +289,7 @@ impl Template {
     fn steps(&self, pieces: &[Piece], fill: &Fill<'_>, narrow: bool) -> Option<Vec<Step>> {
         let wild = if narrow { Class::Not(':') } else { Class::Any };
         let plain = |char: char| match self.manner {
-            Manner::EqualsIgnoreCase => one(Class::Fold(super::automaton::fold(char))),
+            Manner::EqualsIgnoreCase => one(Class::Fold(crate::condition::fold(char))),
             _ => one(Class::Char(char)),
         };
         let mut steps = Vec::new();

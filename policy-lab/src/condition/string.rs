@@ -12,7 +12,8 @@ pub(super) fn equals_ignore_case(pattern: &Pattern, value: &str, context: &Conte
     wanted.flat_map(str::chars).map(fold).eq(value.chars().map(fold))
 }
 
-fn fold(char: char) -> char {
+/// Simple case folding of one character.
+pub(crate) fn fold(char: char) -> char {
     if char.is_ascii() {
         return char.to_ascii_lowercase();
     }
