@@ -8,6 +8,7 @@
 //! The wire format of `madmin-go` v3 and `minio-py`.
 
 mod attachment;
+mod audit_key;
 pub mod envelope;
 mod error;
 mod group;
@@ -29,6 +30,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, header};
 
+pub use self::audit_key::LogKeys;
 pub use self::error::AdminError;
 use self::operation::Answer;
 pub use self::operation::{Call, Operation, Row};
@@ -79,15 +81,22 @@ pub struct Context {
     iam: Arc<Iam>,
     siem: Arc<Deliveries>,
     keeper: Arc<Keeper>,
+    log_keys: LogKeys,
     envelopes: envelope::Envelopes,
     started: Instant,
 }
 
 impl Context {
     #[must_use]
-    pub fn new(gate: Arc<Gate>, iam: Arc<Iam>, siem: Arc<Deliveries>, keeper: Arc<Keeper>) -> Self {
+    pub fn new(
+        gate: Arc<Gate>,
+        iam: Arc<Iam>,
+        siem: Arc<Deliveries>,
+        keeper: Arc<Keeper>,
+        log_keys: LogKeys,
+    ) -> Self {
         let envelopes = envelope::Envelopes::new(ENVELOPES_AT_ONCE);
-        Self { gate, iam, siem, keeper, envelopes, started: Instant::now() }
+        Self { gate, iam, siem, keeper, log_keys, envelopes, started: Instant::now() }
     }
 }
 
@@ -129,6 +138,9 @@ pub fn table() -> Vec<Row> {
         Row::of::<retention::ProposePrune>(),
         Row::of::<retention::ConfirmPrune>(),
         Row::of::<retention::RefusePrune>(),
+        Row::of::<audit_key::AuditKeyList>(),
+        Row::of::<audit_key::AuditKeyRotate>(),
+        Row::of::<audit_key::AuditKeyRevoke>(),
         Row::of::<world::ExportWorld>(),
     ]
 }

@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use audit::note::Vkey;
 use audit::{
-    Class, Clock, Ed25519Signer, Files, Indexer, LocalFiles, Log, Mirrored, Searcher, Signer as _,
-    SystemClock, Tiles,
+    Class, Clock, Files, Indexer, LocalFiles, Log, Mirrored, Searcher, SystemClock, Tiles,
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -130,16 +128,14 @@ impl App {
         ));
         attach_bucket_policies(&store, &gate).await?;
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
-        let signer = Ed25519Signer::from_seed(&material.origin, &material.audit_seed);
         let searcher = Arc::new(Searcher::new(&material.paths.audit_dir));
-        let vkey = Vkey::parse(&signer.vkey()).context("reading the log's own key")?;
-        let tiles = Tiles::start(searcher.dir(), vkey, &log).context("opening the log's tiles")?;
+        let tiles = Tiles::start(searcher.dir(), material.audit_vkey(), &log)
+            .context("opening the log's tiles")?;
         let tiles = Arc::new(tiles);
         let auditor = auditor::Context::new(
             Arc::clone(&log),
             Arc::clone(&searcher),
             (Arc::clone(&gate), Arc::clone(&iam)),
-            Arc::new(signer),
             (Arc::clone(&tiles), resolved.audit_open),
         );
         let cloudtrail = cloudtrail::Context::start(
@@ -173,6 +169,8 @@ impl App {
             Arc::clone(&metrics),
         );
         let guardrails = guardrails::Watch::start(looker, guardrails::Watch::INTERVAL);
+        let log_keys =
+            admin::LogKeys { log: Arc::clone(&log), config_dir: material.paths.config_dir.clone() };
         Ok(Arc::new(Self {
             log,
             recorder,
@@ -185,6 +183,7 @@ impl App {
                 Arc::clone(&iam),
                 Arc::clone(&siem),
                 keeper,
+                log_keys,
             ),
             siem,
             gate,
@@ -397,14 +396,13 @@ fn open_log(
     material: &Material,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Log> {
-    let signer = Arc::new(Ed25519Signer::from_seed(&material.origin, &material.audit_seed));
     let options = audit::Options {
         origin: material.origin.clone(),
         node: "n1".into(),
         ..audit::Options::default()
     };
-    let (log, recovery) =
-        Log::open(files, signer, Arc::clone(clock), options).with_context(|| {
+    let (log, recovery) = Log::open(files, material.audit_signers(), Arc::clone(clock), options)
+        .with_context(|| {
             format!("opening the audit log in {}", material.paths.audit_dir.display())
         })?;
     if recovery.discarded_bytes > 0 {

@@ -15,7 +15,7 @@ mod serve;
 
 use std::sync::Arc;
 
-use audit::{Log, Searcher, Signer, Tiles};
+use audit::{Log, Searcher, Tiles};
 use tokio::sync::Semaphore;
 
 pub use self::operation::Operation;
@@ -43,8 +43,6 @@ pub struct Context {
     /// What is in force, for questions about policies.
     gate: Arc<Gate>,
     iam: Arc<Iam>,
-    /// The log's key, for answers that shall hold elsewhere.
-    signer: Arc<dyn Signer>,
     open: AuditOpen,
     tiles: Arc<Tiles>,
     searches: Arc<Semaphore>,
@@ -58,7 +56,6 @@ impl Context {
         log: Arc<Log>,
         searcher: Arc<Searcher>,
         (gate, iam): (Arc<Gate>, Arc<Iam>),
-        signer: Arc<dyn Signer>,
         (tiles, open): (Arc<Tiles>, AuditOpen),
     ) -> Self {
         Self {
@@ -66,7 +63,6 @@ impl Context {
             searcher,
             gate,
             iam,
-            signer,
             open,
             tiles,
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),

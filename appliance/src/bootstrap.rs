@@ -12,9 +12,11 @@ mod keys;
 mod root;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use audit::{Ed25519Signer, Signer as _};
+use audit::note::Vkey;
+use audit::{Ed25519Signer, Signer, Signers};
 use zeroize::Zeroizing;
 
 pub use crate::config::RootCredentials;
@@ -38,7 +40,10 @@ pub struct Material {
     pub account: String,
     /// The audit log's origin, `appliance.local/<first eight of the deployment id>`.
     pub origin: String,
+    /// Seed of the key that signed the log first.
     pub audit_seed: Zeroizing<[u8; 32]>,
+    /// Seeds of the keys that came later, in no order; some may never have signed.
+    pub audit_seeds_later: Vec<Zeroizing<[u8; 32]>>,
     pub kms_root_key: Zeroizing<[u8; 32]>,
     pub row_key: Zeroizing<[u8; 32]>,
     pub root: RootCredentials,
@@ -67,7 +72,7 @@ pub struct Paths {
     pub certs_dir: PathBuf,
     /// The certificate that clients must trust: our CA's, or the operator's own `public.crt`.
     pub ca_cert: PathBuf,
-    /// The verifier key of the audit log, for auditors.
+    /// The verifier key of the audit log, for auditors: its first one, which the later ones follow from.
     pub audit_vkey: PathBuf,
     /// The file for the generated credentials when nobody sits at a terminal.
     pub root_credentials: PathBuf,
@@ -122,6 +127,7 @@ impl Bootstrap {
             account: deployment.account(),
             origin,
             audit_seed: keys.audit,
+            audit_seeds_later: keys.audit_later,
             kms_root_key: keys.kms,
             row_key: keys.row,
             root,
@@ -141,6 +147,21 @@ impl Bootstrap {
 }
 
 impl Material {
+    /// Every key that the log may be signed with.
+    #[must_use]
+    pub fn audit_signers(&self) -> Signers {
+        let signer = |seed: &Zeroizing<[u8; 32]>| -> Arc<dyn Signer> {
+            Arc::new(Ed25519Signer::from_seed(&self.origin, seed))
+        };
+        Signers::new(signer(&self.audit_seed), self.audit_seeds_later.iter().map(signer))
+    }
+
+    /// The verifier key that auditors have.
+    #[must_use]
+    pub fn audit_vkey(&self) -> Vkey {
+        Ed25519Signer::from_seed(&self.origin, &self.audit_seed).verifier().clone()
+    }
+
     /// Writes the root credentials where a script finds them, readable by this user only, and returns the path.
     ///
     /// # Errors
@@ -152,6 +173,18 @@ impl Material {
 }
 
 impl Paths {
+    /// Puts the secret of a key that is to sign the log where the next start finds it, durable on return.
+    ///
+    /// # Errors
+    /// The file cannot be written, or does not read back.
+    pub fn store_audit_key(
+        config_dir: &Path,
+        vkey: &Vkey,
+        seed: &Zeroizing<[u8; 32]>,
+    ) -> Result<(), BootstrapError> {
+        keys::store_audit(config_dir, vkey, seed)
+    }
+
     /// Notes that generated credentials reached somebody. Until then every start offers them again, so that a start that
     /// fails before it could print them loses nothing.
     ///

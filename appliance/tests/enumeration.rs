@@ -9,6 +9,8 @@
 mod auditor;
 #[path = "enumeration/log.rs"]
 mod log;
+#[path = "enumeration/log_keys.rs"]
+mod log_keys;
 #[path = "enumeration/secrets.rs"]
 mod secrets;
 #[path = "enumeration/server.rs"]

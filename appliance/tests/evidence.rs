@@ -77,6 +77,69 @@ fn a_bundle_convinces_strangers_and_a_changed_one_nobody() -> anyhow::Result<()>
     Ok(())
 }
 
+/// Whoever has the first key believes what a later one signed, and with a kept checkpoint the whole log.
+#[test]
+fn evidence_outlives_a_change_of_the_key() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), scratch.path());
+    let server = launch.start()?;
+    let first = scratch.path().join("first.vkey");
+    std::fs::copy(server.launch().data_dir().join("config/audit.vkey"), &first)?;
+    let seen = scratch.path().join("seen");
+    let verify = |data_dir: &Path| {
+        let mut command = appliance(data_dir, &["audit", "verify", "--strict", "--remember"]);
+        command.arg(&seen).output()
+    };
+    let output = verify(&server.launch().data_dir())?;
+    ensure!(output.status.code() == Some(3), "{}", clients::text(&output));
+    let key = |arguments: &[&str]| asked(&server, &[&["audit", "key"], arguments].concat());
+    let output = key(&["rotate"])?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    let output = key(&["list", "--json"])?;
+    let keys: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let (old, new) = (keys[0]["id"].as_str(), keys[1]["vkey"].as_str());
+    let (old, new) = (old.context("no key")?.to_owned(), new.context("no second key")?.to_owned());
+    let output = key(&["revoke", &old, "--good", "0"])?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    ensure!(key(&["revoke", "ffffffff", "--good", "0"])?.status.code() == Some(2));
+
+    let tar = scratch.path().join("evidence.tar");
+    let output = bundle(&server, &["class=admin", "--out", &text(&tar)])?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    let opened = unpacked(&tar, &scratch.path().join("evidence"))?;
+    let proof = scratch.path().join("proof");
+    let data_dir = server.launch().data_dir();
+    let output = appliance(&data_dir, &["audit", "prove", "1", "--out"]).arg(&proof).output()?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    server.stop()?;
+    // What was kept before the change still confirms the log after it.
+    let output = verify(&data_dir)?;
+    ensure!(output.status.code() == Some(0), "{}", clients::text(&output));
+
+    let second = scratch.path().join("second.vkey");
+    std::fs::write(&second, format!("{new}\n"))?;
+    let stranger = scratch.path().join("stranger.vkey");
+    std::fs::write(&stranger, STRANGER)?;
+    for dir in [&opened, &proof] {
+        for (vkey, believed) in [(&first, true), (&second, true), (&stranger, false)] {
+            let output =
+                Command::new("python3").arg("-B").arg(dir.join("check.py")).arg(vkey).output()?;
+            ensure!(output.status.success() == believed, "{vkey:?}: {}", clients::text(&output));
+        }
+        // A change that is not there leads nowhere.
+        let change = dir.join("key/0001.note");
+        let note = std::fs::read(&change)?;
+        std::fs::remove_file(&change)?;
+        let output =
+            Command::new("python3").arg("-B").arg(dir.join("check.py")).arg(&first).output()?;
+        ensure!(!output.status.success(), "{}", clients::text(&output));
+        std::fs::write(&change, &note)?;
+    }
+    let output = appliance(&data_dir, &["audit", "verify", "--proof"]).arg(&proof).output()?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    guide_is_right(&opened, &second)
+}
+
 /// The commands of VERIFY.md, as they stand there, but for what would need the network.
 fn guide_is_right(opened: &Path, vkey: &Path) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
@@ -103,12 +166,24 @@ fn guide_is_right(opened: &Path, vkey: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bundle(server: &Server, arguments: &[&str]) -> anyhow::Result<Output> {
+fn appliance(data_dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_appliance"));
+    command.args(arguments.iter().take(2)).arg("--data-dir").arg(data_dir);
+    command.args(arguments.iter().skip(2));
+    command
+}
+
+/// A verb that asks the running server.
+fn asked(server: &Server, arguments: &[&str]) -> anyhow::Result<Output> {
     let endpoint = server.ready()?.endpoint.clone();
     let address = endpoint.rsplit_once('/').map_or("", |(_, address)| address);
     let mut command = Command::new(env!("CARGO_BIN_EXE_appliance"));
-    command.args(["audit", "bundle", "--address", address, "--data-dir"]);
-    Ok(command.arg(server.launch().data_dir()).args(arguments).output()?)
+    command.args(arguments).args(["--address", address, "--data-dir"]);
+    Ok(command.arg(server.launch().data_dir()).output()?)
+}
+
+fn bundle(server: &Server, arguments: &[&str]) -> anyhow::Result<Output> {
+    asked(server, &[&["audit", "bundle"], arguments].concat())
 }
 
 fn unpacked(tar: &Path, to: &Path) -> anyhow::Result<PathBuf> {

@@ -10,7 +10,7 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    note::{self, NoteError, Signer, Vkey},
+    note::{self, KeyId, NoteError, Signer, Vkey},
     tree::Hash,
 };
 
@@ -38,6 +38,14 @@ pub enum CheckpointError {
     /// Signed, but not a checkpoint of this origin.
     #[error("the signed text is not a checkpoint of this log")]
     Text,
+    /// Signed by a key of the log that signs other sizes, or was revoked.
+    #[error("key {key} is not in force for {size} records")]
+    Window {
+        /// The key.
+        key: KeyId,
+        /// Records that the signed text speaks of.
+        size: u64,
+    },
 }
 
 /// The text that is signed.
@@ -53,7 +61,7 @@ pub fn sign(origin: &str, head: &Head, signer: &dyn Signer) -> Result<String, No
     note::sign(&text(origin, head), signer)
 }
 
-/// Checks a checkpoint note under the log's key, whose name is the origin.
+/// Checks a checkpoint note under one key, whose name is the origin; [`crate::Keyring::head`] knows several.
 ///
 /// # Errors
 /// [`CheckpointError::Note`] when the note does not verify, [`CheckpointError::Text`] when its text is not ours.

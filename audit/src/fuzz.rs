@@ -6,6 +6,7 @@
 use crate::{
     checkpoint,
     encode::encode,
+    keyring::{Change, Keyring},
     leaf,
     log::{
         heads::{self, Notes},
@@ -34,6 +35,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them.
 pub const TARGETS: &[Target] = &[
     ("audit/heads", list_of_heads),
+    ("audit/key", key),
     ("audit/note", note),
     ("audit/packed", packed),
     ("audit/proof", proof),
@@ -78,13 +80,34 @@ fn note(bytes: &[u8]) {
 
 /// Lists of heads, as a crash may leave them.
 fn list_of_heads(bytes: &[u8]) {
-    let Some(vkey) = vkey() else { return };
+    let Some(keys) = vkey().map(Keyring::from) else { return };
     let notes = Notes::new(bytes);
     assert!(notes.map(|(_, note)| 4 + note.len()).sum::<usize>() <= bytes.len());
-    if let Ok(found) = heads::ending(bytes, &vkey) {
+    if let Ok(found) = heads::ending(bytes, &keys) {
         assert!(found.at <= bytes.len() && found.head.is_some() == (found.at > 0));
         let cut = bytes.get(..found.at).unwrap_or_default();
-        assert_eq!(heads::ending(cut, &vkey), Ok(found), "the cut is made once");
+        assert_eq!(heads::ending(cut, &keys), Ok(found), "the cut is made once");
+    }
+}
+
+/// Changes of a log's key, and what they leave of it.
+fn key(bytes: &[u8]) {
+    // The key that the seeds are signed by, and one that nobody has.
+    for seed in [std::array::from_fn(|i| i as u8), [7; 32]] {
+        let signer = Ed25519Signer::from_seed(ORIGIN, &seed);
+        let mut keys = Keyring::from(signer.verifier().clone());
+        let before = keys.clone();
+        match keys.follow(bytes).cloned() {
+            Ok(change) => {
+                assert!(bytes.starts_with(change.text(ORIGIN).as_bytes()), "the text is signed");
+                assert!(keys.follow(bytes).is_err(), "no change counts twice");
+            }
+            Err(_) => assert_eq!(keys, before, "a change that is refused changes nothing"),
+        }
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(change) = Change::parse(text, ORIGIN) {
+        assert_eq!(change.text(ORIGIN), text, "one change has one text");
     }
 }
 
@@ -227,9 +250,16 @@ mod tests {
             assert!(Seal::parse(text, ORIGIN).or(Seal::peek(&seed)).is_some(), "{text}");
         }
         for seed in fixtures::corpus::seeds("audit/heads") {
-            let one = heads::ending(&seed, &vkey().unwrap()).unwrap();
+            let one = heads::ending(&seed, &vkey().unwrap().into()).unwrap();
             assert_eq!(one.head.map(|head| head.size), Some(5));
         }
+        let keys = fixtures::corpus::seeds("audit/key");
+        let texts: Vec<_> = keys.iter().map(|seed| std::str::from_utf8(seed).unwrap()).collect();
+        assert_eq!(texts.iter().filter_map(|text| Change::parse(text, ORIGIN)).count(), 2);
+        let first = Ed25519Signer::from_seed(ORIGIN, &std::array::from_fn(|i| i as u8));
+        let follows =
+            |seed: &&Vec<u8>| Keyring::from(first.verifier().clone()).follow(seed).is_ok();
+        assert_eq!(keys.iter().filter(follows).count(), 1);
         for seed in fixtures::corpus::seeds("audit/proof") {
             let file = ProofFile::parse(std::str::from_utf8(&seed).unwrap()).unwrap();
             file.verify(None, &vkey().unwrap()).unwrap();

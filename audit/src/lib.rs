@@ -37,6 +37,7 @@ pub mod encode;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod index;
+pub mod keyring;
 mod leaf;
 pub mod log;
 pub mod note;
@@ -58,11 +59,13 @@ pub mod verify;
 pub use checkpoint::Head;
 pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
+pub use keyring::Keyring;
 pub use log::{
-    BlobError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending, PruneBounds,
-    PruneError, PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune, read_blob,
+    BlobError, ChangeError, Clock, Committed, Finished, Log, LogError, OpenError, Options, Pending,
+    PruneBounds, PruneError, PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune,
+    read_blob,
 };
-pub use note::{Ed25519Signer, Signer};
+pub use note::{Ed25519Signer, Signer, Signers};
 pub use pruned::{Pruned, pruned};
 pub use query::{Query, QueryError};
 pub use record::{

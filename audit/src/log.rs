@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
+pub use keys::ChangeError;
 pub use open::OpenError;
 pub use pending::Pending;
 pub use prune::{PruneBounds, PruneError, PrunePlan, plan_prune};
@@ -33,6 +34,7 @@ pub use watch::Watch;
 pub(crate) mod blob;
 pub(crate) mod heads;
 pub(crate) mod identity;
+mod keys;
 mod open;
 mod own;
 mod pending;
@@ -179,6 +181,7 @@ pub struct Committed {
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
     node: String,
     threads: Mutex<Vec<JoinHandle<()>>>,
     blobs_known: Mutex<HashSet<Sha256Hex>>,
@@ -191,6 +194,8 @@ struct Shared {
     queue: Queue,
     durable: Watch,
     to_sign: signer::Mailbox,
+    /// Held while a head is published and while the key changes, so that each head is under the key of its size.
+    signing: Mutex<keys::Signing>,
     to_seal: sealer::Bell,
     /// Records that a signed head covers.
     signed: Watch,

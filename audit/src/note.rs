@@ -5,7 +5,7 @@
 //! not know are ignored, as the specification demands.
 #![deny(clippy::indexing_slicing)]
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -41,6 +41,13 @@ impl Ed25519Signer {
     }
 }
 
+impl Ed25519Signer {
+    /// The key that verifies what it signs.
+    pub fn verifier(&self) -> &Vkey {
+        &self.vkey
+    }
+}
+
 impl Signer for Ed25519Signer {
     fn vkey(&self) -> String {
         self.vkey.to_string()
@@ -59,11 +66,69 @@ impl fmt::Debug for Ed25519Signer {
     }
 }
 
+/// What a signature line names a key by, next to its name: four bytes, written as 8 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 4]);
+
+impl KeyId {
+    /// Reads 8 lower-case hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut id = [0; 4];
+        hex::decode_to_slice(text, &mut id).ok()?;
+        // One id has one text.
+        Some(Self(id)).filter(|id| id.to_string() == text)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The secrets that a log may be signed with; the log finds out which one is in force.
+#[derive(Clone, Debug)]
+pub struct Signers(Vec<Arc<dyn Signer>>);
+
+impl Signers {
+    /// Several; the first one is that of a log that is not there yet.
+    pub fn new(first: Arc<dyn Signer>, others: impl IntoIterator<Item = Arc<dyn Signer>>) -> Self {
+        Self(std::iter::once(first).chain(others).collect())
+    }
+
+    pub(crate) fn first(&self) -> Option<&Arc<dyn Signer>> {
+        self.0.first()
+    }
+
+    pub(crate) fn of(&self, vkey: &Vkey) -> Option<&Arc<dyn Signer>> {
+        let text = vkey.to_string();
+        self.0.iter().find(|signer| signer.vkey() == text)
+    }
+}
+
+impl<S: Signer> From<Arc<S>> for Signers {
+    fn from(signer: Arc<S>) -> Self {
+        Self(vec![signer])
+    }
+}
+
+impl From<Arc<dyn Signer>> for Signers {
+    fn from(signer: Arc<dyn Signer>) -> Self {
+        Self(vec![signer])
+    }
+}
+
 /// A public key with its name: `name+hex8(keyid)+base64(type ‖ key)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Vkey {
     name: String,
-    id: [u8; 4],
+    id: KeyId,
     key: VerifyingKey,
 }
 
@@ -76,7 +141,7 @@ impl Vkey {
             .finalize();
         let mut id = [0; 4];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self { name: name.to_owned(), id, key }
+        Self { name: name.to_owned(), id: KeyId(id), key }
     }
 
     /// Reads a verifier key.
@@ -93,7 +158,7 @@ impl Vkey {
         let key: &[u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
         let key = VerifyingKey::from_bytes(key).map_err(|_| NoteError::Vkey)?;
         let vkey = Self::new(name, key);
-        if name.is_empty() || name.contains(char::is_whitespace) || hex::encode(vkey.id) != id {
+        if name.is_empty() || name.contains(char::is_whitespace) || vkey.id.to_string() != id {
             return Err(NoteError::Vkey);
         }
         Ok(vkey)
@@ -103,13 +168,18 @@ impl Vkey {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The key's id.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
 }
 
 impl fmt::Display for Vkey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut data = vec![ED25519];
         data.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), STANDARD.encode(data))
+        write!(f, "{}+{}+{}", self.name, self.id, STANDARD.encode(data))
     }
 }
 
@@ -142,9 +212,23 @@ pub enum NoteError {
 /// [`NoteError::Vkey`] when the signer's own key text is unusable.
 pub fn sign(text: &str, signer: &dyn Signer) -> Result<String, NoteError> {
     let vkey = Vkey::parse(&signer.vkey())?;
-    let mut payload = vkey.id.to_vec();
+    Ok(format!("{text}\n{}", line(text, &vkey, signer)))
+}
+
+/// Adds another key's signature to a note.
+///
+/// # Errors
+/// [`NoteError::Malformed`] when it is no note, [`NoteError::Vkey`] when the signer's own key text is unusable.
+pub fn cosign(note: &str, signer: &dyn Signer) -> Result<String, NoteError> {
+    let (text, _) = split(note.as_bytes())?;
+    let vkey = Vkey::parse(&signer.vkey())?;
+    Ok(format!("{note}{}", line(text, &vkey, signer)))
+}
+
+fn line(text: &str, vkey: &Vkey, signer: &dyn Signer) -> String {
+    let mut payload = vkey.id.0.to_vec();
     payload.extend_from_slice(&signer.sign(text.as_bytes()));
-    Ok(format!("{text}\n{DASH}{} {}\n", vkey.name, STANDARD.encode(payload)))
+    format!("{DASH}{} {}\n", vkey.name, STANDARD.encode(payload))
 }
 
 /// Checks a note and returns its text.
@@ -152,23 +236,34 @@ pub fn sign(text: &str, signer: &dyn Signer) -> Result<String, NoteError> {
 /// # Errors
 /// See [`NoteError`]; one bad signature of the known key rejects the whole note.
 pub fn open<'a>(note: &'a [u8], vkey: &Vkey) -> Result<&'a str, NoteError> {
+    open_any(note, std::iter::once(vkey)).map(|(text, _)| text)
+}
+
+/// Checks a note under several keys; returns its text and those that signed it, at least one.
+///
+/// # Errors
+/// See [`NoteError`]; one bad signature of a known key rejects the whole note.
+pub(crate) fn open_any<'a, 'k>(
+    note: &'a [u8],
+    known: impl Iterator<Item = &'k Vkey> + Clone,
+) -> Result<(&'a str, Vec<&'k Vkey>), NoteError> {
     let (text, signatures) = split(note)?;
-    let mut verified = false;
+    let mut signed = Vec::new();
     for line in signatures.split_inclusive('\n') {
         let line = line.strip_suffix('\n').ok_or(NoteError::Malformed)?;
         let rest = line.strip_prefix(DASH).ok_or(NoteError::Malformed)?;
         let (name, payload) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
         let payload = STANDARD.decode(payload).map_err(|_| NoteError::Malformed)?;
         let (id, signature) = payload.split_at_checked(4).ok_or(NoteError::Malformed)?;
-        if name != vkey.name || id != vkey.id {
+        let Some(vkey) = known.clone().find(|known| name == known.name && id == known.id.0) else {
             continue;
-        }
+        };
         let signature = Signature::from_slice(signature).map_err(|_| NoteError::BadSignature)?;
         // Strict: every implementation must agree on which signatures hold.
         vkey.key.verify_strict(text.as_bytes(), &signature).map_err(|_| NoteError::BadSignature)?;
-        verified = true;
+        signed.push(vkey);
     }
-    if verified { Ok(text) } else { Err(NoteError::UnknownKey) }
+    if signed.is_empty() { Err(NoteError::UnknownKey) } else { Ok((text, signed)) }
 }
 
 /// Text and signature block; the separator is the last empty line.

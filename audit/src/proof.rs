@@ -11,6 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     checkpoint::{self, CheckpointError, Head},
+    keyring::Keyring,
     note::Vkey,
     tree::{self, Hash, node_hash},
 };
@@ -245,21 +246,33 @@ impl ProofFile {
     /// # Errors
     /// [`ProofError::Checkpoint`] or [`ProofError::NotIncluded`], the latter also when there is no record at all.
     pub fn verify(&self, record: Option<&[u8]>, vkey: &Vkey) -> Result<Head, ProofError> {
-        let record = record.or(self.extra.as_deref());
-        let Some(record) = record else {
-            checkpoint::open(self.checkpoint.as_bytes(), vkey)?;
-            return Err(ProofError::NotIncluded);
-        };
-        self.verify_hash(&tree::leaf_hash(record), vkey)
+        let head = checkpoint::open(self.checkpoint.as_bytes(), vkey)?;
+        self.under(head, self.leaf(record))
+    }
+
+    /// The same under all keys that the log had.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_by(&self, record: Option<&[u8]>, keys: &Keyring) -> Result<Head, ProofError> {
+        self.under(keys.head(self.checkpoint.as_bytes())?, self.leaf(record))
     }
 
     /// Checks the file for a record of which only the leaf hash is known, and returns the head that covers it.
     ///
     /// # Errors
     /// [`ProofError::Checkpoint`] or [`ProofError::NotIncluded`].
-    pub fn verify_hash(&self, leaf: &Hash, vkey: &Vkey) -> Result<Head, ProofError> {
-        let head = checkpoint::open(self.checkpoint.as_bytes(), vkey)?;
-        if verify_inclusion(self.index, leaf, &self.path, &head) {
+    pub fn verify_hash(&self, leaf: &Hash, keys: &Keyring) -> Result<Head, ProofError> {
+        self.under(keys.head(self.checkpoint.as_bytes())?, Some(*leaf))
+    }
+
+    fn leaf(&self, record: Option<&[u8]>) -> Option<Hash> {
+        record.or(self.extra.as_deref()).map(tree::leaf_hash)
+    }
+
+    fn under(&self, head: Head, leaf: Option<Hash>) -> Result<Head, ProofError> {
+        let leaf = leaf.ok_or(ProofError::NotIncluded)?;
+        if verify_inclusion(self.index, &leaf, &self.path, &head) {
             Ok(head)
         } else {
             Err(ProofError::NotIncluded)

@@ -19,6 +19,7 @@ use crate::{
 mod ahead;
 mod blobs;
 mod heads;
+mod keys;
 mod pinpoint;
 mod resync;
 mod seals;
@@ -66,8 +67,12 @@ pub enum State {
     Truncated,
     /// Two signed heads contradict each other.
     Forked,
-    /// A signature does not hold, or is by an unknown key.
+    /// A signature does not hold.
     BadSignature,
+    /// Nothing that is known of the log's keys signed this.
+    UnknownKey,
+    /// Signed by a key of the log that was not in force for it, or was revoked.
+    KeyWindow,
     /// Something that must appear regularly did not.
     Unsealed,
     /// The index differs from the records; never a result of [`verify`].
@@ -85,7 +90,7 @@ impl State {
             Self::Reordered => 12,
             Self::Truncated => 13,
             Self::Forked => 14,
-            Self::BadSignature => 15,
+            Self::BadSignature | Self::UnknownKey | Self::KeyWindow => 15,
             Self::Unsealed => 16,
             Self::IndexMismatch => 17,
         }
@@ -102,6 +107,8 @@ impl State {
             Self::Truncated => "TRUNCATED",
             Self::Forked => "FORKED",
             Self::BadSignature => "BAD-SIGNATURE",
+            Self::UnknownKey => "UNKNOWN-KEY",
+            Self::KeyWindow => "KEY-WINDOW",
             Self::Unsealed => "UNSEALED",
             Self::IndexMismatch => "INDEX-MISMATCH",
         }
@@ -110,8 +117,10 @@ impl State {
     /// Which of several findings names the whole: the one that says most about intent and extent.
     fn weight(self) -> u8 {
         match self {
-            Self::Forked => 9,
-            Self::BadSignature => 8,
+            Self::Forked => 11,
+            Self::BadSignature => 10,
+            Self::UnknownKey => 9,
+            Self::KeyWindow => 8,
             Self::Reordered => 7,
             Self::Missing => 6,
             Self::Modified => 5,
@@ -265,19 +274,28 @@ pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
 }
 
 fn verify_now(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyError> {
-    let vkey = Vkey::parse(&options.vkey)?;
+    let first = Vkey::parse(&options.vkey)?;
     let mut findings = Findings::default();
-    // ORDER: on a running log each of these may grow; what is signed is read before what it covers.
-    signed::identity(dir, &vkey, &mut findings)?;
-    let checkpoint = signed::checkpoint(dir, &vkey, &mut findings)?;
-    let mut heads = heads::Heads::open(dir, &vkey, checkpoint, options.last_seen)?;
-    let mut seals = seals::Seals::open(dir, &vkey)?;
+    // ORDER: on a running log each of these may grow; what is signed is read before what it covers, and before the
+    // changes of the key that it may be signed by.
+    signed::identity(dir, &first, &mut findings)?;
+    let checkpoint = read_optional(dir, "checkpoint")?;
+    let lists = heads::lists(dir)?;
+    let mut changes = keys::Changes::open(dir, &first, &mut findings)?;
+    let keys = changes.keys().clone();
+    let checkpoint = signed::checkpoint(checkpoint, &keys, &mut findings);
+    let mut wanted: Vec<_> = changes.heads();
+    wanted.extend(options.last_seen.map(|head| ("the head kept outside".to_owned(), head)));
+    let mut heads = heads::Heads::open(dir, &keys, checkpoint, lists, wanted);
+    let mut seals = seals::Seals::open(dir, &keys)?;
     let mut end = ahead::Pool::with(walk::bytes(dir)?, |pool| {
-        walk::segments(dir, options, &mut heads, &mut seals, pool, &mut findings)
+        let signed = (&mut heads, &mut seals, &mut changes);
+        walk::segments(dir, options, signed, pool, &mut findings)
     })?;
     heads.finish(&end, &mut findings);
     let front = std::mem::take(&mut end.front);
     let pruned = front.finish(dir, &heads, &seals, &mut findings)?;
+    changes.finish(pruned.as_ref().map_or(0, |pruned| pruned.end), &mut findings)?;
     seals.finish(&end, &mut findings)?;
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;
@@ -288,7 +306,7 @@ fn verify_now(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
     let sound = if options.last_seen.is_some() { State::Valid } else { State::TailUnproven };
     Ok(Report {
         state: findings.worst.unwrap_or(sound),
-        origin: vkey.name().to_owned(),
+        origin: first.name().to_owned(),
         size: end.tip.size(),
         root: end.tip.frontier.root(),
         records: end.records,

@@ -37,7 +37,8 @@ impl House {
             siem: Arc::default(),
             cloudtrail_dir: None,
         }));
-        let context = Context::new(Arc::new(gate), iam, Arc::default(), keeper);
+        let log_keys = LogKeys { log: Arc::clone(&log), config_dir: dir.path().to_owned() };
+        let context = Context::new(Arc::new(gate), iam, Arc::default(), keeper, log_keys);
         Self { dir, log, store, context }
     }
 

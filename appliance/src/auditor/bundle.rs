@@ -6,7 +6,8 @@
 //! records.jsonl            the records, in order of seq, as they were hashed
 //! proofs/<seq>.tlog-proof  one per record
 //! checkpoint               the head that all proofs end in
-//! policy.txt               which key to believe, as C2SP tlog-policy
+//! policy.txt               the key that signed it, as C2SP tlog-policy
+//! key/NNNN.note            how that key follows from the log's first one, if it is another
 //! query.json               what was asked
 //! coverage.note            what the answer is complete for, signed
 //! VERIFY.md  check.py      how to check it
@@ -16,7 +17,7 @@
 use std::fmt::Write as _;
 
 use audit::note::{self, Vkey};
-use audit::{Head, Query, Row, SearchOptions};
+use audit::{Head, Keyring, Query, Row, SearchOptions, Signer, checkpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -88,7 +89,12 @@ pub(super) async fn bundle(
     let named = wanted.events.as_ref().map(Vec::len);
     let house = context.clone();
     at_leisure(context, move || {
+        let (signer, keys) = (house.log.signer(), house.log.keys());
         let (head, note) = house.tiles.head().map_err(log::unproven)?;
+        // One key signs all of it. Where the key changed just now, the next head has its signature in a moment.
+        if checkpoint::open(&note, keys.current()).is_err() {
+            return Err(log::behind());
+        }
         let options = SearchOptions {
             limit: RECORDS_MAX + 1,
             after: Some(head.size),
@@ -108,12 +114,12 @@ pub(super) async fn bundle(
             .searcher
             .claim(&query, &answer.coverage, head, options.within)
             .map_err(unanswered)?;
-        let coverage = claim.sign(&text, &*house.signer).map_err(unsigned)?;
+        let coverage = claim.sign(&text, &*signer).map_err(unsigned)?;
         let asked = format!("{}\n", json!({ "q": text, "now_us": now_us }));
         let files = files(
             &house,
-            &head,
-            &note,
+            (&*signer, &keys),
+            (&head, &note),
             &answer.rows,
             &[("query.json", asked.into_bytes()), ("coverage.note", coverage.into_bytes())],
         )?;
@@ -128,12 +134,12 @@ type File = (String, Vec<u8>);
 
 fn files(
     context: &Context,
-    head: &Head,
-    note: &[u8],
+    (signer, keys): (&dyn Signer, &Keyring),
+    (head, note): (&Head, &[u8]),
     rows: &[Row],
     more: &[(&str, Vec<u8>)],
 ) -> Result<Vec<File>, AdminError> {
-    let vkey = Vkey::parse(&context.signer.vkey()).map_err(unsigned)?;
+    let vkey = keys.current();
     let mut records = Vec::new();
     let mut files = Vec::with_capacity(rows.len() + 8);
     let mut bytes = 0;
@@ -159,10 +165,11 @@ fn files(
     let named = |(name, bytes): &(&str, Vec<u8>)| ((*name).to_owned(), bytes.clone());
     files.push(("checkpoint".to_owned(), note.to_vec()));
     files.push(("policy.txt".to_owned(), format!("log {vkey}\nquorum none\n").into_bytes()));
+    files.extend(keys.notes().map(|(path, note)| (path, note.to_vec())));
     files.extend(more.iter().map(named));
     files.push(("VERIFY.md".to_owned(), guide.into_bytes()));
     files.push(("check.py".to_owned(), CHECK_PY.as_bytes().to_vec()));
-    let manifest = note::sign(&manifest(&vkey, head, &files), &*context.signer);
+    let manifest = note::sign(&manifest(vkey, head, &files), signer);
     files.push(("manifest.note".to_owned(), manifest.map_err(unsigned)?.into_bytes()));
     Ok(files)
 }

@@ -18,6 +18,8 @@ const FOR_EVERYBODY: &str = "public, max-age=31536000, immutable";
 /// The same for an answer that was decided for one caller.
 const FOR_THE_CALLER: &str = "private, max-age=31536000, immutable";
 const TILE: &str = "application/octet-stream";
+/// What paths of changes of the key begin with; they are as public as heads.
+const KEY: &str = "key/";
 const NOTE: &str = "text/plain; charset=utf-8";
 
 /// The place in the log of this origin that a path names.
@@ -66,6 +68,7 @@ async fn fetch_for(
 ) -> Result<Found, AdminError> {
     let tile = match place {
         "checkpoint" => None,
+        place if place.starts_with(KEY) => return key_change(context, place, cache),
         place => Some(TilePath::parse(place).ok_or_else(absent)?),
     };
     at_a_place(context, move |context| {
@@ -77,6 +80,14 @@ async fn fetch_for(
         Ok(Found { content_type: TILE, cache, ..Found::of(body) })
     })
     .await
+}
+
+/// A change of the log's key, by which a monitor gets from the key that it knows to the one in force.
+fn key_change(context: &Context, place: &str, cache: &'static str) -> Result<Found, AdminError> {
+    let keys = context.log.keys();
+    let mut notes = keys.notes();
+    let (_, note) = notes.find(|(path, _)| path == place).ok_or_else(absent)?;
+    Ok(Found { content_type: NOTE, cache, ..Found::of(note.to_vec()) })
 }
 
 /// The proof of one record, as a C2SP tlog-proof with the record in it unless that was pruned.
@@ -112,7 +123,7 @@ fn not_found(message: impl Into<Cow<'static, str>>) -> AdminError {
     AdminError::not_found("NoSuchTile", message)
 }
 
-fn behind() -> AdminError {
+pub(super) fn behind() -> AdminError {
     AdminError {
         code: "SlowDown".into(),
         status: StatusCode::SERVICE_UNAVAILABLE,

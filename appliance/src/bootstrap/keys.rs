@@ -1,10 +1,12 @@
-//! The three keys of a deployment, one file each: `keys/audit.key`, `keys/kms.key`, `keys/row.key`.
+//! The three keys of a deployment, one file each: `keys/audit.key`, `keys/kms.key`, `keys/row.key`; and the keys that came
+//! after the log's first one, `keys/audit-<id>.key`. Which of those signs is the log's to say.
 //!
 //! A key file is two lines: a title that says what it is, and 32 bytes in base64.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use audit::note::Vkey;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
@@ -23,6 +25,8 @@ pub(super) struct Keys {
     pub(super) kms: Key,
     /// Seals rows of metadata.
     pub(super) row: Key,
+    /// Seeds of the keys that came after the first one of the log.
+    pub(super) audit_later: Vec<Key>,
 }
 
 impl Keys {
@@ -46,7 +50,44 @@ pub(super) fn open(
             None => read_or_make(&path, name),
         }
     };
-    Ok(Keys { audit: one("audit")?, kms: one("kms")?, row: one("row")? })
+    let (audit, kms, row) = (one("audit")?, one("kms")?, one("row")?);
+    Ok(Keys { audit, kms, row, audit_later: audit_later(&config_dir.join("keys"))? })
+}
+
+fn audit_later(dir: &Path) -> Result<Vec<Key>, BootstrapError> {
+    let io = |source| BootstrapError::Io { doing: "reading", path: dir.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.strip_prefix("audit-").is_some_and(|name| name.ends_with(".key")) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let seeds = paths.into_iter().map(|path| read(&path));
+    seeds.filter_map(Result::transpose).collect()
+}
+
+/// Puts the secret of a key that is to sign the log beside the others, durable on return.
+pub(super) fn store_audit(
+    config_dir: &Path,
+    vkey: &Vkey,
+    seed: &Key,
+) -> Result<(), BootstrapError> {
+    let path = config_dir.join("keys").join(format!("audit-{}.key", vkey.id()));
+    durable::write_if_missing(&path, text("audit", seed).as_bytes(), durable::Access::Private)?;
+    match read(&path)? {
+        Some(found) if found == *seed => Ok(()),
+        _ => Err(damaged(&path, "the disk gives back another key")),
+    }
+}
+
+fn text(name: &str, key: &Key) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "appliance {name} key, 32 bytes in base64. Back this file up; never share it.\n{}\n",
+        STANDARD.encode(key.as_slice())
+    ))
 }
 
 fn expect(path: &Path, name: &str, deployment: &Deployment) -> Result<Key, BootstrapError> {
@@ -69,11 +110,7 @@ fn read_or_make(path: &Path, name: &str) -> Result<Key, BootstrapError> {
     }
     let mut key = Key::default();
     getrandom::fill(key.as_mut_slice()).map_err(BootstrapError::Entropy)?;
-    let text = Zeroizing::new(format!(
-        "appliance {name} key, 32 bytes in base64. Back this file up; never share it.\n{}\n",
-        STANDARD.encode(key.as_slice())
-    ));
-    durable::write_if_missing(path, text.as_bytes(), durable::Access::Private)?;
+    durable::write_if_missing(path, text(name, &key).as_bytes(), durable::Access::Private)?;
     // Pair assertion: what the disk gives back is what will be used from now on.
     read(path)?.ok_or_else(|| damaged(path, "it vanished after it was written"))
 }

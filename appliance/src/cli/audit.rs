@@ -1,9 +1,10 @@
-//! `appliance audit`: the log as its directory has it, with or without a running server. `bundle`, and what is about
+//! `appliance audit`: the log as its directory has it, with or without a running server. `bundle`, `key`, and what is about
 //! retention, ask one.
 
 mod bundle;
 mod export;
 mod histogram;
+mod key;
 mod place;
 mod progress;
 mod prove;
@@ -51,6 +52,9 @@ pub(super) enum Audit {
     /// Let the oldest records go: one proposes, somebody else confirms.
     #[command(subcommand)]
     Prune(retention::Prune),
+    /// Show and change the key that signs the log of a running server.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Make the index again from the records.
     RebuildIndex(rebuild_index::RebuildIndex),
 }
@@ -70,6 +74,7 @@ impl Audit {
             Self::Release(verb) => verb.run(),
             Self::Holds(verb) => verb.run(),
             Self::Prune(verb) => verb.run(),
+            Self::Key(verb) => verb.run(),
             Self::RebuildIndex(verb) => verb.run(),
         }
     }

@@ -106,7 +106,14 @@ impl Server {
         files: impl FnOnce(&Path) -> Arc<dyn Files>,
         configure: impl FnOnce(&mut Resolved),
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), files, configure).await
+    }
+
+    async fn start_in(
+        directory: tempfile::TempDir,
+        files: impl FnOnce(&Path) -> Arc<dyn Files>,
+        configure: impl FnOnce(&mut Resolved),
+    ) -> Self {
         let mut resolved = Resolved {
             transport: Transport::PlainLoopback,
             ..Resolved::in_directory(directory.path())
@@ -269,9 +276,24 @@ impl Server {
         (parts.status.as_u16(), parts.headers)
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(crate) async fn stop(self) {
+        self.end().await;
+    }
+
+    /// Another life of the same deployment.
+    pub(crate) async fn restart(self) -> Self {
+        let directory = self.end().await;
+        Self::start_in(directory, |dir| Arc::new(LocalFiles::new(dir)), |_| {}).await
+    }
+
+    async fn end(self) -> tempfile::TempDir {
         self.stop.send(()).unwrap();
         self.serving.await.unwrap();
         self.app.stop().unwrap();
+        self.directory
     }
 }

@@ -6,9 +6,10 @@ use std::{io, sync::Arc};
 use memchr::memmem;
 
 use crate::{
-    checkpoint::{self, CheckpointError, Head},
+    checkpoint::{CheckpointError, Head},
     durable::{File, Files, synced},
-    note::{NOTE_BYTES_MAX, NoteError, Vkey},
+    keyring::Keyring,
+    note::{NOTE_BYTES_MAX, NoteError},
     stamp,
 };
 
@@ -130,19 +131,19 @@ pub(crate) struct Ending {
 ///
 /// # Errors
 /// A good head, or more than one write, follows what is none: no crash did that.
-pub(crate) fn ending(bytes: &[u8], vkey: &Vkey) -> Result<Ending, CheckpointError> {
+pub(crate) fn ending(bytes: &[u8], keys: &Keyring) -> Result<Ending, CheckpointError> {
     let window = bytes.len().saturating_sub(TORN_BYTES_MAX);
     let mut notes = Notes::new(bytes);
     let recent: Vec<_> =
         notes.by_ref().filter(|(at, note)| at + 4 + note.len() >= window).collect();
     let mut error = CheckpointError::Note(NoteError::Malformed);
     for (at, note) in recent.into_iter().rev() {
-        match checkpoint::open(note, vkey) {
+        match keys.head_to_compare(note) {
             Ok(head) => {
                 let at = at + 4 + note.len();
                 // Frames that only a torn length made are no heads either.
                 let torn = bytes.get(at..).unwrap_or_default();
-                if torn.len() > TORN_BYTES_MAX || holds_head(torn, vkey) {
+                if torn.len() > TORN_BYTES_MAX || holds_head(torn, keys) {
                     return Err(error);
                 }
                 return Ok(Ending { head: Some(head), at });
@@ -150,26 +151,26 @@ pub(crate) fn ending(bytes: &[u8], vkey: &Vkey) -> Result<Ending, CheckpointErro
             Err(found) => error = found,
         }
     }
-    if window > 0 || holds_head(bytes, vkey) {
+    if window > 0 || holds_head(bytes, keys) {
         return Err(error);
     }
     Ok(Ending { head: None, at: 0 })
 }
 
 /// Whether a good head begins at any byte.
-pub(crate) fn holds_head(bytes: &[u8], vkey: &Vkey) -> bool {
-    let name = vkey.name().as_bytes();
+pub(crate) fn holds_head(bytes: &[u8], keys: &Keyring) -> bool {
+    let name = keys.origin().as_bytes();
     memmem::find_iter(bytes, name).any(|at| {
         let framed = at.checked_sub(4).and_then(|at| bytes.get(at..));
         let note = framed.and_then(|framed| Notes::new(framed).next());
-        note.is_some_and(|(_, note)| checkpoint::open(note, vkey).is_ok())
+        note.is_some_and(|(_, note)| keys.head_to_compare(note).is_ok())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::note::{Ed25519Signer, Signer};
+    use crate::{checkpoint, note::Ed25519Signer};
 
     const ORIGIN: &str = "audit.example.com/node1";
 
@@ -184,8 +185,8 @@ mod tests {
     }
 
     fn found(list: &[Vec<u8>]) -> Result<(Option<u64>, usize), CheckpointError> {
-        let vkey = Vkey::parse(&signer(7).vkey()).unwrap();
-        ending(&list.concat(), &vkey).map(|end| (end.head.map(|head| head.size), end.at))
+        let keys = signer(7).verifier().clone().into();
+        ending(&list.concat(), &keys).map(|end| (end.head.map(|head| head.size), end.at))
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{self, CheckpointError, Head},
+    checkpoint::{CheckpointError, Head},
     durable::{Files, read_optional},
-    note::{NoteError, Signer, Vkey},
+    keyring::{Change, FollowError, Keyring},
+    note::{KeyId, NoteError, Signer, Signers, Vkey},
     segment::{self, Recovered, recover::RecoverError},
 };
 
@@ -19,6 +20,7 @@ use super::{
     Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
     heads::{self, Heads},
     identity,
+    keys::{self, Signing},
     prune::{self, PruneError},
     queue::{Pace, Queue},
     sealer::{Bell, Sealer},
@@ -92,6 +94,17 @@ pub enum OpenError {
     /// A segment is damaged where no crash can have damaged it.
     #[error("{0}; run `audit verify`")]
     Damaged(String),
+    /// The log's keys are not known.
+    #[error("the log's keys: {0}; restore the file from a copy")]
+    Keys(#[from] FollowError),
+    /// The secret of the key that signs now was not given.
+    #[error(
+        "the log is signed by key {current} now, and its secret is not there; restore it from a backup"
+    )]
+    NotInForce {
+        /// The key in force.
+        current: KeyId,
+    },
     /// The options cannot be used.
     #[error("{0}")]
     Options(&'static str),
@@ -108,18 +121,24 @@ impl Log {
     /// never opened.
     pub fn open(
         files: Arc<dyn Files>,
-        signer: Arc<dyn Signer>,
+        signers: impl Into<Signers>,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<(Self, Recovery), OpenError> {
+        let signers = signers.into();
+        let signer = signers.first().ok_or(OpenError::Options("a log needs a signing key"))?;
         let vkey = key_of(signer.as_ref(), &options)?;
         let lock = files.lock().map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => OpenError::Locked,
             _ => OpenError::Io { path: "LOCK".to_owned(), source },
         })?;
         files.reconcile().map_err(|error| OpenError::Copies(error.to_string()))?;
-        let created = !check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref())?;
-        let (known, torn_head) = newest_head(files.as_ref(), &vkey)?;
+        let first = check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref())?;
+        let created = first.is_none();
+        let keys = keys_of(files.as_ref(), &first.unwrap_or(vkey), &signers)?;
+        let in_force = OpenError::NotInForce { current: keys.current().id() };
+        let signer = Arc::clone(signers.of(keys.current()).ok_or(in_force)?);
+        let (known, torn_head) = newest_head(files.as_ref(), &keys)?;
         let recovered = recover(files.as_ref(), known.as_ref())?;
         let clean = torn_head.is_none() && is_clean(known.as_ref(), &recovered);
         // ORDER: repairs come after every reason to refuse.
@@ -141,6 +160,7 @@ impl Log {
             to_seal: Bell::default(),
             signed: Watch::new(covered),
             segments: Mutex::new(()),
+            signing: Mutex::new(Signing::new(keys.clone(), signer)),
             lock: Mutex::new(Some(LockGuard(lock))),
         });
         let mut writer = Writer {
@@ -157,10 +177,10 @@ impl Log {
             unsaid: None,
             events: VecDeque::new(),
         };
-        record_start(&mut writer, &recovery, &torn).map_err(OpenError::Start)?;
+        let unrecorded = keys::unrecorded(&keys, known.as_ref());
+        record_start(&mut writer, &recovery, &torn, unrecorded).map_err(OpenError::Start)?;
         let sealing = Sealer {
             shared: shared.clone(),
-            signer: signer.clone(),
             clock: clock.clone(),
             origin: options.origin.clone(),
             node: options.node.clone(),
@@ -168,9 +188,7 @@ impl Log {
         };
         let signing = SignerThread {
             shared: shared.clone(),
-            signer,
-            clock,
-            origin: options.origin.clone(),
+            clock: clock.clone(),
             heads: Heads::new(files),
             interval: options.sign_interval,
         };
@@ -187,6 +205,7 @@ impl Log {
         }
         let log = Self {
             shared,
+            clock,
             node: options.node,
             threads: Mutex::new(threads),
             blobs_known: Mutex::new(HashSet::new()),
@@ -220,13 +239,14 @@ fn key_of(signer: &dyn Signer, options: &Options) -> Result<Vkey, OpenError> {
     Ok(vkey)
 }
 
-/// Compares `log.json` with what is expected, or writes it into an empty directory; false when it did.
+/// Compares `log.json` with what is expected and returns the log's first key; or writes it into an empty directory, and
+/// returns none.
 fn check_identity(
     files: &dyn Files,
     signer: &dyn Signer,
     vkey: &Vkey,
     clock: &dyn Clock,
-) -> Result<bool, OpenError> {
+) -> Result<Option<Vkey>, OpenError> {
     let path = identity::PATH;
     let Some(bytes) = read_optional(files, path).map_err(io_error(path))? else {
         let records = segment::names(&|p| files.list(p)).map_err(io_error("seg"))?;
@@ -239,7 +259,7 @@ fn check_identity(
         let note = identity::create(vkey.name(), signer, clock.now_us(), &random)
             .map_err(|e| OpenError::Start(e.to_string()))?;
         files.replace(path, note.as_bytes()).map_err(io_error(path))?;
-        return Ok(false);
+        return Ok(None);
     };
     let key = |source: NoteError| OpenError::Key { path: path.to_owned(), source: source.into() };
     let peeked = identity::peek(&bytes).ok_or(key(NoteError::Malformed))?;
@@ -249,8 +269,22 @@ fn check_identity(
     if peeked.origin != vkey.name() {
         return Err(OpenError::Origin { found: peeked.origin, expected: vkey.name().to_owned() });
     }
-    identity::open(&bytes, vkey).map_err(key)?;
-    Ok(true)
+    // The first key may be gone, so `log.json` is only checked to be its own. That it is the start of ours follows from
+    // the changes that lead from it to a key whose secret we have; without changes it must be ours.
+    let first = peeked.vkeys.first().ok_or(key(NoteError::Malformed))?;
+    let first = Vkey::parse(first).map_err(key)?;
+    identity::open(&bytes, &first).map_err(key)?;
+    Ok(Some(first))
+}
+
+/// The log's keys from `first` on. A key that was never the log's is told from one that is not in force any more.
+fn keys_of(files: &dyn Files, first: &Vkey, signers: &Signers) -> Result<Keyring, OpenError> {
+    let keys = Keyring::of_files(first, files)?;
+    if keys.keys().any(|key| signers.of(&key.vkey).is_some()) {
+        return Ok(keys);
+    }
+    let path = identity::PATH.to_owned();
+    Err(OpenError::Key { path, source: NoteError::UnknownKey.into() })
 }
 
 /// A write that a crash tore: its file, where it begins there, and its bytes.
@@ -261,17 +295,20 @@ struct Torn {
 }
 
 /// The largest signed head in `checkpoint` and the newest list of heads, and what a torn write left in that list.
-fn newest_head(files: &dyn Files, vkey: &Vkey) -> Result<(Option<Head>, Option<Torn>), OpenError> {
+fn newest_head(
+    files: &dyn Files,
+    keys: &Keyring,
+) -> Result<(Option<Head>, Option<Torn>), OpenError> {
     let key = |path: &str, source| OpenError::Key { path: path.to_owned(), source };
     let checkpoint = read_optional(files, "checkpoint").map_err(io_error("checkpoint"))?;
-    let checkpoint = checkpoint.map(|bytes| checkpoint::open(&bytes, vkey)).transpose();
+    let checkpoint = checkpoint.map(|bytes| keys.head_to_compare(&bytes)).transpose();
     let checkpoint = checkpoint.map_err(|error| key("checkpoint", error))?;
     let lists = heads::paths(&|path| files.list(path)).map_err(io_error("heads"))?;
     let (mut listed, mut torn) = (None, None::<Torn>);
     // A list that was created just before a crash may hold no head; then the one before it has the last.
     for path in lists.iter().rev() {
         let bytes = files.read(path).map_err(io_error(path))?;
-        let ending = heads::ending(&bytes, vkey).map_err(|error| key(path, error))?;
+        let ending = heads::ending(&bytes, keys).map_err(|error| key(path, error))?;
         if let Some(rest) = bytes.get(ending.at..).filter(|rest| !rest.is_empty()) {
             if let Some(later) = &torn {
                 return Err(torn_elsewhere(path, ending.at as u64, &later.path));
@@ -344,7 +381,12 @@ fn active_segment(
     Ok((writer, torn))
 }
 
-fn record_start(writer: &mut Writer, recovery: &Recovery, torn: &[Torn]) -> Result<(), String> {
+fn record_start(
+    writer: &mut Writer,
+    recovery: &Recovery,
+    torn: &[Torn],
+    unrecorded: Option<(&Change, &[u8])>,
+) -> Result<(), String> {
     let size = recovery.size.to_string();
     for torn in torn {
         let params = [
@@ -361,6 +403,10 @@ fn record_start(writer: &mut Writer, recovery: &Recovery, torn: &[Torn]) -> Resu
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     writer.commit_own("audit:start", &params)?;
+    if let Some((change, note)) = unrecorded {
+        let (action, params) = change.record(&String::from_utf8_lossy(note));
+        writer.commit_own(action, &params)?;
+    }
     writer.record_copies()
 }
 

@@ -19,7 +19,6 @@ use sha2::{Digest, Sha256};
 use crate::{
     durable::read_optional,
     encode,
-    note::Signer,
     record::{Class, EventId, Record},
     seal::{self, Measure, Seal},
     segment::{
@@ -108,7 +107,6 @@ impl Stop {
 #[derive(Debug)]
 pub(super) struct Sealer {
     pub(super) shared: Arc<Shared>,
-    pub(super) signer: Arc<dyn Signer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origin: String,
     pub(super) node: String,
@@ -316,8 +314,9 @@ impl Sealer {
         }
         let measured = self.measure(name, newest)?;
         let seal = &measured.seal;
+        let signer = Arc::clone(lock(&self.shared.signing).current());
         let note = seal
-            .sign(&self.origin, self.signer.as_ref())
+            .sign(&self.origin, signer.as_ref())
             .map_err(|error| Stop::Failed(format!("sealing `{}`: {error}", name.path)))?;
         let path = name.seal_path();
         self.replace(&path, note.as_bytes())?;

@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    checkpoint::{self, Head},
-    note::Signer,
-};
+use crate::{checkpoint::Head, tip::Tip};
 
 use super::{Clock, Shared, heads::Heads, lock};
 
@@ -26,13 +23,22 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Inner {
     head: Option<Head>,
+    /// The newest durable head, signed or not.
+    latest: Option<Head>,
     closed: bool,
 }
 
 impl Mailbox {
     pub(super) fn put(&self, head: Head) {
-        lock(&self.inner).head = Some(head);
+        let mut inner = lock(&self.inner);
+        (inner.head, inner.latest) = (Some(head), Some(head));
+        drop(inner);
         self.changed.notify_one();
+    }
+
+    /// The newest durable head; that of an empty log before there is one.
+    pub(super) fn latest(&self) -> Head {
+        lock(&self.inner).latest.unwrap_or_else(|| Tip::default().head())
     }
 
     /// For later, unless there is a newer one by now.
@@ -70,9 +76,7 @@ impl Mailbox {
 #[derive(Debug)]
 pub(super) struct SignerThread {
     pub(super) shared: Arc<Shared>,
-    pub(super) signer: Arc<dyn Signer>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) origin: String,
     pub(super) heads: Heads,
     pub(super) interval: Duration,
 }
@@ -107,11 +111,13 @@ impl SignerThread {
     }
 
     fn publish(&mut self, head: &Head) -> io::Result<()> {
-        let note =
-            checkpoint::sign(&self.origin, head, self.signer.as_ref()).map_err(io::Error::other)?;
+        // ORDER: held until the head is published, so that a change of the key comes before or after it.
+        let signing = lock(&self.shared.signing);
+        let Some(note) = signing.sign(head).map_err(io::Error::other)? else { return Ok(()) };
         // ORDER: the head is in the list before it is the checkpoint; so every checkpoint is in the list.
         self.heads.append(note.as_bytes(), self.clock.now_us())?;
         self.shared.files.replace("checkpoint", note.as_bytes())?;
+        drop(signing);
         self.shared.signed.advance(head.size);
         Ok(())
     }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{self, CheckpointError, Head},
+    checkpoint::{CheckpointError, Head},
+    keyring::{FollowError, Keyring},
     note::Vkey,
     pruned::{self, Pruned},
     tree::{Frontier, Hash},
@@ -47,6 +48,9 @@ pub enum ExportError {
     /// The head was refused.
     #[error("the signed head: {0}")]
     Head(#[from] CheckpointError),
+    /// The log's keys are not known.
+    #[error("the log's keys: {0}")]
+    Keys(#[from] FollowError),
     /// The records do not lead to the signed root; what was written has no checkpoint.
     #[error("the records do not match the signed head of {size} records; run `audit verify`")]
     Mismatch {
@@ -75,7 +79,9 @@ pub fn export(
         io::ErrorKind::NotFound => ExportError::NoHead,
         _ => ExportError::Io { path, source },
     })?;
-    let head = checkpoint::open(&note, vkey)?;
+    // ORDER: after the head, so that they are at least as new.
+    let keys = Keyring::of_directory(vkey, dir)?;
+    let head = keys.head(&note)?;
     fs::create_dir_all(to).map_err(io(to))?;
     if fs::read_dir(to).map_err(io(to))?.next().is_some() {
         return Err(ExportError::Occupied(to.to_owned()));
@@ -94,7 +100,13 @@ pub fn export(
         return Err(ExportError::Mismatch { size: head.size });
     }
     builder.finish().map_err(io(to))?;
-    fs::write(to.join("log.vkey"), format!("{vkey}\n")).map_err(io(to))?;
+    for (path, note) in keys.notes() {
+        fs::create_dir_all(to.join("key")).map_err(io(to))?;
+        fs::write(to.join(path), note).map_err(io(to))?;
+        builder.files += 1;
+    }
+    // The key that the tools of others check this checkpoint with; the changes lead to it from the one that was given.
+    fs::write(to.join("log.vkey"), format!("{}\n", keys.current())).map_err(io(to))?;
     // ORDER: readers begin with the checkpoint, so it comes when everything that it covers is there.
     fs::write(to.join("checkpoint"), &note).map_err(io(to))?;
     progress(head.size, head.size);

@@ -4,8 +4,9 @@
 use std::{collections::HashMap, io, ops::Range, path::Path};
 
 use crate::{
-    checkpoint::{self, CheckpointError, Head},
+    checkpoint::{CheckpointError, Head},
     durable,
+    keyring::{FollowError, Keyring},
     note::Vkey,
     proof::{self, ProofFile, Subtrees},
     pruned,
@@ -29,6 +30,9 @@ pub enum ProveError {
     /// The head was refused.
     #[error("the signed head: {0}")]
     Head(#[from] CheckpointError),
+    /// The log's keys are not known.
+    #[error("the log's keys: {0}")]
+    Keys(#[from] FollowError),
     /// No signed head covers the record.
     #[error(
         "record {seq} is not covered by a signed head yet; the newest one covers {covered} records"
@@ -50,8 +54,9 @@ pub enum ProveError {
     },
 }
 
-/// Proves record `seq` of the log in `dir` under the checkpoint in it. The file carries the record, so it needs nothing
-/// else but the key; of a record that was pruned it proves the hash, and needs the record from elsewhere. `progress` is called with records read and records to read.
+/// Proves record `seq` of the log in `dir` under the checkpoint in it, which the key `vkey` or one that followed it signed.
+/// The file carries the record, so it needs nothing else but the key; of a record that was pruned it proves the hash, and
+/// needs the record from elsewhere. `progress` is called with records read and records to read.
 ///
 /// # Errors
 /// See [`ProveError`]. What is returned was checked as a stranger would.
@@ -65,7 +70,9 @@ pub fn prove(
         io::ErrorKind::NotFound => ProveError::NoHead,
         _ => error.into(),
     })?;
-    let head = checkpoint::open(&note, vkey)?;
+    // ORDER: after the head, so that they are at least as new.
+    let keys = Keyring::of_directory(vkey, dir)?;
+    let head = keys.head(&note)?;
     if seq >= head.size {
         return Err(ProveError::NotCovered { seq, covered: head.size });
     }
@@ -73,11 +80,11 @@ pub fn prove(
     // What lies before the record's segment was hashed when the segment was begun; the check below says whether rightly.
     let mut known = edge_before(dir, seq)?;
     let (mut proof, mut leaf) = assemble(dir, seq, &head, &note, &mut known, progress)?;
-    if proof.verify_hash(&leaf, vkey).is_err() && !known.is_empty() {
+    if proof.verify_hash(&leaf, &keys).is_err() && !known.is_empty() {
         known.clear();
         (proof, leaf) = assemble(dir, seq, &head, &note, &mut known, progress)?;
     }
-    proof.verify_hash(&leaf, vkey).map(|_| proof).map_err(|_| mismatch)
+    proof.verify_hash(&leaf, &keys).map(|_| proof).map_err(|_| mismatch)
 }
 
 /// Subtree hashes by their range.

@@ -13,9 +13,10 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{self, Head},
+    checkpoint::{CheckpointError, Head},
+    keyring::Keyring,
     log::{Log, Watch},
-    note::Vkey,
+    note::{NoteError, Vkey},
     proof::{self, ProofFile, Subtrees as _},
     pruned, search, tree,
 };
@@ -35,7 +36,8 @@ const NICENESS: i32 = 10;
 /// as long as a tile takes to read or to write, never while records are hashed.
 pub struct Tiles {
     dir: PathBuf,
-    vkey: Vkey,
+    origin: String,
+    keys: Arc<Known>,
     shelf: Arc<RwLock<Shelf>>,
     stop: Arc<AtomicBool>,
     watch: Watch,
@@ -49,11 +51,14 @@ impl fmt::Debug for Tiles {
 }
 
 impl Tiles {
-    /// Starts to follow the log that was opened over the local directory `dir` and is signed under `vkey`.
+    /// Starts to follow the log that was opened over the local directory `dir`. Its first key is `vkey`; changes of it are
+    /// followed.
     ///
     /// # Errors
     /// What is there of an earlier run cannot be read.
     pub fn start(dir: &Path, vkey: Vkey, log: &Log) -> io::Result<Self> {
+        let origin = vkey.name().to_owned();
+        let keys = Arc::new(Known(RwLock::new(vkey.into())));
         let shelf = match Shelf::open(dir) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!(%error, "the kept tiles are made again");
@@ -67,19 +72,19 @@ impl Tiles {
         let watch = log.subscribe();
         let hasher = Hasher {
             dir: dir.to_owned(),
-            vkey: vkey.clone(),
+            keys: Arc::clone(&keys),
             shelf: Arc::clone(&shelf),
             stop: Arc::clone(&stop),
             watch: watch.clone(),
         };
         let named = thread::Builder::new().name("audit-tiles".to_owned());
         let thread = Mutex::new(Some(named.spawn(move || hasher.run())?));
-        Ok(Self { dir: dir.to_owned(), vkey, shelf, stop, watch, thread })
+        Ok(Self { dir: dir.to_owned(), origin, keys, shelf, stop, watch, thread })
     }
 
     /// The log's name.
     pub fn origin(&self) -> &str {
-        self.vkey.name()
+        &self.origin
     }
 
     /// Records that are hashed: at most 255 fewer than are durable, once the thread has caught up.
@@ -92,7 +97,7 @@ impl Tiles {
     /// # Errors
     /// [`ProveError::NoHead`], [`ProveError::Head`] or [`ProveError::Io`].
     pub fn head(&self) -> Result<(Head, Vec<u8>), ProveError> {
-        head(&self.dir, &self.vkey)
+        self.keys.head(&self.dir)
     }
 
     /// A tile of the log at `size`, which a signed head names.
@@ -136,7 +141,7 @@ impl Tiles {
         }
         let proof = ProofFile { extra: record, index: seq, path, checkpoint };
         let leaf = leaf.ok_or_else(mismatch)?;
-        proof.verify_hash(&leaf, &self.vkey).map(|_| proof).map_err(|_| mismatch())
+        proof.verify_hash(&leaf, &self.keys.read()).map(|_| proof).map_err(|_| mismatch())
     }
 
     /// Ends the thread; what is kept can be read on.
@@ -163,18 +168,37 @@ fn read(shelf: &RwLock<Shelf>) -> RwLockReadGuard<'_, Shelf> {
     shelf.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn head(dir: &Path, vkey: &Vkey) -> Result<(Head, Vec<u8>), ProveError> {
-    let note = std::fs::read(dir.join("checkpoint")).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ProveError::NoHead,
-        _ => error.into(),
-    })?;
-    Ok((checkpoint::open(&note, vkey)?, note))
+/// The keys, as far as heads have needed them.
+struct Known(RwLock<Keyring>);
+
+impl Known {
+    fn read(&self) -> RwLockReadGuard<'_, Keyring> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head(&self, dir: &Path) -> Result<(Head, Vec<u8>), ProveError> {
+        let note = std::fs::read(dir.join("checkpoint")).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ProveError::NoHead,
+            _ => error.into(),
+        })?;
+        let known = self.read().head(&note);
+        match known {
+            // Signed by a key that came since; the change is on disk before its head is.
+            Err(CheckpointError::Note(NoteError::UnknownKey) | CheckpointError::Window { .. }) => {
+                let keys = Keyring::of_directory(&self.read().first().clone(), dir)?;
+                let head = keys.head(&note)?;
+                *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+                Ok((head, note))
+            }
+            known => Ok((known?, note)),
+        }
+    }
 }
 
 /// What the thread owns.
 struct Hasher {
     dir: PathBuf,
-    vkey: Vkey,
+    keys: Arc<Known>,
     shelf: Arc<RwLock<Shelf>>,
     stop: Arc<AtomicBool>,
     watch: Watch,
@@ -226,7 +250,7 @@ impl Hasher {
 
     /// Whether the hashes lead to the newest signed head; yes while there is none, or nothing to say yet.
     fn agrees(&self) -> io::Result<bool> {
-        let head = match head(&self.dir, &self.vkey) {
+        let head = match self.keys.head(&self.dir) {
             Err(ProveError::NoHead) => return Ok(true),
             head => head.map_err(io::Error::other)?.0,
         };

@@ -11,10 +11,11 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{self, Head},
+    checkpoint::Head,
     durable,
+    keyring::Keyring,
     log::heads::{self, TORN_BYTES_MAX},
-    note::{NOTE_BYTES_MAX, Vkey},
+    note::NOTE_BYTES_MAX,
     segment::{Frame, Leaves},
     tip::Tip,
 };
@@ -40,7 +41,7 @@ struct List {
 /// All signed heads, and how they fared.
 pub(super) struct Heads<'a> {
     dir: PathBuf,
-    vkey: &'a Vkey,
+    keys: &'a Keyring,
     /// Paths with their lengths when the walk began: what is appended later covers what may not have been read.
     lists: std::vec::IntoIter<(String, u64)>,
     open: Option<List>,
@@ -48,7 +49,8 @@ pub(super) struct Heads<'a> {
     checkpoint: Option<Checkpoint>,
     checkpoint_listed: bool,
     listed: u64,
-    /// Heads that are compared when the walk passes them: the checkpoint and the one kept outside.
+    /// Heads that are compared when the walk passes them: the checkpoint, the one kept outside, and those that
+    /// changes of the key were made at.
     wanted: Vec<Placed>,
     newest: Option<Head>,
     /// Size of the largest head that matched, and the heads that did not.
@@ -57,28 +59,33 @@ pub(super) struct Heads<'a> {
     last_size: u64,
 }
 
+/// The lists of heads, with their lengths now.
+pub(super) fn lists(dir: &Path) -> Result<Vec<(String, u64)>, VerifyError> {
+    let paths = heads::paths(&|path| durable::list(&dir.join(path)))
+        .map_err(|source| VerifyError::Io { path: "heads".to_owned(), source })?;
+    let len = |path: String| {
+        let meta = fs::metadata(dir.join(&path)).map_err(io_error(&path))?;
+        Ok((path, meta.len()))
+    };
+    paths.into_iter().map(len).collect()
+}
+
 impl<'a> Heads<'a> {
+    /// `wanted` are heads that are in no list, with the places they are from.
     pub(super) fn open(
         dir: &Path,
-        vkey: &'a Vkey,
+        keys: &'a Keyring,
         checkpoint: Option<Checkpoint>,
-        last_seen: Option<Head>,
-    ) -> Result<Self, VerifyError> {
-        let paths = heads::paths(&|path| durable::list(&dir.join(path)))
-            .map_err(|source| VerifyError::Io { path: "heads".to_owned(), source })?;
-        let len = |path: String| {
-            let meta = fs::metadata(dir.join(&path)).map_err(io_error(&path))?;
-            Ok::<_, VerifyError>((path, meta.len()))
-        };
-        let lists = paths.into_iter().map(len).collect::<Result<Vec<_>, _>>()?;
-        let placed = |file: &str, head| Placed { file: file.to_owned(), offset: 0, head };
-        let signed = checkpoint.as_ref().map(|c| placed("checkpoint", c.head));
-        let kept = last_seen.map(|head| placed("the head kept outside", head));
-        let mut wanted: Vec<_> = signed.into_iter().chain(kept).collect();
+        lists: Vec<(String, u64)>,
+        wanted: Vec<(String, Head)>,
+    ) -> Self {
+        let signed = checkpoint.as_ref().map(|c| ("checkpoint".to_owned(), c.head));
+        let placed = |(file, head)| Placed { file, offset: 0, head };
+        let mut wanted: Vec<_> = signed.into_iter().chain(wanted).map(placed).collect();
         wanted.sort_by_key(|placed| placed.head.size);
-        Ok(Self {
+        Self {
             dir: dir.to_owned(),
-            vkey,
+            keys,
             lists: lists.into_iter(),
             open: None,
             next: None,
@@ -90,7 +97,7 @@ impl<'a> Heads<'a> {
             matched: None,
             mismatched: Vec::new(),
             last_size: 0,
-        })
+        }
     }
 
     /// Records under the largest head that the tree agreed with.
@@ -211,7 +218,7 @@ impl<'a> Heads<'a> {
             if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.note == note) {
                 self.checkpoint_listed = true;
             }
-            match checkpoint::open(&note, self.vkey) {
+            match self.keys.head_to_compare(&note) {
                 Err(error) => {
                     let state = signed::head_state(error);
                     findings.add(state, &file, (Some(at), None), error.to_string());
@@ -239,7 +246,7 @@ impl<'a> Heads<'a> {
         fs::File::open(self.dir.join(file))
             .and_then(|list| list.read_exact_at(&mut bytes, range.start))
             .map_err(io_error(file))?;
-        Ok(!heads::holds_head(&bytes, self.vkey))
+        Ok(!heads::holds_head(&bytes, self.keys))
     }
 
     /// A list ends in a note that is not whole.

@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     checkpoint::CheckpointError,
-    durable, leaf,
+    durable,
+    keyring::Keyring,
+    leaf,
     log::sealer::SEAL_RECORD,
-    note::Vkey,
     seal::{self, Seal},
     segment::{self, check},
     stamp,
@@ -37,7 +38,7 @@ struct Recorded {
 /// All seals by the first record of their segment, and what the walk has learned about them.
 pub(super) struct Seals<'a> {
     dir: &'a Path,
-    vkey: &'a Vkey,
+    keys: &'a Keyring,
     placed: BTreeMap<u64, Placed>,
     recorded: BTreeMap<u64, Recorded>,
 }
@@ -71,10 +72,10 @@ impl Content {
 
 impl<'a> Seals<'a> {
     /// Reads every seal that is there now.
-    pub(super) fn open(dir: &'a Path, vkey: &'a Vkey) -> Result<Self, VerifyError> {
+    pub(super) fn open(dir: &'a Path, keys: &'a Keyring) -> Result<Self, VerifyError> {
         let paths = segment::seals(&|path| durable::list(&dir.join(path)))
             .map_err(|source| VerifyError::Io { path: "seg".to_owned(), source })?;
-        let mut seals = Self { dir, vkey, placed: BTreeMap::new(), recorded: BTreeMap::new() };
+        let mut seals = Self { dir, keys, placed: BTreeMap::new(), recorded: BTreeMap::new() };
         for path in paths {
             seals.place(path)?;
         }
@@ -85,7 +86,7 @@ impl<'a> Seals<'a> {
         let first =
             path.rsplit('/').next().and_then(|name| name.strip_suffix(".seal")?.parse().ok());
         let Some((first, note)) = first.zip(read_optional(self.dir, &path)?) else { return Ok(()) };
-        let (digest, seal) = (seal::digest(&note), Seal::open(&note, self.vkey));
+        let (digest, seal) = (seal::digest(&note), self.keys.seal(&note));
         self.placed.insert(first, Placed { path, digest, seal });
         Ok(())
     }

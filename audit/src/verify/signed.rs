@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::{
-    checkpoint::{self, CheckpointError, Head},
+    checkpoint::{CheckpointError, Head},
+    keyring::Keyring,
     log::identity,
     note::{NoteError, Vkey},
 };
@@ -38,19 +39,18 @@ pub(super) fn identity(
     Ok(())
 }
 
-/// Reads and checks the newest signed head.
+/// Checks the newest signed head.
 pub(super) fn checkpoint(
-    dir: &Path,
-    vkey: &Vkey,
+    note: Option<Vec<u8>>,
+    keys: &Keyring,
     findings: &mut Findings,
-) -> Result<Option<Checkpoint>, VerifyError> {
-    let path = "checkpoint";
-    let Some(note) = read_optional(dir, path)? else { return Ok(None) };
-    match checkpoint::open(&note, vkey) {
-        Ok(head) => Ok(Some(Checkpoint { head, note })),
+) -> Option<Checkpoint> {
+    let note = note?;
+    match keys.head(&note) {
+        Ok(head) => Some(Checkpoint { head, note }),
         Err(error) => {
-            findings.add(head_state(error), path, (Some(0), None), error.to_string());
-            Ok(None)
+            findings.add(head_state(error), "checkpoint", (Some(0), None), error.to_string());
+            None
         }
     }
 }
@@ -59,7 +59,8 @@ pub(super) fn checkpoint(
 pub(super) fn note_state(error: NoteError) -> State {
     match error {
         NoteError::Malformed => State::Modified,
-        NoteError::Vkey | NoteError::UnknownKey | NoteError::BadSignature => State::BadSignature,
+        NoteError::UnknownKey => State::UnknownKey,
+        NoteError::Vkey | NoteError::BadSignature => State::BadSignature,
     }
 }
 
@@ -68,5 +69,6 @@ pub(super) fn head_state(error: CheckpointError) -> State {
     match error {
         CheckpointError::Note(error) => note_state(error),
         CheckpointError::Text => State::BadSignature,
+        CheckpointError::Window { .. } => State::KeyWindow,
     }
 }

@@ -17,6 +17,7 @@ use super::{
     ahead::{Ahead, Hashes, Pool},
     blobs::Named,
     heads::Heads,
+    keys::Changes,
     pinpoint, read_optional,
     resync::{self, After},
     seals::{Content, Seals},
@@ -46,6 +47,7 @@ struct Walk<'a, 'b> {
     options: &'a VerifyOptions<'a>,
     heads: &'a mut Heads<'b>,
     seals: &'a mut Seals<'b>,
+    changes: &'a mut Changes,
     /// What the segment held so far.
     content: Content,
     findings: &'a mut Findings,
@@ -66,8 +68,7 @@ struct Walk<'a, 'b> {
 pub(super) fn segments<'b>(
     dir: &Path,
     options: &VerifyOptions<'_>,
-    heads: &mut Heads<'b>,
-    seals: &mut Seals<'b>,
+    (heads, seals, changes): (&mut Heads<'b>, &mut Seals<'b>, &mut Changes),
     pool: &Pool,
     findings: &mut Findings,
 ) -> Result<End, VerifyError> {
@@ -80,6 +81,7 @@ pub(super) fn segments<'b>(
         options,
         heads,
         seals,
+        changes,
         content: Content::default(),
         findings,
         pool,
@@ -257,6 +259,7 @@ impl Walk<'_, '_> {
             if self.known == Known::Tree {
                 self.front.record(seq, leaf);
             }
+            self.changes.record(seq, leaf);
             if self.options.strict {
                 self.strict.record(&name.path, frame.offset + at as u64, leaf, self.findings);
             }

@@ -185,6 +185,7 @@ const REORDERED: &[State] = &[State::Reordered];
 const TRUNCATED: &[State] = &[State::Truncated];
 const MISSING: &[State] = &[State::Missing];
 const BAD_SIGNATURE: &[State] = &[State::BadSignature];
+const UNKNOWN_KEY: &[State] = &[State::UnknownKey];
 
 impl Original {
     fn batches(&self) -> impl Iterator<Item = (&String, &Vec<u8>, &Batch)> {
@@ -355,12 +356,12 @@ impl Original {
         };
         for path in ["log.json", "checkpoint"] {
             let forged = sign(&text_of(&self.files[path]), 9);
-            let case = Case::new(format!("wrong key {path}"), BAD_SIGNATURE);
+            let case = Case::new(format!("wrong key {path}"), UNKNOWN_KEY);
             cases.push(case.put(path, forged).at(path, None, None));
         }
         for (i, note) in notes.iter().enumerate() {
             let text = text_of(note);
-            let case = Case::new(format!("wrong key head {i}"), BAD_SIGNATURE);
+            let case = Case::new(format!("wrong key head {i}"), UNKNOWN_KEY);
             cases.push(case.put(list, with(i, sign(&text, 9))).at(list, None, None));
             for (j, other) in notes.iter().enumerate().filter(|(j, _)| *j != i) {
                 let whole = String::from_utf8(other.clone()).unwrap();

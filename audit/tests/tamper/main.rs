@@ -332,7 +332,7 @@ const CASES: &[Case] = &[
             let note = note::sign(&text(&dir.join("checkpoint")), signer(9).as_ref()).unwrap();
             fs::write(dir.join("checkpoint"), note).unwrap();
         },
-        state: &[State::BadSignature],
+        state: &[State::UnknownKey],
     },
     Case {
         name: "seal gone",
@@ -350,7 +350,7 @@ const CASES: &[Case] = &[
             let path = &seals(dir)[1];
             fs::write(path, note::sign(&text(path), signer(9).as_ref()).unwrap()).unwrap();
         },
-        state: &[State::BadSignature],
+        state: &[State::UnknownKey],
     },
     Case {
         name: "two seals swapped",
@@ -461,7 +461,7 @@ fn rewritten_history_does_not_fit_the_signed_heads() {
     let forged = tempfile::tempdir().unwrap();
     build_forged(forged.path());
     let report = check(forged.path(), None);
-    assert_eq!(report.state, State::BadSignature, "{report}");
+    assert_eq!(report.state, State::UnknownKey, "{report}");
 }
 
 fn build_forged(dir: &Path) {

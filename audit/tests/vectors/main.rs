@@ -9,15 +9,21 @@ use std::sync::Arc;
 use audit::{
     chain,
     checkpoint::{self, Head},
+    keyring::Change,
     note::{Signer, Vkey},
     proof::{self, ProofFile},
     segment::Control,
     tree::{self, Frontier, Hash},
     *,
 };
+use sha2::{Digest, Sha256};
 
 const ORIGIN: &str = "audit.example.com/node1";
 const VKEY: &str = "audit.example.com/node1+50a5011a+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+const SECOND_VKEY: &str =
+    "audit.example.com/node1+e6d16294+ASmsuuFBvMrwsi4alNNNC8c2HlJtC/4SyJeUvJMilm3X";
+const ROTATE: &str = "6b2d9ee5569f3d98b9da61f8af2dc30f7f1185a2fec542907e43df195ee91dee";
+const REVOKE: &str = "a900f49b47acff6bc1b30f26aeea7d3cc3583f76ec466c1c99e9562d03773620";
 const NOTE: &str = "audit.example.com/node1\n5\nO3r1m67sUO8CBNasHlB2zoc6nFtkbfWGwN5k60utDso=\n\n\u{2014} audit.example.com/node1 UKUBGuCsFVzQW4NK8fjGBbKwFuemGTjSfU9OZPR6hrnIM3PbLB5ONKgKM+VPNsC6pV6Skc/Ze39lIZv3b3zctc+WLQs=\n";
 const LEAVES: [&str; 5] = [
     "4374eed8458da730b3e5c001467059755cf6b0df02851898953ceed0d0b746bf",
@@ -81,6 +87,34 @@ fn sample_record() {
     assert_eq!(tree::leaf_hash(SAMPLE.as_bytes()), expected);
     let value: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
     assert_eq!(serde_json_canonicalizer::to_string(&value).unwrap(), SAMPLE);
+}
+
+/// The notes of `FORMAT.md`, "Golden vectors"; OpenSSL made their signatures.
+#[test]
+fn changes_of_the_key() {
+    let rotate = include_bytes!("../../../fixtures/data/corpus/audit/key/rotate.note");
+    let revoke = include_bytes!("../../../fixtures/data/corpus/audit/key/revoke.note");
+    assert_eq!(hex::encode(Sha256::digest(rotate)), ROTATE);
+    assert_eq!(hex::encode(Sha256::digest(revoke)), REVOKE);
+    let second = Ed25519Signer::from_seed(ORIGIN, &std::array::from_fn(|i| i as u8 + 32));
+    assert_eq!(second.vkey(), SECOND_VKEY);
+    let root = hash(ROOTS[5]);
+    let vkey = second.verifier().clone();
+    let change = Change::Rotate { vkey, after: Head { size: 5, root } };
+    let note = change.sign(ORIGIN, &signer(), Some(&second)).unwrap();
+    assert_eq!(note.as_bytes(), rotate);
+    let mut keys = Keyring::from(Vkey::parse(VKEY).unwrap());
+    assert!(keys.follow(revoke).is_err(), "nothing is revoked before it was rotated");
+    assert_eq!(keys.follow(rotate), Ok(&change));
+    let key = signer().verifier().id();
+    let change = Change::Revoke { key, good: 4, after: Head { size: 7, root } };
+    assert_eq!(change.sign(ORIGIN, &second, None).unwrap().as_bytes(), revoke);
+    assert_eq!(keys.follow(revoke), Ok(&change));
+    let known: Vec<_> =
+        keys.keys().map(|key| (key.vkey.to_string(), key.from, key.until, key.good)).collect();
+    let expected =
+        [(VKEY.to_owned(), 0, Some(5), Some(4)), (SECOND_VKEY.to_owned(), 6, None, None)];
+    assert_eq!(known, expected);
 }
 
 /// The record of `FORMAT.md`, made from our own types.

@@ -14,6 +14,8 @@ pub const CATALOGUE: &[ActionInfo] = &[
     info("admin:AuditConfirmPrune", Write, None),
     info("admin:AuditGet", Read, None),
     info("admin:AuditHold", Write, None),
+    info("admin:AuditKeyControl", Write, None),
+    info("admin:AuditKeyStatus", Read, None),
     info("admin:AuditPrune", Write, None),
     info("admin:AuditRetention", Read, None),
     info("admin:AuditSearch", Read, None),

@@ -2,7 +2,8 @@
 
     python3 check.py log.vkey
 
-The key should come from somewhere else than this directory: whoever could write the rest could write the key, too.
+The key should come from somewhere else than this directory: whoever could write the rest could write the key, too. It is
+the log's first key or one that followed it; the changes after it are in key/.
 """
 
 import base64
@@ -16,23 +17,29 @@ import tempfile
 here = pathlib.Path(__file__).resolve().parent
 if len(sys.argv) != 2:
     sys.exit(__doc__)
-name, key_id, key = pathlib.Path(sys.argv[1]).read_text().strip().split("+", 2)
-key = base64.b64decode(key)
-if key[0] != 1 or hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_id:
-    sys.exit("the verifier key is malformed")
 
 
-def opened(file):
+def parsed(vkey):
+    """Name, id, and public key of a C2SP verifier key."""
+    name, key_id, key = vkey.split("+", 2)
+    key = base64.b64decode(key)
+    if key[0] != 1 or hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_id:
+        sys.exit("the verifier key is malformed")
+    return name, key_id, key[1:]
+
+
+def opened(file, vkey):
     """The text of a C2SP signed note, if this key signed it."""
+    name, key_id, key = parsed(vkey)
     text, signatures = file.read_bytes().decode().rsplit("\n\n", 1)
     text += "\n"
     payloads = [base64.b64decode(line.split(" ")[2]) for line in signatures.splitlines() if line.split(" ")[1] == name]
     signature = next((p[4:] for p in payloads if p[:4].hex() == key_id), None)
     if signature is None:
-        sys.exit(f"{file.name} is not signed by this key")
+        sys.exit(f"{file.name} is not signed by key {key_id}")
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
-        (scratch / "key").write_bytes(bytes.fromhex("302a300506032b6570032100") + key[1:])
+        (scratch / "key").write_bytes(bytes.fromhex("302a300506032b6570032100") + key)
         (scratch / "text").write_bytes(text.encode())
         (scratch / "signature").write_bytes(signature)
         openssl = ["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", "key", "-rawin"]
@@ -41,8 +48,21 @@ def opened(file):
     return text
 
 
+# The key that signed all this: each change is signed by the key before, and a new key signs its own.
+given = vkey = pathlib.Path(sys.argv[1]).read_text().strip()
+name = parsed(vkey)[0]
+changes = sorted((here / "key").glob("*.note"))
+came = [n for n, change in enumerate(changes) if f"\nrotate {vkey}\n" in change.read_text()]
+for change in changes[came[0] + 1 if came else 0 :]:
+    title, origin, what, after = opened(change, vkey).splitlines()
+    if title != "audit-key/v1" or origin != name:
+        sys.exit(f"{change.name} is about another log")
+    if what.startswith("rotate "):
+        vkey = what.removeprefix("rotate ")
+        opened(change, vkey)
+
 # The files are those that were signed together, and no others.
-manifest = opened(here / "manifest.note").splitlines()
+manifest = opened(here / "manifest.note", vkey).splitlines()
 listed = {path: digest for digest, path in (line.split("  ", 1) for line in manifest[3:])}
 found = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()} - {"manifest.note"}
 if manifest[:2] != ["audit-bundle/v1", name] or found != set(listed):
@@ -52,7 +72,7 @@ for path, digest in listed.items():
         sys.exit(f"{path} is not what was signed")
 
 # The head, C2SP tlog-checkpoint: origin, size, root.
-origin, size, root = opened(here / "checkpoint").splitlines()
+origin, size, root = opened(here / "checkpoint", vkey).splitlines()
 if origin != name or manifest[2] != f"root {size} {root}":
     sys.exit("the head is of another log")
 
@@ -81,7 +101,7 @@ for record in records:
     matches.update(leaf)
 
 # What the answer claims to be complete for.
-claim = opened(here / "coverage.note").splitlines()
+claim = opened(here / "coverage.note", vkey).splitlines()
 question = json.loads((here / "query.json").read_text())["q"]
 said = dict(line.split(" ", 1) for line in claim[2:])
 if (
@@ -92,3 +112,5 @@ if (
 ):
     sys.exit("coverage.note is about another answer")
 print(f"VALID: {len(records)} records of the log {origin}, which has {size}; complete for {said['range']}")
+if vkey != given:
+    print(f"signed by a later key, which follows from yours: {vkey}")

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use audit::note::Vkey;
 use audit::proof::ProofFile;
 use audit::tiles::ProveError;
-use audit::{Head, checkpoint};
+use audit::{Head, Keyring, checkpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -55,9 +55,11 @@ impl Prove {
         let proof = audit::tiles::prove(&dir, seq, &vkey, &progress::onto(&bar));
         bar.finish_and_clear();
         let proof = proof.map_err(|error| failure(exit_of(&error), error.to_string()))?;
-        let head = checkpoint::open(proof.checkpoint.as_bytes(), &vkey)?;
+        // What signed the proof is on disk; a change since then takes nothing from it.
+        let keys = Keyring::of_directory(&vkey, &dir)?;
+        let head = keys.head_to_compare(proof.checkpoint.as_bytes())?;
         let out = self.out.clone().unwrap_or_else(|| format!("proof-{seq}").into());
-        write_bundle(&out, &proof, &leaf, &head, &vkey)?;
+        write_bundle(&out, &proof, &leaf, &head, &keys)?;
         let mut stdout = io::stdout().lock();
         match self.json {
             true => {
@@ -85,8 +87,9 @@ fn write_bundle(
     proof: &ProofFile,
     leaf: &[u8],
     head: &Head,
-    vkey: &Vkey,
+    keys: &Keyring,
 ) -> anyhow::Result<()> {
+    let vkey = signer_of(proof, keys);
     fs::create_dir(out).with_context(|| format!("creating `{}`", out.display()))?;
     let readme = VERIFY_MD
         .replace("{origin}", vkey.name())
@@ -107,5 +110,17 @@ fn write_bundle(
         let path = out.join(name);
         fs::write(&path, bytes).with_context(|| format!("writing `{}`", path.display()))?;
     }
+    for (name, note) in keys.notes() {
+        let path = out.join(name);
+        fs::create_dir_all(out.join("key")).context("creating the directory of changes")?;
+        fs::write(&path, note).with_context(|| format!("writing `{}`", path.display()))?;
+    }
     Ok(())
+}
+
+/// The key that signed the proof's head: the newest one that did.
+fn signer_of<'a>(proof: &ProofFile, keys: &'a Keyring) -> &'a Vkey {
+    let signed =
+        keys.keys().filter(|key| checkpoint::open(proof.checkpoint.as_bytes(), &key.vkey).is_ok());
+    signed.last().map_or_else(|| keys.current(), |key| &key.vkey)
 }

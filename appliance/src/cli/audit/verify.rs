@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use audit::index::Mismatch;
 use audit::note::Vkey;
-use audit::{Finding, Head, Report, State, VerifyOptions, checkpoint};
+use audit::{Finding, Head, Keyring, Report, State, VerifyOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -27,7 +27,7 @@ use crate::cli::exit::failure;
     appliance audit verify --audit-dir /mnt/copy/audit --vkey audit.vkey --json\n  \
     appliance audit verify --proof evidence --vkey audit.vkey\n\n\
     Exit codes: 0 valid, 3 valid but nothing outside confirms the end (use --since), 10 modified, 11 missing, \
-    12 reordered, 13 truncated, 14 forked, 15 bad signature, 16 unsealed, 17 index mismatch, 2 usage or reading.")]
+    12 reordered, 13 truncated, 14 forked, 15 bad signature, unknown key or a key out of its window, 16 unsealed, 17 index mismatch, 2 usage or reading.")]
 pub(in crate::cli) struct Verify {
     #[command(flatten)]
     place: Place,
@@ -81,7 +81,7 @@ impl Verify {
     fn report(&self) -> anyhow::Result<Report> {
         let dir = self.place.dir()?;
         let vkey = self.place.vkey(self.vkey.as_deref())?;
-        let last_seen = self.last_seen(&vkey)?;
+        let last_seen = self.last_seen(&dir, &vkey)?;
         // ORDER: the head to remember is read before the walk, so the walk covers it.
         let newest = self.remember.as_ref().map(|_| std::fs::read(dir.join("checkpoint")));
         let bar = progress::bar("{bytes}/{total_bytes} {wide_bar} {eta}");
@@ -112,12 +112,15 @@ impl Verify {
         Ok(report)
     }
 
-    fn last_seen(&self, vkey: &str) -> anyhow::Result<Option<Head>> {
+    fn last_seen(&self, dir: &Path, vkey: &str) -> anyhow::Result<Option<Head>> {
         let remembered = self.remember.as_ref().filter(|path| path.is_file());
         let Some(path) = self.since.as_ref().or(remembered) else { return Ok(None) };
         let bytes = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
         let vkey = Vkey::parse(vkey).context("reading the verifier key")?;
-        let head = checkpoint::open(&bytes, &vkey)
+        // Changes that do not follow are a finding of their own; what was kept may be older than they are.
+        let keys = Keyring::of_directory(&vkey, dir).unwrap_or_else(|_| vkey.into());
+        let head = keys
+            .head_to_compare(&bytes)
             .with_context(|| format!("`{}` is no checkpoint of this log", path.display()))?;
         Ok(Some(head))
     }

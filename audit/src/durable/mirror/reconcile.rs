@@ -6,6 +6,7 @@ use std::{collections::HashSet, io};
 use crate::{
     checkpoint::Head,
     durable::{Files, read_optional},
+    keyring,
     log::{Sha256Hex, heads, identity, prune},
     pruned::{self, Pruned},
     segment::{self, Form, Recovered},
@@ -129,10 +130,11 @@ fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
         to.replace(&path, &bytes)?;
         changed += 1;
     }
-    // A crash may have come while the copies were being made equal in this: one has a seal, the others not yet.
+    // A crash may have come while the copies were being made equal in this: one has a seal, or a change of the key, the
+    // others not yet.
     let begin = begin(from)?;
-    let kept: HashSet<String> = segment::files(&|path| from.list(path))?.into_iter().collect();
-    for path in segment::files(&|path| to.list(path))?.iter().filter(|path| !kept.contains(*path)) {
+    let kept: HashSet<String> = made_once(from)?.into_iter().collect();
+    for path in made_once(to)?.iter().filter(|path| !kept.contains(*path)) {
         // What was pruned is gone from this copy, too.
         if !prune::is_of(path, 0..begin) {
             let old = to.read(path)?;
@@ -145,6 +147,14 @@ fn rebuild(from: &dyn Files, to: &dyn Files) -> io::Result<u64> {
         to.remove(prune::INTENT_PATH)?;
     }
     Ok(changed)
+}
+
+/// Segments with what lies beside them, and changes of the key.
+fn made_once(files: &dyn Files) -> io::Result<Vec<String>> {
+    let list = |path: &str| files.list(path);
+    let mut paths = segment::files(&list)?;
+    paths.extend(keyring::paths(&list)?);
+    Ok(paths)
 }
 
 /// Whether `old`, without zeros written ahead, is what `new` begins with.
@@ -176,6 +186,7 @@ fn paths(files: &dyn Files) -> io::Result<Vec<String>> {
         let names = files.list(directory)?.into_iter().filter(|name| !name.ends_with(".tmp"));
         all.extend(names.map(|name| format!("{directory}/{name}")));
     }
+    all.extend(keyring::paths(&list)?);
     all.extend(below(files, "tile/0")?);
     // ORDER: a copy that says where it begins can prove what came before.
     let begin = begin(files)?;

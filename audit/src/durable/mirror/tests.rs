@@ -21,12 +21,20 @@ fn open(copies: &[&SimFiles]) -> Result<Log, OpenError> {
 }
 
 fn open_as(copies: &[&SimFiles], options: Options) -> Result<Log, OpenError> {
+    open_by(copies, signer().into(), options)
+}
+
+fn open_by(
+    copies: &[&SimFiles],
+    signers: crate::Signers,
+    options: Options,
+) -> Result<Log, OpenError> {
     let named = |(i, files): (usize, &&SimFiles)| {
         let files: Arc<dyn Files> = Arc::new((*files).clone());
         (format!("copy{i}"), files)
     };
     let mirrored = Mirrored::new(copies.iter().enumerate().map(named).collect()).unwrap();
-    Log::open(Arc::new(mirrored), signer(), Arc::new(SystemClock), options).map(|(log, _)| log)
+    Log::open(Arc::new(mirrored), signers, Arc::new(SystemClock), options).map(|(log, _)| log)
 }
 
 fn options() -> Options {
@@ -97,6 +105,38 @@ fn three_copies_are_equal_and_each_is_a_log() {
     for copy in &copies {
         assert_eq!(contents(copy), contents(&copies[0]));
         check(copy, &[]);
+    }
+}
+
+/// A change of the key is on every copy, also on one that missed it, and one that too few copies hold never was.
+#[test]
+fn copies_agree_on_the_key() {
+    let second =
+        || -> Arc<dyn crate::Signer> { Arc::new(Ed25519Signer::from_seed(ORIGIN, &[8; 32])) };
+    let both = || crate::Signers::new(signer(), [second()]);
+    for victim in 0..3 {
+        let copies: [SimFiles; 3] = Default::default();
+        let log = open(&copies.each_ref()).unwrap();
+        append(&log, 0..5).unwrap();
+        let error = io::ErrorKind::Other;
+        copies[victim].fail(Fault { op: SimOp::Replace, path: "key/", after: 0, error, kept: 0 });
+        log.rotate_key(second()).unwrap();
+        append(&log, 5..10).unwrap();
+        log.close().unwrap();
+        assert!(copies[victim].read("key/0001.note").is_err());
+        open_by(&copies.each_ref(), both(), options()).unwrap().close().unwrap();
+        for copy in &copies {
+            assert_eq!(contents(copy), contents(&copies[0]), "{victim}");
+            assert!(copy.read("key/0001.note").is_ok(), "{victim}");
+        }
+        check(&copies[victim], &["lost: ", "rebuilt: "]);
+        // A crash before a second change was on more than one copy, which is not the one that the others follow.
+        let lone = copies[2].read("key/0001.note").unwrap();
+        copies[0].replace("key/0002.note", &lone).unwrap();
+        let log = open_by(&copies.each_ref(), both(), options()).unwrap();
+        assert_eq!(log.keys().changes().len(), 1);
+        log.close().unwrap();
+        assert!(copies[0].read("key/0002.note").is_err(), "{victim}");
     }
 }
 

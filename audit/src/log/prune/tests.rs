@@ -312,3 +312,28 @@ fn a_copy_that_missed_a_prune_is_pruned_at_the_next_start() {
     let refused = try_open(mirrored(&[copies[0].clone(), copies[1].clone(), other]), clock);
     assert!(matches!(refused, Err(OpenError::Copies(_))), "{refused:?}");
 }
+
+/// The record of a change may go with its day: the note beside the log is signed, and fits the kept hashes.
+#[test]
+fn the_record_of_a_key_that_changed_is_pruned_like_any_other() {
+    let files = SimFiles::default();
+    let clock = clock(0);
+    let log = try_open(Arc::new(files.clone()), clock.clone()).unwrap();
+    append(&log, 200);
+    log.rotate_key(Arc::new(Ed25519Signer::from_seed(ORIGIN, &[8; 32]))).unwrap();
+    append(&log, 200);
+    clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+    append(&log, 100);
+    wait("the day is not sealed", || plan_of(&files).is_some());
+    let plan = plan_of(&files).unwrap();
+    let after = log.keys().changes()[0].after().size;
+    assert!(after < plan.end, "{after} {}", plan.end);
+    log.prune(&plan, why()).unwrap();
+    log.close().unwrap();
+    let report = check(&files);
+    assert_eq!(report.state, State::TailUnproven, "{report}");
+    assert_eq!(report.pruned.map(|pruned| pruned.end), Some(plan.end));
+    let changed = files.snapshot();
+    changed.edit("key/0001.note", |bytes| bytes[40] ^= 1);
+    assert_eq!(check(&changed).state, State::BadSignature);
+}

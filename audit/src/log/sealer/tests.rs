@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use super::*;
 use crate::{
-    Ed25519Signer, Log, Options, Report, State, SystemClock, VerifyOptions,
+    Ed25519Signer, Log, Options, Report, Signer, State, SystemClock, VerifyOptions,
     durable::Files,
     sim::{Fault, Op, SimFiles, Unsynced},
     verify,
@@ -98,7 +98,7 @@ fn wait_until_sealed(files: &SimFiles) {
 
 fn check(files: &SimFiles, dir: &Path) -> Report {
     files.dump(dir).unwrap();
-    let vkey = signer().vkey();
+    let vkey = Signer::vkey(signer().as_ref());
     let options = VerifyOptions { vkey, last_seen: None, strict: true, progress: &|_, _| {} };
     verify(dir, &options).unwrap()
 }

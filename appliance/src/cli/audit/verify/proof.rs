@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use audit::checkpoint::CheckpointError;
-use audit::note::Vkey;
+use audit::note::{NoteError, Vkey};
 use audit::proof::{ProofError, ProofFile};
-use audit::{Head, State};
+use audit::{Head, Keyring, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -22,6 +22,7 @@ const RECORD_FILE: &str = "record.json";
 pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit> {
     let vkey = Vkey::parse(vkey).context("reading the verifier key")?;
     let bundle = path.is_dir();
+    let keys = keys_beside(path, &vkey);
     let file = if bundle { path.join(PROOF_FILE) } else { path.to_owned() };
     let text =
         fs::read_to_string(&file).with_context(|| format!("reading `{}`", file.display()))?;
@@ -31,9 +32,13 @@ pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit>
         true => Some(fs::read(path.join(RECORD_FILE)).context("reading the bundle's record")?),
         false => proof.extra.clone(),
     };
-    let verdict = proof.verify(record.as_deref(), &vkey);
+    let verdict = proof.verify_by(record.as_deref(), &keys);
     let state = match &verdict {
         Ok(_) => State::Valid,
+        Err(ProofError::Checkpoint(CheckpointError::Note(NoteError::UnknownKey))) => {
+            State::UnknownKey
+        }
+        Err(ProofError::Checkpoint(CheckpointError::Window { .. })) => State::KeyWindow,
         Err(ProofError::Checkpoint(CheckpointError::Note(_) | CheckpointError::Text)) => {
             State::BadSignature
         }
@@ -49,6 +54,14 @@ pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit>
         false => writeln!(out, "{state}: {said}")?,
     }
     Ok(Exit::Verification(state.exit_code()))
+}
+
+/// The given key with those that followed it, if their changes are in the bundle that `path` is or lies in. Whoever gives a
+/// later key needs no changes.
+fn keys_beside(path: &Path, vkey: &Vkey) -> Keyring {
+    let place = path.ancestors().take(3).find(|place| place.join("key").is_dir());
+    let followed = place.and_then(|place| Keyring::of_directory(vkey, place).ok());
+    followed.unwrap_or_else(|| vkey.clone().into())
 }
 
 fn object(

@@ -1,0 +1,129 @@
+//! Changes of the log's key: each follows from the one before, was made over this log's records, and is in a record.
+#![deny(clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    checkpoint::Head,
+    durable,
+    keyring::{self, KeyError, Keyring, change::CHANGE_RECORD},
+    leaf,
+    note::{NoteError, Vkey},
+};
+
+use super::{Findings, State, VerifyError, read_optional, signed};
+
+/// The keys that follow from the notes, and the notes that the walk has met in records.
+pub(super) struct Changes {
+    dir: PathBuf,
+    keys: Keyring,
+    /// A note was refused, so later ones are not known.
+    broken: bool,
+    /// Where each note is carried first.
+    recorded: Vec<(u64, String)>,
+}
+
+impl Changes {
+    /// Reads the changes that follow the first key.
+    pub(super) fn open(
+        dir: &Path,
+        first: &Vkey,
+        findings: &mut Findings,
+    ) -> Result<Self, VerifyError> {
+        let paths = keyring::paths(&|path| durable::list(&dir.join(path)))
+            .map_err(|source| VerifyError::Io { path: "key".to_owned(), source })?;
+        let keys = Keyring::from(first.clone());
+        let mut changes = Self { dir: dir.to_owned(), keys, broken: false, recorded: Vec::new() };
+        for n in 0..paths.len() {
+            let path = keyring::path(n);
+            let Some(note) = read_optional(dir, &path)? else {
+                findings.add(State::Missing, &path, (None, None), "the file is not there");
+                changes.broken = true;
+                break;
+            };
+            if let Err(error) = changes.keys.follow(&note) {
+                findings.add(state(&error), &path, (Some(0), None), error.to_string());
+                changes.broken = true;
+                break;
+            }
+        }
+        Ok(changes)
+    }
+
+    pub(super) fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// Every change names the log's size and root: a head, too.
+    pub(super) fn heads(&self) -> Vec<(String, Head)> {
+        let heads = self.keys.changes().iter().enumerate();
+        heads.map(|(n, change)| (keyring::path(n), change.after())).collect()
+    }
+
+    /// Looks for a record that carries a change.
+    pub(super) fn record(&mut self, seq: u64, leaf: &[u8]) {
+        if !leaf.starts_with(CHANGE_RECORD) {
+            return;
+        }
+        if let Some(note) = leaf::values(leaf, "params.note").into_iter().next()
+            && self.recorded.iter().all(|(_, known)| *known != note)
+        {
+            self.recorded.push((seq, note));
+        }
+    }
+
+    /// What is left once the walk is over. Records before `begin` were pruned, and with them those of older changes.
+    pub(super) fn finish(&self, begin: u64, findings: &mut Findings) -> Result<(), VerifyError> {
+        let notes: Vec<_> = self.keys.notes().collect();
+        for ((path, note), change) in notes.iter().zip(self.keys.changes()) {
+            let seq = self.recorded.iter().find(|(_, known)| known.as_bytes() == *note);
+            match seq {
+                Some((seq, _)) if *seq < change.after().size => {
+                    let what = "the record of this change is older than the change";
+                    findings.add(State::Modified, path, (None, Some(*seq)), what);
+                }
+                Some(_) => {}
+                None if change.after().size < begin => {}
+                // The note is durable first, so a crash, or a moment, may lie between the two.
+                None if notes.last().is_some_and(|(last, _)| last == path) => {
+                    findings.remark(format!("no record carries `{path}` yet"));
+                }
+                None => {
+                    let what = "no record carries this change";
+                    findings.add(State::Modified, path, (None, None), what);
+                }
+            }
+        }
+        if self.broken {
+            return Ok(());
+        }
+        let mut next = notes.len();
+        for (seq, note) in &self.recorded {
+            if notes.iter().any(|(_, known)| *known == note.as_bytes()) {
+                continue;
+            }
+            // The key may have been changed since the notes were read.
+            let path = keyring::path(next);
+            if read_optional(&self.dir, &path)?.is_some_and(|late| late == note.as_bytes()) {
+                next += 1;
+                continue;
+            }
+            let what = "this record carries a change of the key that is not there as a file";
+            findings.add(State::Missing, &path, (None, Some(*seq)), what);
+        }
+        Ok(())
+    }
+}
+
+fn state(error: &KeyError) -> State {
+    match error {
+        KeyError::Note(NoteError::Malformed) => State::Modified,
+        KeyError::Note(error) => signed::note_state(*error),
+        KeyError::Text
+        | KeyError::Order { .. }
+        | KeyError::Known(_)
+        | KeyError::NotEarlier(_)
+        | KeyError::Nothing(..)
+        | KeyError::TooMany => State::BadSignature,
+    }
+}
