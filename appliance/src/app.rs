@@ -18,6 +18,7 @@ use storage::{Store, StoreConfig};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
+use crate::archive::{self, Archive};
 use crate::authz::Gate;
 use crate::bootstrap::Material;
 use crate::config::{MetricsAccess, Resolved};
@@ -49,6 +50,7 @@ pub struct App {
     admin: admin::Context,
     siem: Arc<Deliveries>,
     auditor: auditor::Context,
+    archive: Option<Archive>,
     cloudtrail: cloudtrail::Context,
     tiles: Arc<Tiles>,
     verifier: Verifier,
@@ -153,12 +155,25 @@ impl App {
                 keys_dir: material.paths.config_dir.join("keys"),
             },
         )?;
+        let archive = resolved.archive.as_ref().map(|settings| {
+            let house = archive::House {
+                log: Arc::clone(&log),
+                clock: Arc::clone(&clock),
+                origin: material.origin.clone(),
+                audit_dir: material.paths.audit_dir.clone(),
+                state_dir: resolved.archive_dir(),
+                certs_dir: material.paths.certs_dir.clone(),
+            };
+            Archive::start(settings, house).context("starting the archive")
+        });
+        let archive = archive.transpose()?;
         let keeper = Arc::new(Keeper::new(retention::House {
             log: Arc::clone(&log),
             origin: material.origin.clone(),
             dir: material.paths.audit_dir.clone(),
             retention: resolved.audit_retention,
             siem: Arc::clone(&siem),
+            archive_dir: resolved.archive.as_ref().map(|_| resolved.archive_dir()),
             cloudtrail_dir: resolved.cloudtrail.as_ref().map(|_| resolved.cloudtrail_dir()),
         }));
         let looker = Looker::new(
@@ -175,6 +190,7 @@ impl App {
             log,
             recorder,
             auditor,
+            archive,
             cloudtrail,
             tiles,
             indexer: Mutex::new(Some(indexer)),
@@ -209,6 +225,9 @@ impl App {
     /// # Errors
     /// The log could not write its last records.
     pub fn stop(&self) -> anyhow::Result<()> {
+        if let Some(archive) = &self.archive {
+            archive.stop();
+        }
         self.cloudtrail.stop();
         self.siem.stop();
         drop(self.guardrails.lock().unwrap_or_else(PoisonError::into_inner).take());

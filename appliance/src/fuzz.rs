@@ -21,13 +21,14 @@ use crate::s3::query::Query;
 use crate::s3::request::{self, header};
 use crate::s3::xml::Element;
 use crate::s3::{conditions, guard, object_headers, ops, range};
-use crate::{admin, auditor, cloudtrail, config, retention, siem};
+use crate::{admin, archive, auditor, cloudtrail, config, retention, siem};
 
 /// Name and function; the name is also that of the seeds' directory.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    ("appliance/archive", archive::fuzz),
     ("appliance/auditor", auditor::fuzz),
     ("appliance/body", body),
     ("appliance/cloudtrail", cloudtrail::fuzz),

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod archive;
 pub mod auditor;
 pub mod authz;
 pub mod bootstrap;

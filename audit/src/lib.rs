@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod archive;
 pub mod chain;
 pub mod checkpoint;
 pub mod durable;
@@ -56,6 +57,7 @@ pub mod tip;
 pub mod tree;
 pub mod verify;
 
+pub use archive::{SealedSegment, sealed_segments};
 pub use checkpoint::Head;
 pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};

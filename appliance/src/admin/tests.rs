@@ -35,6 +35,7 @@ impl House {
             dir: dir.path().join("audit"),
             retention: None,
             siem: Arc::default(),
+            archive_dir: None,
             cloudtrail_dir: None,
         }));
         let log_keys = LogKeys { log: Arc::clone(&log), config_dir: dir.path().to_owned() };

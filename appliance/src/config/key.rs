@@ -120,6 +120,37 @@ pub const KEYS: &[Key] = &[
         "what of the log under /_/log/ needs no credentials: nothing, hashes (and checkpoints), or records too",
     ),
     key(
+        "audit.archive.url",
+        &["APPLIANCE_AUDIT__ARCHIVE__URL"],
+        "",
+        "https://HOST[:PORT]/BUCKET[/PREFIX] of any S3 store, for copies of finished segments; none are made when empty",
+    ),
+    key(
+        "audit.archive.access_key",
+        &["APPLIANCE_AUDIT__ARCHIVE__ACCESS_KEY"],
+        "",
+        "whose key signs requests to the archive",
+    ),
+    secret("audit.archive.secret_key", &["APPLIANCE_AUDIT__ARCHIVE__SECRET_KEY"], "its secret"),
+    key(
+        "audit.archive.region",
+        &["APPLIANCE_AUDIT__ARCHIVE__REGION"],
+        "us-east-1",
+        "the region that the archive's signatures name",
+    ),
+    key(
+        "audit.archive.ca",
+        &["APPLIANCE_AUDIT__ARCHIVE__CA"],
+        "",
+        "the only authorities to trust for the archive; those of the system and of CAs/ when empty",
+    ),
+    key(
+        "audit.archive.lock",
+        &["APPLIANCE_AUDIT__ARCHIVE__LOCK"],
+        "",
+        "how long a copy is locked (COMPLIANCE), such as 6y, where the bucket has object lock; not at all when empty",
+    ),
+    key(
         "audit.cloudtrail.bucket",
         &["APPLIANCE_AUDIT__CLOUDTRAIL__BUCKET"],
         "",

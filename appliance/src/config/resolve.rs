@@ -15,8 +15,9 @@ use super::{
     AuditOpen, ConfigError, Declared, Limits, LogFormat, MetricsAccess, Resolved, RootCredentials,
     Transport, drives, secret, siem,
 };
-use crate::cloudtrail;
 use crate::kms::Imported;
+use crate::siem::Secret;
+use crate::{archive, cloudtrail};
 
 /// Longest duration that a limit may have: one day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,6 +58,7 @@ pub(super) fn resolve(written: &Written) -> Result<Resolved, ConfigError> {
             ];
             choice(text, &options)
         })?,
+        archive: archive_of(written)?,
         cloudtrail: cloudtrail_of(written)?,
         audit_mirrors: mirrors_of(written)?,
         otlp_endpoint: parsed(written, "telemetry.otlp_endpoint", endpoint_of)?,
@@ -157,6 +159,30 @@ fn retention_of(text: &str) -> Result<Option<Duration>, String> {
     };
     let days = days.filter(|days| (1..=RETENTION_DAYS_MAX).contains(days)).ok_or_else(problem)?;
     Ok(Some(Duration::from_secs(days * 24 * 60 * 60)))
+}
+
+fn archive_of(written: &Written) -> Result<Option<archive::Settings>, ConfigError> {
+    let lock = parsed(written, "audit.archive.lock", retention_of)?;
+    let address = parsed(written, "audit.archive.url", |text| match text {
+        "" => Ok(None),
+        text => archive::Address::parse(text).map(Some),
+    })?;
+    let Some(address) = address else { return Ok(None) };
+    let needed = |name| {
+        parsed(written, name, |text| match text {
+            "" => Err("an archive needs it".to_owned()),
+            text => Ok(text.to_owned()),
+        })
+    };
+    let ca = written.text("audit.archive.ca").0;
+    Ok(Some(archive::Settings {
+        address,
+        region: parsed(written, "audit.archive.region", region_of)?,
+        access_key: needed("audit.archive.access_key")?,
+        secret_key: Secret::new(needed("audit.archive.secret_key")?),
+        ca: Some(PathBuf::from(ca)).filter(|_| !ca.is_empty()),
+        lock,
+    }))
 }
 
 fn cloudtrail_of(written: &Written) -> Result<Option<cloudtrail::Settings>, ConfigError> {

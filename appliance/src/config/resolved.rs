@@ -9,9 +9,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{AuditRules, Declared};
-use crate::cloudtrail;
 use crate::kms::Imported;
 use crate::siem::Destination;
+use crate::{archive, cloudtrail};
 
 /// A disk that is alive syncs in less, also a bad one in a bad hour; a client has not given up yet.
 const AUDIT_WAIT: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ pub struct Resolved {
     pub audit_open: AuditOpen,
     /// How long records stay before they may be pruned; for ever without it. At least a day.
     pub audit_retention: Option<Duration>,
+    /// Where copies of finished segments go.
+    pub archive: Option<archive::Settings>,
     /// Where files in AWS CloudTrail's form go.
     pub cloudtrail: Option<cloudtrail::Settings>,
     /// More copies of the audit log, beside [`Self::audit_dir`]. At most 2.
@@ -76,6 +78,7 @@ impl Resolved {
             audit_wait: AUDIT_WAIT,
             audit_open: AuditOpen::Nothing,
             audit_retention: None,
+            archive: None,
             cloudtrail: None,
             audit_mirrors: Vec::new(),
             otlp_endpoint: None,
@@ -98,6 +101,12 @@ impl Resolved {
     #[must_use]
     pub fn audit_dir(&self) -> PathBuf {
         self.data_dir.join("audit")
+    }
+
+    /// What the archive remembers.
+    #[must_use]
+    pub fn archive_dir(&self) -> PathBuf {
+        self.data_dir.join("archive")
     }
 
     /// What the CloudTrail export remembers.

@@ -259,3 +259,32 @@ fn domains_are_names_and_a_key_of_the_operator_is_never_repeated() {
     let short = resolved(&[("MINIO_KMS_SECRET_KEY", "minio-key:AAEC")]).unwrap_err().to_string();
     assert!(short.contains("32 bytes") && !short.contains("AAEC"), "{short}");
 }
+
+#[test]
+fn a_retention_is_whole_days_and_an_archive_is_whole() {
+    let read = |text: &str| {
+        let written = file(text);
+        load(&Sources { file: Some(written.path().to_owned()), ..Sources::default() })
+    };
+    let days = |text: &str| {
+        let loaded = read(&format!("[audit]\nretention = \"{text}\"\n"));
+        loaded.map(|it| it.resolved.audit_retention.map(|kept| kept.as_secs() / 86_400))
+    };
+    for (text, expected) in [("", None), ("1d", Some(1)), ("52w", Some(364)), ("6y", Some(2196))] {
+        assert_eq!(days(text).unwrap(), expected, "{text}");
+    }
+    for text in ["0d", "d", "12h", "-1d", "400", "101y", "18446744073709551615y"] {
+        assert!(days(text).is_err(), "{text}");
+    }
+    let archive = |lines: &str| {
+        let text = format!("[audit.archive]\nurl = \"https://s3.example.com/vault\"\n{lines}");
+        read(&text).map(|loaded| loaded.resolved.archive.map(|archive| archive.lock))
+    };
+    let keys = "access_key = \"a\"\nsecret_key = \"hush\"\n";
+    assert_eq!(archive(keys).unwrap(), Some(None));
+    let locked = archive(&format!("{keys}lock = \"1d\"\n")).unwrap();
+    assert_eq!(locked, Some(Some(std::time::Duration::from_secs(86_400))));
+    assert!(archive("").is_err() && archive("access_key = \"a\"\n").is_err());
+    let wrong = archive(&format!("{keys}region = \"x y\"\n")).unwrap_err();
+    assert!(!format!("{wrong:?}").contains("hush"));
+}

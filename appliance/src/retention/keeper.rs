@@ -13,9 +13,9 @@ use super::book::{Book, Proposal};
 use super::hold::{Hold, Subject};
 use super::identity::Who;
 use super::limits::{Limit, Possible, possible};
-use crate::cloudtrail;
 use crate::scope::Scope;
 use crate::siem::Deliveries;
+use crate::{archive, cloudtrail};
 
 /// How long a proposal may wait for somebody else: a long weekend.
 const PROPOSAL_VALID: Duration = Duration::from_secs(5 * 24 * 3600);
@@ -32,6 +32,8 @@ pub struct House {
     /// How long records stay; for ever without it.
     pub retention: Option<Duration>,
     pub siem: Arc<Deliveries>,
+    /// Where the archive remembers how far it is, if there is one.
+    pub archive_dir: Option<PathBuf>,
     /// Where the CloudTrail export remembers how far it is, if there is one.
     pub cloudtrail_dir: Option<PathBuf>,
 }
@@ -326,6 +328,11 @@ impl Keeper {
             why: format!("the SIEM destination {} is at record {}", status.name, status.next),
         });
         let mut limits: Vec<Limit> = siem.collect();
+        if let Some(dir) = &self.house.archive_dir {
+            let below = archive::next_record(dir, &self.house.origin)
+                .map_err(|source| position("the archive's cursor", source))?;
+            limits.push(Limit { below, why: format!("the archive is at record {below}") });
+        }
         if let Some(dir) = &self.house.cloudtrail_dir {
             let next = cloudtrail::next_record(dir, &self.house.origin)
                 .map_err(|source| position("the CloudTrail cursor", source))?;

@@ -1,0 +1,56 @@
+//! Segments that are finished for good, for somebody who copies them away.
+//!
+//! A sealed and packed segment does not change any more. Its files, put back where they lay, are the log's again: verify
+//! reads them like any other.
+#![deny(clippy::indexing_slicing)]
+
+use std::{fs, io, path::Path};
+
+use crate::{
+    durable,
+    log::Sha256Hex,
+    seal::Seal,
+    segment::{self, Form},
+};
+
+/// One segment that was sealed and packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// `seq` of its first record, and after the last one.
+    pub first: u64,
+    /// See `first`.
+    pub end: u64,
+    /// SHA-256 of its seal, by which the log names it.
+    pub seal: Sha256Hex,
+    /// Its files by their paths in the log's directory: the records, what is beside them, and the seal last.
+    pub files: Vec<String>,
+}
+
+/// Up to `count` segments from record `from` on, in order and without a gap, as far as they are sealed and packed.
+///
+/// # Errors
+/// Reading the directory failed.
+pub fn sealed_segments(dir: &Path, from: u64, count: usize) -> io::Result<Vec<SealedSegment>> {
+    let names = segment::names(&|path| durable::list(&dir.join(path)))?;
+    let mut found = Vec::new();
+    for name in names.iter().filter(|name| name.first >= from).take(count) {
+        let expected = found.last().map_or(name.first, |last: &SealedSegment| last.end);
+        let note = match fs::read(dir.join(name.seal_path())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            note => note?,
+        };
+        let Some(seal) = Seal::peek(&note).filter(|seal| seal.first == name.first) else { break };
+        if name.form != Form::Packed || name.first != expected {
+            break;
+        }
+        let start = Some(name.start_path()).filter(|path| dir.join(path).is_file());
+        let files = [Some(name.path.clone()), start, Some(name.seal_path())];
+        found.push(SealedSegment {
+            first: seal.first,
+            end: seal.end,
+            seal: Sha256Hex::of(&note),
+            files: files.into_iter().flatten().collect(),
+        });
+    }
+    Ok(found)
+}
