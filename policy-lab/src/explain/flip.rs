@@ -40,8 +40,8 @@ pub(super) fn find(set: &PolicySet, request: &mut Request, decision: &Decision) 
             })
         })?;
         let is_round = (effect == Effect::Allow) != decision.is_allowed();
-        let changes = changes.iter().map(|candidate| candidate.change.clone()).collect();
-        is_round.then_some(Flip { changes, effect })
+        let changes = || changes.iter().map(|candidate| candidate.change.clone()).collect();
+        is_round.then(|| Flip { changes: changes(), effect })
     };
     candidates.iter().find_map(|change| try_changes(&[change])).or_else(|| {
         candidates.iter().enumerate().find_map(|(position, first)| {
@@ -90,15 +90,19 @@ fn candidates(set: &PolicySet, trial: &mut Trial<'_>) -> Vec<Candidate> {
             for (clause, span) in statement.clauses().iter().zip(&statement.spans().clauses) {
                 let holds = statement.suffices(clause.holds(&trial.0.context));
                 let name = span.key.name(source);
-                let from = trial.0.context.get(name).map(<[String]>::to_vec);
                 for to in clause.alternatives(&trial.0.context) {
-                    let change = Change { key: name.to_owned(), from: from.clone(), to };
-                    let candidate = Candidate { key: clause.key().clone(), change };
+                    let change = Change { key: name.to_owned(), from: None, to };
+                    let mut candidate = Candidate { key: clause.key().clone(), change };
                     let holds_then = trial.with(&[&candidate], |changed| {
                         statement.suffices(clause.holds(&changed.context))
                     });
-                    let is_new = || candidates.iter().all(|c| c.change != candidate.change);
+                    let Change { key, to, .. } = &candidate.change;
+                    // What a key has now is the same for all.
+                    let is_new =
+                        || candidates.iter().all(|c| (&c.change.key, &c.change.to) != (key, to));
                     if holds_then != holds && is_new() {
+                        let there = trial.0.context.get(name);
+                        candidate.change.from = there.map(<[String]>::to_vec);
                         candidates.push(candidate);
                     }
                     if candidates.len() == CANDIDATES_MAX {
