@@ -21,7 +21,7 @@ use crate::s3::query::Query;
 use crate::s3::request::{self, header};
 use crate::s3::xml::Element;
 use crate::s3::{conditions, guard, object_headers, ops, range};
-use crate::{admin, archive, auditor, cloudtrail, config, retention, siem};
+use crate::{admin, archive, auditor, cloudtrail, config, retention, siem, timestamp};
 
 /// Name and function; the name is also that of the seeds' directory.
 pub type Target = (&'static str, fn(&[u8]));
@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("appliance/head", head),
     ("appliance/retention", retention::fuzz),
     ("appliance/siem", siem::fuzz),
+    ("appliance/timestamp", timestamp::fuzz),
     ("appliance/xml", xml),
 ];
 

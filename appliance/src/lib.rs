@@ -30,4 +30,5 @@ pub mod scope;
 pub mod server;
 pub mod siem;
 pub mod telemetry;
+pub mod timestamp;
 pub mod tls;

@@ -80,4 +80,4 @@ pub use search::{
     records, search, tail,
 };
 pub use tiles::Tiles;
-pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify};
+pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify, verify_against};

@@ -262,18 +262,35 @@ impl Findings {
 /// # Errors
 /// [`VerifyError`] when the key is unusable or reading fails; whatever the bytes say is a [`Report`].
 pub fn verify(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyError> {
-    match verify_now(dir, options) {
+    verify_against(dir, options, &[])
+}
+
+/// The same, and compares the log with more heads, each with the place that it is from. They confirm nothing; the log must
+/// only agree with them.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_against(
+    dir: &Path,
+    options: &VerifyOptions<'_>,
+    known: &[(String, Head)],
+) -> Result<Report, VerifyError> {
+    match verify_now(dir, options, known) {
         // A prune took a segment away that was listed; from now on it is not listed any more.
         Err(VerifyError::Io { source, path })
             if source.kind() == io::ErrorKind::NotFound && path.starts_with("seg/") =>
         {
-            verify_now(dir, options)
+            verify_now(dir, options, known)
         }
         verified => verified,
     }
 }
 
-fn verify_now(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyError> {
+fn verify_now(
+    dir: &Path,
+    options: &VerifyOptions<'_>,
+    known: &[(String, Head)],
+) -> Result<Report, VerifyError> {
     let first = Vkey::parse(&options.vkey)?;
     let mut findings = Findings::default();
     // ORDER: on a running log each of these may grow; what is signed is read before what it covers, and before the
@@ -285,6 +302,7 @@ fn verify_now(dir: &Path, options: &VerifyOptions<'_>) -> Result<Report, VerifyE
     let keys = changes.keys().clone();
     let checkpoint = signed::checkpoint(checkpoint, &keys, &mut findings);
     let mut wanted: Vec<_> = changes.heads();
+    wanted.extend(known.iter().cloned());
     wanted.extend(options.last_seen.map(|head| ("the head kept outside".to_owned(), head)));
     let mut heads = heads::Heads::open(dir, &keys, checkpoint, lists, wanted);
     let mut seals = seals::Seals::open(dir, &keys)?;

@@ -14,6 +14,7 @@ mod rows;
 mod search;
 mod show;
 mod tail;
+mod timestamp;
 mod verify;
 
 use audit::SearchError;
@@ -52,6 +53,8 @@ pub(super) enum Audit {
     /// Let the oldest records go: one proposes, somebody else confirms.
     #[command(subcommand)]
     Prune(retention::Prune),
+    /// Have an authority say when the log had its newest head.
+    Timestamp(timestamp::Timestamp),
     /// Show and change the key that signs the log of a running server.
     #[command(subcommand)]
     Key(key::Key),
@@ -67,6 +70,7 @@ impl Audit {
             Self::Show(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
             Self::Prove(verb) => verb.run(),
+            Self::Timestamp(verb) => verb.run(),
             Self::Bundle(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
             Self::Retention(verb) => verb.run(),

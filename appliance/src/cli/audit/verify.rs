@@ -2,6 +2,7 @@
 
 mod mirrors;
 mod proof;
+mod timestamps;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
+use self::timestamps::Stamps;
 use super::place::Place;
 use super::progress;
 use crate::cli::Exit;
@@ -81,7 +83,11 @@ impl Verify {
     fn report(&self) -> anyhow::Result<Report> {
         let dir = self.place.dir()?;
         let vkey = self.place.vkey(self.vkey.as_deref())?;
-        let last_seen = self.last_seen(&dir, &vkey)?;
+        let first = Vkey::parse(&vkey).context("reading the verifier key")?;
+        // Changes that do not follow are a finding of their own; what was kept may be older than they are.
+        let keys = Keyring::of_directory(&first, &dir).unwrap_or_else(|_| first.into());
+        let last_seen = self.last_seen(&keys)?;
+        let stamps = Stamps::read(&dir, &keys)?;
         // ORDER: the head to remember is read before the walk, so the walk covers it.
         let newest = self.remember.as_ref().map(|_| std::fs::read(dir.join("checkpoint")));
         let bar = progress::bar("{bytes}/{total_bytes} {wide_bar} {eta}");
@@ -92,13 +98,14 @@ impl Verify {
             strict: self.strict,
             progress: &progress,
         };
-        let mut report = audit::verify(&dir, &options)
+        let mut report = audit::verify_against(&dir, &options, &stamps.heads)
             .with_context(|| format!("verifying `{}`", dir.display()))?;
         for mirror in self.place.mirrors()?.iter().chain(&self.mirror) {
             mirrors::compare(mirror, &vkey, &mut report)
                 .with_context(|| format!("verifying `{}`", mirror.display()))?;
         }
         bar.finish_and_clear();
+        stamps.add_to(&mut report);
         if let Some((path, newest)) = self.remember.as_ref().zip(newest)
             && matches!(report.state, State::Valid | State::TailUnproven)
         {
@@ -112,13 +119,10 @@ impl Verify {
         Ok(report)
     }
 
-    fn last_seen(&self, dir: &Path, vkey: &str) -> anyhow::Result<Option<Head>> {
+    fn last_seen(&self, keys: &Keyring) -> anyhow::Result<Option<Head>> {
         let remembered = self.remember.as_ref().filter(|path| path.is_file());
         let Some(path) = self.since.as_ref().or(remembered) else { return Ok(None) };
         let bytes = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
-        let vkey = Vkey::parse(vkey).context("reading the verifier key")?;
-        // Changes that do not follow are a finding of their own; what was kept may be older than they are.
-        let keys = Keyring::of_directory(&vkey, dir).unwrap_or_else(|_| vkey.into());
         let head = keys
             .head_to_compare(&bytes)
             .with_context(|| format!("`{}` is no checkpoint of this log", path.display()))?;
