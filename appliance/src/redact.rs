@@ -35,6 +35,16 @@ const PARAMETERS: [(&str, &str); 3] = [
     ("x-amz-signature", "query.X-Amz-Signature"),
 ];
 
+/// Kinds of errors about the form of a JSON body, as their texts begin.
+const JSON_ERRORS: [&str; 6] = [
+    "duplicate field",
+    "invalid type",
+    "invalid value",
+    "missing field",
+    "unknown field",
+    "unknown variant",
+];
+
 /// The names of what a request holds and no record may have; most hold nothing of it.
 pub(crate) fn masked(headers: &HeaderMap, query: Option<&str>) -> Vec<String> {
     let named = |(_, pointer): &(&str, &str)| (*pointer).to_owned();
@@ -75,7 +85,12 @@ pub(crate) fn json_error(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     let (line, column) = (error.line(), error.column());
     let what = match error.classify() {
-        Category::Data => "another form is wanted",
+        // Only the kind: the rest of the text quotes the body.
+        Category::Data => {
+            let text = error.to_string();
+            let kind = JSON_ERRORS.iter().find(|kind| text.starts_with(**kind));
+            kind.copied().unwrap_or("another form is wanted")
+        }
         Category::Syntax => "this is no JSON",
         Category::Eof => "the text ends too early",
         Category::Io => "it could not be read",
