@@ -269,7 +269,6 @@ impl Log {
         if found.as_ref() != Some(planned) {
             return Err(PruneError::Changed("other records would go"));
         }
-        let tiles = hashed(files, planned)?;
         let failed = |path: &str, source: io::Error| {
             if source.kind() == io::ErrorKind::StorageFull {
                 let free_bytes = files.free_bytes().unwrap_or(0);
@@ -278,9 +277,9 @@ impl Log {
             shared.poison(&format!("writing `{path}`: {source}"));
             PruneError::Io { path: path.to_owned(), source }
         };
-        for (path, bytes) in tiles {
-            files.replace(&path, &bytes).map_err(|source| failed(&path, source))?;
-        }
+        keep_hashes(files, planned, &|path, bytes| {
+            files.replace(path, bytes).map_err(|source| failed(path, source))
+        })?;
         let intent = Intent { first: planned.first, end: planned.end, size: self.durable_size() };
         // ORDER: a start that finds the record has to know that it may not be carried out yet.
         if let Err(source) = files.replace(INTENT_PATH, &intent.encode()) {
@@ -368,8 +367,16 @@ fn each_leaf(files: &dyn Files, name: &Name, take: &mut dyn FnMut(&[u8])) -> io:
     Ok(())
 }
 
-/// The tiles of level 0 over what is planned, with their paths; each seal was compared with what its records lead to.
-fn hashed(files: &dyn Files, planned: &PrunePlan) -> Result<Vec<(String, Vec<u8>)>, PruneError> {
+/// Makes a tile durable at its path.
+type WriteTile<'a> = &'a dyn Fn(&str, &[u8]) -> Result<(), PruneError>;
+
+/// Gives the tiles of level 0 over what is planned to `write`, with their paths, segment by segment, each after its seal
+/// was compared with what its records lead to. Tiles of records that stay after all do no harm: they are what they are.
+fn keep_hashes(
+    files: &dyn Files,
+    planned: &PrunePlan,
+    write: WriteTile<'_>,
+) -> Result<(), PruneError> {
     let (read, list) = (|path: &str| files.read(path), |path: &str| files.list(path));
     let mut tip = pruned::tip_at(&read, &list, planned.first).map_err(io_error("seg"))?;
     let mut open = Vec::with_capacity(WIDTH);
@@ -379,11 +386,11 @@ fn hashed(files: &dyn Files, planned: &PrunePlan) -> Result<Vec<(String, Vec<u8>
         Ok(())
     })
     .map_err(|lost| PruneError::Io { path: lost.path, source: lost.error })?;
-    let mut tiles = Vec::new();
     let names = segment::names(&list).map_err(io_error("seg"))?;
     for name in names.iter().filter(|name| (planned.first..planned.end).contains(&name.first)) {
         let path = name.seal_path();
         let seal = files.read(&path).map_err(io_error(&path))?;
+        let mut tiles = Vec::new();
         each_leaf(files, name, &mut |leaf| {
             let hash = tree::leaf_hash(leaf);
             tip.push_hash(hash);
@@ -399,11 +406,12 @@ fn hashed(files: &dyn Files, planned: &PrunePlan) -> Result<Vec<(String, Vec<u8>
         if !Seal::peek(&seal).is_some_and(|seal| seal.leads_to(&tip)) {
             return Err(PruneError::Damaged { path: name.path.clone() });
         }
+        tiles.iter().try_for_each(|(path, bytes)| write(path, bytes))?;
     }
-    if !open.is_empty() {
-        tiles.push((tile_path(tip.size() / WIDTH as u64, planned.end), open.concat()));
+    match open.is_empty() {
+        true => Ok(()),
+        false => write(&tile_path(tip.size() / WIDTH as u64, planned.end), &open.concat()),
     }
-    Ok(tiles)
 }
 
 /// What is about to be pruned.
