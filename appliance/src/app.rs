@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use audit::{
     Class, Clock, Files, Indexer, LocalFiles, Log, Mirrored, Searcher, SystemClock, Tiles,
 };
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -29,6 +28,7 @@ use crate::retention::{self, Keeper};
 use crate::s3::auth::{Policy as SignaturePolicy, Verifier};
 use crate::s3::body::Limits as BodyLimits;
 use crate::s3::error::Code;
+use crate::s3::request::{bucket_in_host, host};
 use crate::s3::route::Table;
 use crate::s3::{answer, audited};
 use crate::scope::Scope;
@@ -354,14 +354,19 @@ impl App {
         connection: Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<Body> {
-        if let Some(response) = health::answer(&self, &request) {
+        // A host that names a bucket speaks of its objects, whatever they are called.
+        let host = host(request.uri(), request.headers());
+        let is_bucket = host.is_some_and(|host| bucket_in_host(host, &self.domains).is_some());
+        if !is_bucket && let Some(response) = health::answer(&self, &request) {
             return response;
         }
         let _in_flight = self.metrics.request_started();
         let Ok(_admitted) = self.admission.try_acquire() else {
-            let error = s3::error::S3Error::from(Code::SlowDown);
-            return answer::bytes(error.status, Bytes::new());
+            return audited::refuse_unread(&self, connection, &request, &Code::SlowDown.into());
         };
+        if is_bucket {
+            return audited::serve(Arc::clone(&self), connection, request).await;
+        }
         if admin::is_admin_path(request.uri().path()) {
             return admin::serve(Arc::clone(&self), connection, request).await;
         }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "enumeration/addresses.rs"]
+mod addresses;
 #[path = "enumeration/auditor.rs"]
 mod auditor;
 #[path = "enumeration/log.rs"]

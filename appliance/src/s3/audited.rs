@@ -18,7 +18,7 @@ use super::auth::{Authenticated, Cause, Failure, Scheme, Verifier};
 use super::body::Payload;
 use super::error::{Named, S3Error};
 use super::query::Query;
-use super::request::{Call, Target, header};
+use super::request::{Call, Target, header, host};
 use super::{answer, guard};
 use crate::app::App;
 use crate::authz::{Effect, touched};
@@ -51,6 +51,21 @@ pub async fn serve(
     };
     app.metrics().received_bytes(trail.bytes_in);
     frame::close(&app, &scope, trail.name, code.as_u16(), result)
+}
+
+/// Refuses a request that nobody has looked at. It leaves no record: nothing was decided, and whoever sends more than
+/// there is room for must not fill the log.
+pub fn refuse_unread(
+    app: &App,
+    connection: Arc<Connection>,
+    request: &Request<Incoming>,
+    error: &S3Error,
+) -> Response<Body> {
+    let scope = frame::open(app, connection, request);
+    let (trail, path) = (Trail::default(), request.uri().path());
+    let head_only = request.method() == Method::HEAD;
+    let response = error_response(app, &scope, &trail, path, head_only, error);
+    frame::close(app, &scope, trail.name, error.status.as_u16(), response)
 }
 
 /// What is known of a request as it goes, for its outcome.
@@ -96,7 +111,7 @@ async fn operate(
     let authenticated = authenticate(app, scope, &parts).await?;
     guard::unsupported(&parts.headers, app.account())?;
     let query = Query::parse(parts.uri.query())?;
-    let host = parts.uri.host().or_else(|| header(&parts.headers, "host"));
+    let host = host(&parts.uri, &parts.headers);
     let target = Target::parse(parts.uri.path(), host, app.domains())?;
     trail.target = Some(target.clone());
     let row = app.operations().resolve(&parts.method, &target, &query, &parts.headers)?.clone();

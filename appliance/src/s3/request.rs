@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use audit::Class;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 use policy_lab::{Action, Context, Resource};
 use storage::{BucketName, ObjectKey};
@@ -97,7 +97,15 @@ pub fn object_key(key: &str) -> Result<ObjectKey, S3Error> {
     ObjectKey::parse(key).map_err(|error| Code::InvalidArgument.because(error.to_string()))
 }
 
-fn bucket_in_host(host: &str, domains: &[String]) -> Option<String> {
+/// The host that a request is for.
+#[must_use]
+pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    uri.host().or_else(|| header(headers, "host"))
+}
+
+/// The bucket that a host names below one of the domains.
+#[must_use]
+pub fn bucket_in_host(host: &str, domains: &[String]) -> Option<String> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
     domains.iter().find_map(|domain| {
         let bucket = name.strip_suffix(domain.as_str())?.strip_suffix('.')?;
