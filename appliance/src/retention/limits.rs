@@ -51,3 +51,81 @@ pub(super) fn possible(
     let because = limits.into_iter().filter(|limit| end < unlimited && limit.below < unlimited);
     Ok(Possible { plan: planned, because: because.map(|limit| limit.why).collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    use audit::{
+        Class, Clock, Ed25519Signer, EventId, LocalFiles, Log, Options, Record, SystemClock,
+    };
+
+    use super::*;
+
+    const ORIGIN: &str = "audit.example.com/node1";
+    const DAY_US: u64 = 86_400_000_000;
+    const RECORDS: u64 = 10;
+
+    #[derive(Debug)]
+    struct Days(AtomicU64);
+
+    impl Clock for Days {
+        fn now_us(&self) -> u64 {
+            self.0.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    /// Three days of some records and the beginning of a fourth; gives where the second and the third begin.
+    fn written(dir: &Path) -> (u64, u64) {
+        let clock = Arc::new(Days(AtomicU64::new(1_767_225_600_000_000)));
+        let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
+        let options = Options { origin: ORIGIN.to_owned(), ..Options::default() };
+        let (log, _) =
+            Log::open(Arc::new(LocalFiles::new(dir)), signer, clock.clone(), options).unwrap();
+        let mut begins = Vec::new();
+        for day in 0..4 {
+            for i in 0..RECORDS {
+                let event = EventId::new(1_767_225_600_000 + day, [i as u8; 10]);
+                let record = Record::new(Class::Data, "s3:GetObject", event);
+                let committed = log.append(&record).unwrap().wait().unwrap();
+                if i == 0 {
+                    begins.push(committed.first);
+                }
+            }
+            clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let bounds = PruneBounds { before_us: u64::MAX, below: u64::MAX };
+        while plan_prune(dir, bounds).unwrap().is_none_or(|plan| plan.days.len() < 3) {
+            assert!(Instant::now() < deadline, "three days are sealed");
+            std::thread::yield_now();
+        }
+        log.close().unwrap();
+        (begins[1], begins[2])
+    }
+
+    #[test]
+    fn whoever_has_not_read_the_records_yet_keeps_their_days() {
+        let dir = tempfile::tempdir().unwrap();
+        let (second, third) = written(dir.path());
+        let limit = |below| Limit { below, why: format!("somebody stands at {below}") };
+        let ask = |before_us, limits: Vec<Limit>| {
+            let possible = possible(dir.path(), before_us, limits, &Book::default()).unwrap();
+            (possible.plan.map_or(0, |plan| plan.days.len()), possible.because)
+        };
+        let ever = SystemClock.now_us();
+        assert_eq!(ask(ever, Vec::new()), (3, Vec::new()));
+        // In the middle of the third day, so that day stays; and who is further on keeps nothing.
+        let (slow, fast) = (third + 2, 4 * RECORDS + 100);
+        let because = vec![format!("somebody stands at {slow}")];
+        assert_eq!(ask(ever, vec![limit(slow), limit(fast)]), (2, because));
+        // The slowest one counts, and all who keep something are named.
+        let because = [slow, second + 1].map(|at| format!("somebody stands at {at}"));
+        assert_eq!(ask(ever, vec![limit(slow), limit(second + 1)]), (1, because.to_vec()));
+        assert_eq!(ask(ever, vec![limit(0)]), (0, vec!["somebody stands at 0".to_owned()]));
+        // The retention alone: nothing is told to stay that it keeps anyway.
+        assert_eq!(ask(1_767_225_600_000_000, vec![limit(fast)]), (0, Vec::new()));
+    }
+}
