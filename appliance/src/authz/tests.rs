@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use policy_lab::replay::{Change, Outcome, World, audit_line, simulate};
 use policy_lab::{Attached, Context, DocumentKind, Guardrails, Policy, Principal, PrincipalKind};
@@ -90,6 +91,8 @@ async fn recorded(dir: &Path) -> Arc<audit::Log> {
     std::fs::create_dir(dir.join("keys")).unwrap();
     let keys = Arc::new(Local::open(dir, &[1; 32]).unwrap());
     let guardrails = Guardrails::load(vec![("frozen.rego".into(), GUARDRAIL.into())]).unwrap();
+    // Time is on the clock: on a busy machine a thread may stand still for longer than a request may take.
+    let guardrails = guardrails.with_time_limit(Duration::from_secs(30));
     let rules = Rules { guardrails: Some(Arc::new(guardrails)), ..Rules::default() };
     let gate = Gate::new(store.clone(), keys, Arc::clone(&iam), rules, recorder_on(&log));
     let policy = Arc::new(Policy::parse(BUCKET, DocumentKind::Bucket).unwrap());
