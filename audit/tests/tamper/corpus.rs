@@ -20,7 +20,7 @@ use audit::{checkpoint, segment::Control, tip::Tip, *};
 use super::{BLOCK, ORIGIN, batch_end, copy, files, record, signer};
 
 /// One change to the directory and what has to be said about it.
-struct Case {
+pub(super) struct Case {
     name: String,
     /// New contents, or none for a file that is taken away.
     changes: Vec<(String, Option<Vec<u8>>)>,
@@ -33,7 +33,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(name: impl Into<String>, states: &'static [State]) -> Self {
+    pub(super) fn new(name: impl Into<String>, states: &'static [State]) -> Self {
         Self {
             name: name.into(),
             changes: Vec::new(),
@@ -45,17 +45,22 @@ impl Case {
         }
     }
 
-    fn put(mut self, path: &str, bytes: Vec<u8>) -> Self {
+    pub(super) fn put(mut self, path: &str, bytes: Vec<u8>) -> Self {
         self.changes.push((path.to_owned(), Some(bytes)));
         self
     }
 
-    fn remove(mut self, path: &str) -> Self {
+    pub(super) fn remove(mut self, path: &str) -> Self {
         self.changes.push((path.to_owned(), None));
         self
     }
 
-    fn at(mut self, file: &str, offset: Option<Range<u64>>, seqs: Option<Range<u64>>) -> Self {
+    pub(super) fn at(
+        mut self,
+        file: &str,
+        offset: Option<Range<u64>>,
+        seqs: Option<Range<u64>>,
+    ) -> Self {
         (self.file, self.offset, self.seqs) = (Some(file.to_owned()), offset, seqs);
         self
     }
@@ -87,20 +92,20 @@ struct Batch {
 }
 
 /// The log as it should be.
-struct Original {
-    files: BTreeMap<String, Vec<u8>>,
+pub(super) struct Original {
+    pub(super) files: BTreeMap<String, Vec<u8>>,
     segments: Vec<String>,
     batches: BTreeMap<String, Vec<Batch>>,
     /// Path of the list of heads, and its notes.
     heads: (String, Vec<Vec<u8>>),
-    newest: Head,
+    pub(super) newest: Head,
 }
 
 fn build(dir: &Path) -> Original {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 12 << 10,
-        // What is done here is done to lines; packed segments are tampered with where they are walked.
+        // What is done here is done to lines; `packed` has the rest.
         finished: Finished::Sealed,
         preallocate_bytes: 0,
         sign_interval: Duration::ZERO,
@@ -128,7 +133,7 @@ fn signed_size(dir: &Path) -> u64 {
     checkpoint::open(&note, &vkey).map_or(0, |head| head.size)
 }
 
-fn read(dir: &Path) -> Original {
+pub(super) fn read(dir: &Path) -> Original {
     let name = |path: &Path| path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
     let all: BTreeMap<_, _> =
         files(dir).iter().map(|path| (name(path), fs::read(path).unwrap())).collect();
@@ -166,7 +171,7 @@ fn read(dir: &Path) -> Original {
     Original { files: all, segments, batches, heads: (list, notes), newest }
 }
 
-fn text_of(note: &[u8]) -> String {
+pub(super) fn text_of(note: &[u8]) -> String {
     let note = String::from_utf8(note.to_vec()).unwrap();
     note.split_once("\n\n").unwrap().0.to_owned() + "\n"
 }
@@ -180,12 +185,12 @@ fn framed(notes: &[Vec<u8>]) -> Vec<u8> {
     notes.iter().flat_map(frame).collect()
 }
 
-const MODIFIED: &[State] = &[State::Modified];
-const REORDERED: &[State] = &[State::Reordered];
+pub(super) const MODIFIED: &[State] = &[State::Modified];
+pub(super) const REORDERED: &[State] = &[State::Reordered];
 const TRUNCATED: &[State] = &[State::Truncated];
-const MISSING: &[State] = &[State::Missing];
-const BAD_SIGNATURE: &[State] = &[State::BadSignature];
-const UNKNOWN_KEY: &[State] = &[State::UnknownKey];
+pub(super) const MISSING: &[State] = &[State::Missing];
+pub(super) const BAD_SIGNATURE: &[State] = &[State::BadSignature];
+pub(super) const UNKNOWN_KEY: &[State] = &[State::UnknownKey];
 
 impl Original {
     fn batches(&self) -> impl Iterator<Item = (&String, &Vec<u8>, &Batch)> {
@@ -345,7 +350,7 @@ impl Original {
         cases
     }
 
-    fn signatures(&self) -> Vec<Case> {
+    pub(super) fn signatures(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         let (list, notes) = &self.heads;
         let sign = |text: &str, seed| note::sign(text, signer(seed).as_ref()).unwrap().into_bytes();
@@ -496,15 +501,20 @@ fn every_generated_change_is_named_with_its_state_and_place() {
     .flatten()
     .collect();
     assert!(cases.len() >= 5000, "only {} cases", cases.len());
+    judge(scratch.path(), &original, &cases);
+}
+
+/// Tries the cases on copies of `log` below a directory.
+pub(super) fn judge(scratch: &Path, original: &Original, cases: &[Case]) {
     // A sample in the fast lane; all of them where somebody asks, which takes minutes.
     let stride = if std::env::var_os("APPLIANCE_TEST_CORPUS").is_some() { 1 } else { 25 };
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for worker in 0..2 {
-            let (next, wrong, cases, original) = (&next, &wrong, &cases, &original);
-            let dir = scratch.path().join(format!("copy{worker}"));
-            copy(&log, &dir);
+            let (next, wrong) = (&next, &wrong);
+            let dir = scratch.join(format!("copy{worker}"));
+            copy(&scratch.join("log"), &dir);
             scope.spawn(move || {
                 while let Some(case) = cases.get(next.fetch_add(stride, Ordering::Relaxed)) {
                     if let Err(said) = run(original, &dir, case) {

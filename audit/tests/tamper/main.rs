@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
 mod corpus;
+mod packed;
 mod pruned;
 
 use std::{
