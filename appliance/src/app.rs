@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use audit::{
-    Class, Clock, Files, Indexer, LocalFiles, Log, Mirrored, Searcher, SystemClock, Tiles,
+    Class, Clock, Files, Indexer, Lead, LocalFiles, Log, Mirrored, Searcher, SystemClock, Tiles,
 };
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
@@ -78,8 +78,8 @@ impl App {
     ///
     /// # Errors
     /// What could not be opened, with its path; nothing is left running.
-    pub async fn start(resolved: &Resolved, material: Material) -> anyhow::Result<Arc<Self>> {
-        let files = log_files(resolved, &material)?;
+    pub async fn start(resolved: &Resolved, mut material: Material) -> anyhow::Result<Arc<Self>> {
+        let files = log_files(resolved, &mut material)?;
         Self::start_on(files, resolved, material).await
     }
 
@@ -401,17 +401,22 @@ impl Service for App {
     }
 }
 
-/// Where the log lies: one directory, or copies of it on several drives.
-fn log_files(resolved: &Resolved, material: &Material) -> anyhow::Result<Arc<dyn Files>> {
+/// Where the log lies: one directory, or copies of it on several drives, of which one that is in use is read.
+fn log_files(resolved: &Resolved, material: &mut Material) -> anyhow::Result<Arc<dyn Files>> {
     if resolved.audit_mirrors.is_empty() {
         return Ok(Arc::new(LocalFiles::new(&material.paths.audit_dir)));
     }
     let copies = std::iter::once(&material.paths.audit_dir).chain(&resolved.audit_mirrors);
+    let copies: Vec<PathBuf> = copies.cloned().collect();
     let named = |dir: &PathBuf| -> (String, Arc<dyn Files>) {
         (dir.display().to_string(), Arc::new(LocalFiles::new(dir)))
     };
-    let mirrored =
-        Mirrored::new(copies.map(named).collect()).context("starting the log's copies")?;
+    let link = resolved.audit_readable();
+    let lead = Lead::new(&link, &copies)
+        .with_context(|| format!("linking a copy of the audit log at {}", link.display()))?;
+    let mirrored = Mirrored::new(copies.iter().map(named).collect(), Some(lead))
+        .context("starting the log's copies")?;
+    material.paths.audit_dir = link;
     Ok(Arc::new(mirrored))
 }
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use mirror::{COPIES_MAX, Mirrored};
+pub use mirror::{COPIES_MAX, Lead, Mirrored};
 
 mod mirror;
 

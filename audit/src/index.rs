@@ -162,9 +162,13 @@ impl Follower {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "indexing at the priority of requests");
         }
-        if let Err(error) = self.follow() {
+        while let Err(error) = self.follow() {
             // Searches scan from the last commit on; nothing is lost but speed.
             tracing::error!(%error, "indexing stopped");
+            // A drive that fails takes the index along; the log may be read from another one by now.
+            if !self.move_on().unwrap_or(false) {
+                break;
+            }
         }
         if let Err(error) = self.writer.finish() {
             tracing::error!(%error, "closing the index");
@@ -173,6 +177,7 @@ impl Follower {
 
     fn follow(&mut self) -> Result<(), IndexError> {
         loop {
+            self.move_on()?;
             // ORDER: read before the batch is looked for, so that a stop never misses what was durable before it.
             let stopping = self.stop.load(Ordering::Acquire) || self.watch.is_closed();
             let durable = self.watch.size();
@@ -199,6 +204,15 @@ impl Follower {
                 self.commit()?;
             }
         }
+    }
+
+    /// Indexes another copy of the log, once that is the one that is read; false while it is not.
+    fn move_on(&mut self) -> Result<bool, IndexError> {
+        let Some((writer, tail)) = self.writer.moved()? else { return Ok(false) };
+        tracing::warn!("the audit log is read from another copy, which is indexed now");
+        self.position.store(writer.committed(), Ordering::Release);
+        (self.writer, self.tail) = (writer, tail);
+        Ok(true)
     }
 
     fn commit(&mut self) -> Result<(), IndexError> {

@@ -59,7 +59,7 @@ pub mod verify;
 
 pub use archive::{SealedSegment, sealed_segments};
 pub use checkpoint::Head;
-pub use durable::{CopyEvent, Files, LocalFiles, Mirrored};
+pub use durable::{CopyEvent, Files, Lead, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use keyring::Keyring;
 pub use log::{

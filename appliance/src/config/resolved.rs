@@ -109,6 +109,15 @@ impl Resolved {
         self.data_dir.join("archive")
     }
 
+    /// Where the audit log is read: where it has several copies, a link to one that is in use.
+    #[must_use]
+    pub fn audit_readable(&self) -> PathBuf {
+        match self.audit_mirrors.is_empty() {
+            true => self.audit_dir(),
+            false => self.config_dir().join("audit-copy"),
+        }
+    }
+
     /// What the CloudTrail export remembers.
     #[must_use]
     pub fn cloudtrail_dir(&self) -> PathBuf {

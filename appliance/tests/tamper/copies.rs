@@ -100,6 +100,30 @@ fn a_lost_copy_is_filled_and_the_log_says_so() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The first copy is taken away under the running server.
+#[test]
+fn what_is_asked_is_answered_from_a_copy_that_is_in_use() -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let copies = Copies::record(scratch.path())?;
+    let [own, other, _] = copies.directories.each_ref().map(|directory| directory.display());
+    let link = copies.launch.data_dir().join("config").join("audit-copy");
+    let link = link.display();
+    copies.traffic(&format!(
+        "rm -r '{own}/seg' && for i in $(seq 100); do
+           echo 2 | aws s3 cp - s3://bucket/2 || exit 1
+           [ \"$(readlink '{link}')\" != '{other}' ] || {{ echo 3 | aws s3 cp - s3://bucket/3; exit; }}
+         done; echo 'the log is still read where nothing is'; exit 1"
+    ))?;
+    let (code, said) = copies.audit(&["search", "key=3", "--json"])?;
+    ensure!(code == 0 && said.contains("s3:PutObject"), "{code}: {said}");
+    // The next start fills it, and reads it again.
+    copies.traffic("aws s3 cp s3://bucket/3 -")?;
+    copies.are_equal()?;
+    let (code, said) = copies.audit(&["search", "action=audit:copy", "--json"])?;
+    ensure!(code == 0 && said.contains("lost: ") && said.contains("rebuilt: "), "{code}: {said}");
+    Ok(())
+}
+
 #[test]
 fn a_changed_copy_is_named_and_never_written_over() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;

@@ -22,8 +22,10 @@ use std::{
 
 use super::{CopyEvent, File, Files};
 
+pub use lead::Lead;
 use worker::{Change, Copy, InUse, Lane, Op, Request, Verdict};
 
+mod lead;
 mod reconcile;
 mod worker;
 
@@ -49,19 +51,23 @@ impl fmt::Debug for Mirrored {
 }
 
 impl Mirrored {
-    /// The trees with their names, which appear in records; readers of the log's directory see the first one.
+    /// The trees with their names, which appear in records. Who reads the log's files reads those of the first one, or
+    /// goes by `lead`, whose copies are in the same order.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] unless there are 1 to [`COPIES_MAX`], and when a thread cannot be started.
-    pub fn new(trees: Vec<(String, Arc<dyn Files>)>) -> io::Result<Arc<Self>> {
+    pub fn new(trees: Vec<(String, Arc<dyn Files>)>, lead: Option<Lead>) -> io::Result<Arc<Self>> {
         if trees.is_empty() || trees.len() > COPIES_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let events = Arc::new(Mutex::new(Vec::new()));
         let in_use = InUse::new(trees.len(), trees.len() / 2 + 1);
-        let start =
-            |(name, files)| Copy::start(name, files, Arc::clone(&in_use), Arc::clone(&events));
-        let copies = trees.into_iter().map(start).collect::<io::Result<Vec<_>>>()?;
+        let lead = lead.map(Arc::new);
+        let start = |(i, (name, files))| {
+            let lead = lead.clone().map(|lead| (lead, i));
+            Copy::start(name, files, Arc::clone(&in_use), lead, Arc::clone(&events))
+        };
+        let copies = trees.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
         Ok(Arc::new(Self { copies, events, next_file: AtomicU64::new(0) }))
     }
 

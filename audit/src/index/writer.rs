@@ -22,6 +22,8 @@ const MEMORY_BYTES: usize = 48 << 20;
 
 /// The partition being written and how far it got.
 pub(super) struct Writer {
+    /// The log's directory as it was given, and where that led then: the way may lead to another copy later.
+    given: PathBuf,
     dir: PathBuf,
     open: Option<(String, IndexWriter<TantivyDocument>, Fields)>,
     /// Position of what was added, and whether it is committed.
@@ -41,7 +43,8 @@ impl fmt::Debug for Writer {
 impl Writer {
     /// Finds the newest partition that fits the log, throws away what does not, and returns a reader that continues
     /// there.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Tail), IndexError> {
+    pub(super) fn open(given: &Path) -> Result<(Self, Tail), IndexError> {
+        let dir = &led(given);
         remove_pruned(dir)?;
         remove_after_hole(dir)?;
         let mut start = None;
@@ -56,10 +59,11 @@ impl Writer {
             }
         }
         let (tail, committed) = match start {
-            Some(at) => (Tail::at(dir, at.size, &at.segment, at.offset), at.size),
-            None => (search::tail(dir, None), 0),
+            Some(at) => (Tail::at(given, at.size, &at.segment, at.offset), at.size),
+            None => (search::tail(given, None), 0),
         };
         let mut writer = Self {
+            given: given.to_owned(),
             dir: dir.to_owned(),
             open: None,
             added: None,
@@ -72,6 +76,11 @@ impl Writer {
         days.pop();
         writer.merge(days);
         Ok((writer, tail))
+    }
+
+    /// Begins again where the log's directory leads now; none if that is where it was.
+    pub(super) fn moved(&self) -> Result<Option<(Self, Tail)>, IndexError> {
+        (led(&self.given) != self.dir).then(|| Self::open(&self.given)).transpose()
     }
 
     /// Records that are committed.
@@ -165,6 +174,11 @@ impl Writer {
             Err(error) => tracing::warn!(%error, "the index is not merged"),
         }
     }
+}
+
+/// The directory that a path leads to now.
+fn led(given: &Path) -> PathBuf {
+    std::fs::canonicalize(given).unwrap_or_else(|_| given.to_owned())
 }
 
 fn merge_day(dir: &Path, day: &str) -> Result<(), IndexError> {

@@ -35,7 +35,7 @@ pub(in crate::cli) struct Export {
 
 impl Export {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
         let vkey = self.place.vkey(self.vkey.as_deref())?;
         let vkey = Vkey::parse(&vkey).context("reading the verifier key")?;
         let bar = progress::bar("{pos}/{len} records {wide_bar} {eta}");

@@ -24,12 +24,28 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The log's directory.
+    /// The directory of the log's first copy.
     pub(super) fn dir(&self) -> anyhow::Result<PathBuf> {
-        let dir = match &self.audit_dir {
+        Self::is_log(match &self.audit_dir {
             Some(dir) => dir.clone(),
             None => self.settings.load(BTreeMap::new())?.resolved.audit_dir(),
-        };
+        })
+    }
+
+    /// The directory to read records from: of several copies one that the server uses, or used last.
+    pub(super) fn readable(&self) -> anyhow::Result<PathBuf> {
+        if self.audit_dir.is_some() {
+            return self.dir();
+        }
+        let resolved = self.settings.load(BTreeMap::new())?.resolved;
+        // Before the first start with several copies there is the first alone.
+        match std::fs::symlink_metadata(resolved.audit_readable()) {
+            Ok(_) => Self::is_log(resolved.audit_readable()),
+            Err(_) => self.dir(),
+        }
+    }
+
+    fn is_log(dir: PathBuf) -> anyhow::Result<PathBuf> {
         match dir.is_dir() {
             true => Ok(dir),
             false => {

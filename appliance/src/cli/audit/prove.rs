@@ -46,7 +46,7 @@ pub(in crate::cli) struct Prove {
 
 impl Prove {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
         let vkey = self.place.vkey(self.vkey.as_deref())?;
         let vkey = Vkey::parse(&vkey).context("reading the verifier key")?;
         let leaf = place::record(&dir, &self.which)?;

@@ -23,7 +23,7 @@ pub(in crate::cli) struct RebuildIndex {
 
 impl RebuildIndex {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} records, {per_sec}") {
             bar.set_style(style);

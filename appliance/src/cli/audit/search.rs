@@ -67,7 +67,7 @@ enum Way {
 impl Search {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
         let query = rows::parse(&self.query)?;
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
         let method = match self.method {
             Way::Auto => Method::Auto,
             Way::Index => Method::Index,

@@ -29,7 +29,7 @@ pub(in crate::cli) struct Show {
 
 impl Show {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
         let leaf = place::record(&dir, &self.which)?;
         let mut out = io::stdout().lock();
         if self.json {

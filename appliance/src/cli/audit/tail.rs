@@ -44,7 +44,7 @@ impl Tail {
                 "`tail` follows records one by one; figures and `expand` are for `search`";
             return Err(failure(Exit::Usage, message));
         }
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
         let form = if self.json { Form::Json } else { Form::Table };
         let mut out = io::stdout().lock();
         let options = SearchOptions { limit: self.lines, ..SearchOptions::default() };

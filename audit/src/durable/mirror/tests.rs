@@ -33,7 +33,7 @@ fn open_by(
         let files: Arc<dyn Files> = Arc::new((*files).clone());
         (format!("copy{i}"), files)
     };
-    let mirrored = Mirrored::new(copies.iter().enumerate().map(named).collect()).unwrap();
+    let mirrored = Mirrored::new(copies.iter().enumerate().map(named).collect(), None).unwrap();
     Log::open(Arc::new(mirrored), signers, Arc::new(SystemClock), options).map(|(log, _)| log)
 }
 
@@ -398,4 +398,133 @@ fn a_copy_without_any_room_stops_neither_two_nor_three() {
             check(&copies[(victim + 1) % count], said);
         }
     }
+}
+
+/// A drive that can be pulled out.
+#[derive(Clone, Debug)]
+struct Drive {
+    files: crate::LocalFiles,
+    gone: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Drive {
+    fn check(&self) -> io::Result<()> {
+        match self.gone.load(Ordering::Acquire) {
+            true => Err(io::Error::other("the drive is gone")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Files for Drive {
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.files.lock()
+    }
+    fn create(&self, path: &str) -> io::Result<Box<dyn File>> {
+        self.check()?;
+        Ok(Box::new(DriveFile(self.clone(), self.files.create(path)?)))
+    }
+    fn open(&self, path: &str) -> io::Result<Box<dyn File>> {
+        self.check()?;
+        Ok(Box::new(DriveFile(self.clone(), self.files.open(path)?)))
+    }
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        self.check().and_then(|()| self.files.read(path))
+    }
+    fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.check().and_then(|()| self.files.replace(path, bytes))
+    }
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.check().and_then(|()| self.files.remove(path))
+    }
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        self.check().and_then(|()| self.files.list(path))
+    }
+}
+
+#[derive(Debug)]
+struct DriveFile(Drive, Box<dyn File>);
+
+impl File for DriveFile {
+    fn size(&self) -> io::Result<u64> {
+        self.0.check().and_then(|()| self.1.size())
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.check().and_then(|()| self.1.write_at(offset, bytes))
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.check().and_then(|()| self.1.sync())
+    }
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.check().and_then(|()| self.1.truncate(len))
+    }
+}
+
+/// Readers, a tail that was begun before, and the index go on where another copy is; after a start too.
+#[test]
+fn readers_are_led_to_a_copy_that_is_in_use() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dirs: Vec<_> = (0..3).map(|i| scratch.path().join(format!("drive{i}"))).collect();
+    let link = scratch.path().join("config");
+    std::fs::create_dir(&link).unwrap();
+    let link = link.join("audit");
+    let drives: Vec<Drive> = dirs
+        .iter()
+        .map(|dir| Drive { files: crate::LocalFiles::new(dir), gone: Arc::default() })
+        .collect();
+    let open = || {
+        let named = drives.iter().zip(&dirs).map(|(drive, dir)| -> (String, Arc<dyn Files>) {
+            (dir.display().to_string(), Arc::new(drive.clone()))
+        });
+        let lead = Lead::new(&link, &dirs).unwrap();
+        let mirrored = Mirrored::new(named.collect(), Some(lead)).unwrap();
+        let options = Options { preallocate_bytes: 0, ..options() };
+        Log::open(Arc::new(mirrored), signer(), Arc::new(SystemClock), options).unwrap().0
+    };
+    let leads_to = || std::fs::read_link(&link).unwrap();
+    let search = |method| {
+        let query = crate::Query::parse("action=s3:PutObject", 0).unwrap();
+        let options = crate::SearchOptions { method, limit: 1000, ..Default::default() };
+        crate::search(&link, &query, options).unwrap().coverage
+    };
+    let log = open();
+    assert_eq!(leads_to(), dirs[0]);
+    let indexer = crate::Indexer::start(&link, &log).unwrap();
+    append(&log, 0..20).unwrap();
+    let mut tail = crate::tail(&link, None);
+    let mut followed = tail.poll_durable(log.durable_size()).unwrap().len() as u64;
+    drives[0].gone.store(true, Ordering::Release);
+    append(&log, 20..60).unwrap();
+    assert_eq!(leads_to(), dirs[1]);
+    let size = log.durable_size();
+    loop {
+        match tail.poll_durable(size).unwrap().len() as u64 {
+            0 => break,
+            more => followed += more,
+        }
+    }
+    assert_eq!(followed, size);
+    assert_eq!(search(crate::Method::Scan).matches, 60);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while search(crate::Method::Auto).indexed_to < size {
+        assert!(Instant::now() < deadline, "the other copy is not indexed");
+        std::thread::yield_now();
+    }
+    assert!(indexer.is_running() && dirs[1].join("idx").is_dir());
+    assert_eq!(search(crate::Method::Auto).matches, 60);
+    indexer.stop();
+    log.close().unwrap();
+    drop(log);
+    // It is still gone when the log is opened again, so it stays behind and nobody is led there.
+    let log = open();
+    assert_eq!(leads_to(), dirs[1]);
+    assert_eq!(search(crate::Method::Auto).matches, 60);
+    log.close().unwrap();
+    drop(log);
+    // It is back, and made equal to the others before anybody reads it.
+    drives[0].gone.store(false, Ordering::Release);
+    let log = open();
+    assert_eq!(leads_to(), dirs[0]);
+    assert_eq!(search(crate::Method::Auto).matches, 60);
+    log.close().unwrap();
 }

@@ -15,6 +15,8 @@ use std::{
 
 use crate::durable::{CopyEvent, File, Files, synced};
 
+use super::Lead;
+
 /// Requests that may wait for one copy; a batch has at most 4 MiB, so this bounds what a slow copy holds in memory.
 const BACKLOG_MAX: usize = 64;
 /// How long the log waits for a copy with that many, before it goes on without it.
@@ -126,6 +128,8 @@ struct State {
     files: Arc<dyn Files>,
     lost: AtomicBool,
     in_use: Arc<InUse>,
+    /// Who leads readers, and the place of this copy there.
+    lead: Option<(Arc<Lead>, usize)>,
     events: Arc<Mutex<Vec<CopyEvent>>>,
 }
 
@@ -157,6 +161,9 @@ impl State {
 
     fn mourn(&self, reason: &str) {
         tracing::error!(copy = self.name, reason, "a copy of the audit log is lost");
+        if let Some((lead, copy)) = &self.lead {
+            lead.without(*copy);
+        }
         self.report(format!("lost: {reason}"));
     }
 
@@ -180,10 +187,11 @@ impl Copy {
         name: String,
         files: Arc<dyn Files>,
         in_use: Arc<InUse>,
+        lead: Option<(Arc<Lead>, usize)>,
         events: Arc<Mutex<Vec<CopyEvent>>>,
     ) -> io::Result<Self> {
         let lost = AtomicBool::new(false);
-        let state = Arc::new(State { name, files, lost, in_use, events });
+        let state = Arc::new(State { name, files, lost, in_use, lead, events });
         let ahead = Queue::start("audit-copy", &state)?;
         let behind = Queue::start("audit-copy-behind", &state)?;
         Ok(Self { state, ahead, behind })

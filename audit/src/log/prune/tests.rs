@@ -272,7 +272,7 @@ fn a_copy_that_missed_a_prune_is_pruned_at_the_next_start() {
             let files: Arc<dyn Files> = Arc::new(files.clone());
             (format!("copy{i}"), files)
         };
-        Arc::new(Mirrored::new(copies.iter().enumerate().map(named).collect()).unwrap())
+        Arc::new(Mirrored::new(copies.iter().enumerate().map(named).collect(), None).unwrap())
     };
     let clock = clock(0);
     let log = try_open(mirrored(&copies), clock.clone()).unwrap();
