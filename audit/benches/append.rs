@@ -1,4 +1,4 @@
-//! What the log costs: encoding, durable appends, verification. `search` is the bench of questions.
+//! What writing the log costs: encoding and durable appends. `verify` and `search` are the benches of reading it.
 //!
 //! `cargo bench -p audit` prints one line per figure. The disk decides the appends, so the directory matters: it is
 //! beside the build's own output. A raw write + fdatasync loop runs first, as the anchor of what the disk gives.
@@ -10,18 +10,18 @@ use std::{
     hint::black_box,
     os::unix::fs::FileExt as _,
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use audit::*;
 use futures::StreamExt as _;
 
-const ORIGIN: &str = "audit.example.com/bench";
+use traffic::{ORIGIN, POLICIES, record};
+
+mod traffic;
+
 const RUN: Duration = Duration::from_secs(5);
-const POLICIES: &[u8] = b"{}";
-/// The policy set that every decision names; the verifier looks for it.
-static DIGEST: LazyLock<String> = LazyLock::new(|| Sha256Hex::of(POLICIES).into());
 
 fn main() {
     // `cargo test --benches` and friends pass arguments that are not for us.
@@ -41,7 +41,6 @@ fn main() {
     println!("without zeros written ahead:");
     closed_loop(&growing, 64);
     growing.close().unwrap();
-    verification(&log_dir);
 }
 
 fn open(dir: &Path, preallocate_bytes: u64) -> Log {
@@ -51,46 +50,6 @@ fn open(dir: &Path, preallocate_bytes: u64) -> Log {
     let (log, _) = Log::open(files, signer, Arc::new(SystemClock), options).unwrap();
     log.put_blob(POLICIES).unwrap();
     log
-}
-
-/// A read as the server records it, with the members that it really has.
-fn record(i: u64) -> Record {
-    let mut random = [0; 10];
-    random[..8].copy_from_slice(&i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    let event = EventId::new(1_767_225_600_000 + i / 100, random);
-    let mut record = Record::new(Class::Data, "s3:GetObject", event);
-    record.request = Some(format!("{:016X}", 0x17CD_C1F4_D7E6_0000 + i));
-    record.principal = Some(Principal {
-        kind: "IAMUser".into(),
-        arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
-        account: Some("123456789012".into()),
-        access_key: Some("AKIAIOSFODNN7EXAMPLE".into()),
-        sig: "v4".into(),
-        sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
-        ..Default::default()
-    });
-    record.auth = Some(Auth {
-        decision: if i.is_multiple_of(50) { Verdict::Deny } else { Verdict::Allow },
-        reason: "identity-allow".into(),
-        by: vec![Matched { id: "readonly".into(), sid: Some("AllowRead".into()), ver: None }],
-        digest: DIGEST.clone(),
-        ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
-        us: 41,
-    });
-    record.net = Some(Net {
-        src: format!("10.1.{}.{}", i % 64, i % 251),
-        tls: Some("1.3/TLS_AES_128_GCM_SHA256".into()),
-        ua: Some("aws-cli/2.17.1".into()),
-        ..Default::default()
-    });
-    record.resources = vec![Resource {
-        bucket: Some(format!("bucket-{}", i % 500)),
-        key: Some(format!("year=2026/month=01/part-{i:08}.parquet")),
-        version: Some("null".into()),
-        ..Default::default()
-    }];
-    record.outcome = Some(Outcome { code: 200, bytes_out: 40960, us: 3120, ..Default::default() });
-    record
 }
 
 fn encoding() {
@@ -236,37 +195,4 @@ fn open_loop(log: &Log) {
     }
     let name = "durable appends, open loop, 8192 in flight";
     print_with_cpu(name, started.elapsed(), cpu, &mut times);
-}
-
-fn verification(dir: &Path) {
-    let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
-    let bytes: u64 = segment_bytes(&dir.join("seg"));
-    let started = Instant::now();
-    let cpu = cpu_us();
-    let options = VerifyOptions { vkey, last_seen: None, strict: false, progress: &|_, _| {} };
-    let report = verify(dir, &options).unwrap();
-    let wall = started.elapsed().as_secs_f64();
-    println!(
-        "verify: {} records, {:.2} GB/s, {:.2} GB per second of processor, {:.0} records/s, {}",
-        report.records,
-        bytes as f64 / wall / 1e9,
-        bytes as f64 / (cpu_us() - cpu) as f64 / 1e3,
-        report.records as f64 / wall,
-        report.state,
-    );
-}
-
-fn segment_bytes(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
-    entries
-        .map(
-            |e| {
-                if e.path().is_dir() {
-                    segment_bytes(&e.path())
-                } else {
-                    e.metadata().unwrap().len()
-                }
-            },
-        )
-        .sum()
 }
