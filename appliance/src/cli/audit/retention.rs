@@ -69,15 +69,22 @@ pub(in crate::cli) struct Holds {
     AWS_ACCESS_KEY_ID=bob AWS_SECRET_ACCESS_KEY=… appliance audit prune confirm PROPOSAL --digest HEX")]
 pub(in crate::cli) enum Prune {
     /// Propose what retention, holds and readers allow to go.
+    #[command(
+        after_help = "Example:\n  appliance audit prune propose --reason '400 days are over'"
+    )]
     Propose(Propose),
     /// Show the open proposal.
+    #[command(after_help = "Example:\n  appliance audit prune list --json")]
     List(List),
     /// Prune what somebody else proposed; there is no way back.
-    #[command(
-        after_help = "Exit codes: 0 pruned, 5 not by this caller, 1 not any more what was proposed."
-    )]
+    #[command(after_help = "Example:\n  \
+        AWS_ACCESS_KEY_ID=bob AWS_SECRET_ACCESS_KEY=… appliance audit prune confirm \
+        01M85E83VDVPRGR00C38VTJ0TF --digest 3f1c…\n\n\
+        Exit codes: 0 pruned, 5 not by this caller, 1 not any more what was proposed.")]
     Confirm(Confirm),
     /// End a proposal without a prune.
+    #[command(after_help = "Example:\n  \
+        appliance audit prune refuse 01M85E83VDVPRGR00C38VTJ0TF --reason 'case 7 is open'")]
     Refuse(Refuse),
 }
 

@@ -30,7 +30,7 @@ const REPLY_BYTES_MAX: usize = 256 << 10;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    appliance audit timestamp --tsa https://freetsa.org/tsr\n  \
+    appliance audit timestamp --tsa https://tsa.example.com/tsr\n  \
     appliance audit timestamp --request head.tsq     # carry it to an authority, then:\n  \
     appliance audit timestamp --response head.tsr\n\n\
     The reply is kept as tsr/SIZE.tsr in the log's directory, beside tsr/SIZE.checkpoint, which it is over. Whether to \
