@@ -107,10 +107,17 @@ fn summary(page: &mut String, outcome: &Outcome) {
     picture::bar(page, &shares, totals.events);
     let _ = writeln!(
         page,
-        "<p class=\"fine\">{} requests replayed; {} keep their answer for another reason.</p>",
-        grouped(totals.events),
+        "<p class=\"fine\">{} replayed; {} with the answer of before for another reason.</p>",
+        requests(totals.events),
         grouped(totals.reason_changed)
     );
+}
+
+fn requests(count: u64) -> String {
+    match count {
+        1 => "1 request".to_owned(),
+        count => format!("{} requests", grouped(count)),
+    }
 }
 
 fn self_check(page: &mut String, outcome: &Outcome) {
@@ -137,11 +144,11 @@ fn groups(page: &mut String, outcome: &Outcome, class: Class, heading: &str, lea
     }
     let _ = writeln!(
         page,
-        "<section class=\"{}\"><h2>{heading} <small>{} requests</small></h2>\n<p>{lead}</p>\n\
+        "<section class=\"{}\"><h2>{heading} <small>{}</small></h2>\n<p>{lead}</p>\n\
          <div class=\"scroll\"><table>\n<thead><tr><th>Principal</th><th>Action</th><th>Where</th>\
          <th>Reason</th><th class=\"n\">Requests</th><th></th></tr></thead>\n<tbody>",
         side(class),
-        grouped(groups.iter().map(|group| group.count).sum()),
+        requests(groups.iter().map(|group| group.count).sum()),
     );
     for group in groups.iter().take(GROUPS_MAX) {
         row(page, group, largest);
