@@ -26,7 +26,7 @@ use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
 use super::Settings;
-use crate::siem::ClientTls;
+use crate::siem::{ClientTls, error_text};
 use crate::tls;
 
 /// One exchange: a packed segment has some ten megabytes.
@@ -178,7 +178,7 @@ impl Bucket {
     ) -> Result<(StatusCode, String), ArchiveError> {
         let request = self.signed(method, url, headers, body)?;
         let answered = async {
-            let response = self.client.request(request).await.map_err(|e| causes(&e))?;
+            let response = self.client.request(request).await.map_err(|e| error_text(&e))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| format!("receiving the answer: {error}"))?;
@@ -239,16 +239,6 @@ fn refused(what: &str, status: StatusCode, body: &str) -> ArchiveError {
     let words: Vec<&str> = body.split_whitespace().collect();
     let said = words.join(" ").chars().take(QUOTED_CHARS_MAX).collect();
     ArchiveError::Refused { what: what.to_owned(), status, said }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -519,6 +519,7 @@ fn seed(house: &House, name: &str) -> u64 {
     })
 }
 
+/// An error with its causes, because the first line of many says only that something failed.
 pub(crate) fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

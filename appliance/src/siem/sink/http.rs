@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::SinkError;
 use crate::siem::delivery::Answer;
 use crate::siem::destination::{Destination, Secret};
+use crate::siem::error_text;
 use crate::tls;
 
 /// Longest answer that is read: a bulk answer has some hundred bytes per record.
@@ -138,7 +139,7 @@ impl Http {
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(http::header::AUTHORIZATION, value.clone());
         }
-        let response = self.client.request(request).await.map_err(|error| causes(&error))?;
+        let response = self.client.request(request).await.map_err(|error| error_text(&error))?;
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(retry_after);
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -187,17 +188,6 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     let now = jiff::Timestamp::try_from(SystemTime::now()).ok()?;
     Duration::try_from(at.duration_since(now)).ok()
-}
-
-/// An error with its causes, because the first line of a client's error says only that it failed.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// What is quoted of an answer is short and one line, and a wait is none or one.
