@@ -306,9 +306,9 @@ impl Log {
         self.shared.queue.poisoned().is_some()
     }
 
-    /// Commits what is queued, writes `audit:stop`, signs the final head, ends all threads and
-    /// gives the directory free. Calling it again
-    /// changes nothing.
+    /// Commits what is queued, writes `audit:stop`, signs the final head, ends all threads and gives the directory free.
+    /// Records of [`Log::append_unhurried`] that a full disk has no room for are lost; `audit:stop` says how many. Calling
+    /// it again changes nothing.
     ///
     /// # Errors
     /// [`LogError::Poisoned`] when something failed before or during the close.

@@ -287,6 +287,11 @@ impl Queue {
         lock(&self.inner).awaited
     }
 
+    /// Records that are queued.
+    pub(super) fn records(&self) -> usize {
+        lock(&self.inner).jobs.iter().map(|job| job.records.len()).sum()
+    }
+
     /// Refuses jobs until [`Queue::accept`], because the disk is full; those that somebody waits for at once, those that
     /// nobody waits for stay.
     pub(super) fn refuse(&self, free_bytes: u64) {

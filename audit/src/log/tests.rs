@@ -408,11 +408,16 @@ fn a_full_log_can_still_stop() {
     let log = on_small_disk(&files);
     append(&log, 1).unwrap();
     files.set_room(0);
-    assert!(matches!(append(&log, 2), Err(LogError::NoSpace { .. })));
+    log.append_unhurried(&[record(2), record(3)]).unwrap();
+    assert!(matches!(append(&log, 4), Err(LogError::NoSpace { .. })));
     // The cut of the zeros gives room for the last head.
     files.set_room(files.used() - (256 << 10));
     log.close().unwrap();
     assert_eq!((actions(&files, "audit:full"), actions(&files, "audit:stop")), (1, 1));
+    // Those that nobody waited for are counted.
+    let newest = segment_path(&files);
+    let text = String::from_utf8(files.read(&newest).unwrap()).unwrap();
+    assert!(text.contains(r#"{"k":"unwritten","v":"2"}"#), "{text}");
     files.set_room(usize::MAX);
     let (_, recovery) = open(&files).unwrap();
     assert!(recovery.clean, "{recovery:?}");

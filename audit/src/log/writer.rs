@@ -282,8 +282,17 @@ impl Writer {
 
     /// The end: the last record, the file cut to its records, the signer told to finish.
     fn stop(&mut self) {
-        let size = self.tip.size().to_string();
-        let stopped = self.commit_own("audit:stop", &[("size", size)]).and_then(|()| {
+        let mut params = vec![("size", self.tip.size().to_string())];
+        // On a full disk only; nobody waited for them, so nobody was told.
+        let unwritten = self.shared.queue.records();
+        if unwritten > 0 {
+            tracing::error!(
+                unwritten,
+                "the audit log stops with records that its disk has no room for"
+            );
+            params.push(("unwritten", unwritten.to_string()));
+        }
+        let stopped = self.commit_own("audit:stop", &params).and_then(|()| {
             self.segment.finish().map_err(|error| format!("closing the segment: {error}"))
         });
         match stopped {
