@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use mirror::led;
 pub use mirror::{COPIES_MAX, Lead, Mirrored};
 
 mod mirror;

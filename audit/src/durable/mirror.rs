@@ -23,6 +23,7 @@ use std::{
 use super::{CopyEvent, File, Files};
 
 pub use lead::Lead;
+pub(crate) use lead::led;
 use worker::{Change, Copy, InUse, Lane, Op, Request, Verdict};
 
 mod lead;

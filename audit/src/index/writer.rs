@@ -9,7 +9,10 @@ use std::{
 
 use tantivy::{IndexWriter, TantivyDocument};
 
-use crate::search::{self, Brought, Tail};
+use crate::{
+    durable::led,
+    search::{self, Brought, Tail},
+};
 
 use super::{
     IndexError,
@@ -174,11 +177,6 @@ impl Writer {
             Err(error) => tracing::warn!(%error, "the index is not merged"),
         }
     }
-}
-
-/// The directory that a path leads to now.
-fn led(given: &Path) -> PathBuf {
-    std::fs::canonicalize(given).unwrap_or_else(|_| given.to_owned())
 }
 
 fn merge_day(dir: &Path, day: &str) -> Result<(), IndexError> {

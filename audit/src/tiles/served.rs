@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     checkpoint::{CheckpointError, Head},
+    durable::led,
     keyring::Keyring,
     log::{Log, Watch},
     note::{NoteError, Vkey},
@@ -31,6 +32,9 @@ const WIDTH: u64 = TILE_WIDTH as u64;
 const RECORDS_AT_ONCE: u64 = 64 * WIDTH;
 /// Hashing goes after requests where the processors are busy.
 const NICENESS: i32 = 10;
+
+/// How often it is looked whether the log is read from somewhere else.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tiles and proofs of a log that is being written. Ownership: its thread alone extends the shelf; the lock is held for
 /// as long as a tile takes to read or to write, never while records are hashed.
@@ -59,19 +63,13 @@ impl Tiles {
     pub fn start(dir: &Path, vkey: Vkey, log: &Log) -> io::Result<Self> {
         let origin = vkey.name().to_owned();
         let keys = Arc::new(Known(RwLock::new(vkey.into())));
-        let shelf = match Shelf::open(dir) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::warn!(%error, "the kept tiles are made again");
-                Shelf::discard(dir)?;
-                Shelf::open(dir)?
-            }
-            opened => opened?,
-        };
-        let shelf = Arc::new(RwLock::new(shelf));
+        let led = led(dir);
+        let shelf = Arc::new(RwLock::new(open(dir)?));
         let stop = Arc::new(AtomicBool::new(false));
         let watch = log.subscribe();
         let hasher = Hasher {
             dir: dir.to_owned(),
+            led,
             keys: Arc::clone(&keys),
             shelf: Arc::clone(&shelf),
             stop: Arc::clone(&stop),
@@ -195,9 +193,23 @@ impl Known {
     }
 }
 
+/// What is there of an earlier run; nothing if that is damaged.
+fn open(dir: &Path) -> io::Result<Shelf> {
+    match Shelf::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%error, "the kept tiles are made again");
+            Shelf::discard(dir)?;
+            Shelf::open(dir)
+        }
+        opened => opened,
+    }
+}
+
 /// What the thread owns.
 struct Hasher {
     dir: PathBuf,
+    /// Where the directory led when its tiles were opened.
+    led: PathBuf,
     keys: Arc<Known>,
     shelf: Arc<RwLock<Shelf>>,
     stop: Arc<AtomicBool>,
@@ -205,17 +217,44 @@ struct Hasher {
 }
 
 impl Hasher {
-    fn run(self) {
+    fn run(mut self) {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "making tiles at the priority of requests");
         }
-        if let Err(error) = self.follow() {
+        while let Err(error) = self.follow() {
             // The log is whole without; those who ask for tiles are told to come again.
             tracing::error!(%error, "making tiles stopped");
+            // A drive that fails takes its tiles along; the log may be read from another one by now.
+            if !self.move_on().unwrap_or(false) {
+                break;
+            }
         }
     }
 
-    fn follow(&self) -> io::Result<()> {
+    /// Begins with the tiles of another copy of the log, once that is the one that is read; false while it is not.
+    fn move_on(&mut self) -> io::Result<bool> {
+        let led = led(&self.dir);
+        if led == self.led {
+            return Ok(false);
+        }
+        tracing::warn!("the audit log is read from another copy; its tiles are made now");
+        let shelf = open(&self.dir)?;
+        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
+        self.led = led;
+        Ok(true)
+    }
+
+    /// Makes tiles until it is told to stop, or the log is read from somewhere else.
+    fn follow(&mut self) -> io::Result<()> {
+        while !self.is_stopping() {
+            self.keep_up()?;
+            self.move_on()?;
+        }
+        Ok(())
+    }
+
+    /// The same on one copy of the log.
+    fn keep_up(&self) -> io::Result<()> {
         self.catch_up()?;
         if !self.agrees()? {
             tracing::warn!("the kept tiles do not lead to the signed head; they are made again");
@@ -226,9 +265,9 @@ impl Hasher {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
         }
-        while !self.is_stopping() {
+        while !self.is_stopping() && led(&self.dir) == self.led {
             let next = read(&self.shelf).covered() + WIDTH;
-            self.watch.wait_past_unless(next - 1, Duration::from_secs(60), &self.stop);
+            self.watch.wait_past_unless(next - 1, LOOK_INTERVAL, &self.stop);
             self.catch_up()?;
         }
         Ok(())

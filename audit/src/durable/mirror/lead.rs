@@ -21,6 +21,11 @@ pub struct Lead {
     copies: Mutex<Vec<Option<PathBuf>>>,
 }
 
+/// Where a path leads now: a reader that keeps something of a copy compares it with where it led before.
+pub(crate) fn led(given: &Path) -> PathBuf {
+    fs::canonicalize(given).unwrap_or_else(|_| given.to_owned())
+}
+
 impl Lead {
     /// Puts the link at `link`, whose directory is on none of the copies' drives, and has it lead to the first one.
     ///

@@ -460,42 +460,73 @@ impl File for DriveFile {
     }
 }
 
-/// Readers, a tail that was begun before, and the index go on where another copy is; after a start too.
-#[test]
-fn readers_are_led_to_a_copy_that_is_in_use() {
-    let scratch = tempfile::tempdir().unwrap();
-    let dirs: Vec<_> = (0..3).map(|i| scratch.path().join(format!("drive{i}"))).collect();
-    let link = scratch.path().join("config");
-    std::fs::create_dir(&link).unwrap();
-    let link = link.join("audit");
-    let drives: Vec<Drive> = dirs
-        .iter()
-        .map(|dir| Drive { files: crate::LocalFiles::new(dir), gone: Arc::default() })
-        .collect();
-    let open = || {
-        let named = drives.iter().zip(&dirs).map(|(drive, dir)| -> (String, Arc<dyn Files>) {
+/// A log on local drives, read through a link.
+struct Led {
+    _scratch: tempfile::TempDir,
+    dirs: Vec<std::path::PathBuf>,
+    drives: Vec<Drive>,
+    link: std::path::PathBuf,
+}
+
+impl Led {
+    fn new(copies: usize) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let dirs: Vec<_> = (0..copies).map(|i| scratch.path().join(format!("drive{i}"))).collect();
+        let link = scratch.path().join("config");
+        std::fs::create_dir(&link).unwrap();
+        let link = link.join("audit");
+        let drive = |dir| Drive { files: crate::LocalFiles::new(dir), gone: Arc::default() };
+        let drives = dirs.iter().map(drive).collect();
+        Self { _scratch: scratch, dirs, drives, link }
+    }
+
+    fn open(&self) -> Log {
+        let named = self.drives.iter().zip(&self.dirs);
+        let named = named.map(|(drive, dir)| -> (String, Arc<dyn Files>) {
             (dir.display().to_string(), Arc::new(drive.clone()))
         });
-        let lead = Lead::new(&link, &dirs).unwrap();
+        let lead = Lead::new(&self.link, &self.dirs).unwrap();
         let mirrored = Mirrored::new(named.collect(), Some(lead)).unwrap();
         let options = Options { preallocate_bytes: 0, ..options() };
         Log::open(Arc::new(mirrored), signer(), Arc::new(SystemClock), options).unwrap().0
-    };
-    let leads_to = || std::fs::read_link(&link).unwrap();
+    }
+
+    fn leads_to(&self) -> std::path::PathBuf {
+        std::fs::read_link(&self.link).unwrap()
+    }
+
+    fn lose(&self, copy: usize) {
+        self.drives[copy].gone.store(true, Ordering::Release);
+    }
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Readers, a tail that was begun before, and the index go on where another copy is; after a start too.
+#[test]
+fn readers_are_led_to_a_copy_that_is_in_use() {
+    let led = Led::new(3);
+    let Led { dirs, link, .. } = &led;
     let search = |method| {
         let query = crate::Query::parse("action=s3:PutObject", 0).unwrap();
         let options = crate::SearchOptions { method, limit: 1000, ..Default::default() };
-        crate::search(&link, &query, options).unwrap().coverage
+        crate::search(link, &query, options).unwrap().coverage
     };
-    let log = open();
-    assert_eq!(leads_to(), dirs[0]);
-    let indexer = crate::Indexer::start(&link, &log).unwrap();
+    let log = led.open();
+    assert_eq!(led.leads_to(), dirs[0]);
+    let indexer = crate::Indexer::start(link, &log).unwrap();
     append(&log, 0..20).unwrap();
-    let mut tail = crate::tail(&link, None);
+    let mut tail = crate::tail(link, None);
     let mut followed = tail.poll_durable(log.durable_size()).unwrap().len() as u64;
-    drives[0].gone.store(true, Ordering::Release);
+    led.lose(0);
     append(&log, 20..60).unwrap();
-    assert_eq!(leads_to(), dirs[1]);
+    assert_eq!(led.leads_to(), dirs[1]);
     let size = log.durable_size();
     loop {
         match tail.poll_durable(size).unwrap().len() as u64 {
@@ -505,26 +536,50 @@ fn readers_are_led_to_a_copy_that_is_in_use() {
     }
     assert_eq!(followed, size);
     assert_eq!(search(crate::Method::Scan).matches, 60);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while search(crate::Method::Auto).indexed_to < size {
-        assert!(Instant::now() < deadline, "the other copy is not indexed");
-        std::thread::yield_now();
-    }
+    until("the other copy is not indexed", || search(crate::Method::Auto).indexed_to >= size);
     assert!(indexer.is_running() && dirs[1].join("idx").is_dir());
     assert_eq!(search(crate::Method::Auto).matches, 60);
     indexer.stop();
     log.close().unwrap();
     drop(log);
     // It is still gone when the log is opened again, so it stays behind and nobody is led there.
-    let log = open();
-    assert_eq!(leads_to(), dirs[1]);
+    let log = led.open();
+    assert_eq!(led.leads_to(), dirs[1]);
     assert_eq!(search(crate::Method::Auto).matches, 60);
     log.close().unwrap();
     drop(log);
     // It is back, and made equal to the others before anybody reads it.
-    drives[0].gone.store(false, Ordering::Release);
-    let log = open();
-    assert_eq!(leads_to(), dirs[0]);
+    led.drives[0].gone.store(false, Ordering::Release);
+    let log = led.open();
+    assert_eq!(led.leads_to(), dirs[0]);
     assert_eq!(search(crate::Method::Auto).matches, 60);
+    log.close().unwrap();
+}
+
+/// Tiles of a copy that is lost are made again on the next one, and proofs hold there.
+#[test]
+fn tiles_are_made_where_the_log_is_read() {
+    let led = Led::new(3);
+    let log = led.open();
+    let vkey = crate::note::Vkey::parse(&signer().vkey()).unwrap();
+    let tiles = crate::tiles::Tiles::start(&led.link, vkey, &log).unwrap();
+    let record = Record::new(Class::Data, "s3:PutObject", EventId::new(1, [1; 10]));
+    let many = vec![record; crate::segment::BATCH_RECORDS_MAX - 1];
+    while log.durable_size() < 70_000 {
+        log.append_all(&many).unwrap().wait().unwrap();
+    }
+    let path = crate::tiles::TilePath { kind: crate::tiles::Kind::Hashes(1), index: 0, width: 256 };
+    let stored = |copy: usize| led.dirs[copy].join(path.to_string()).is_file();
+    let tile = || tiles.tile(path, log.durable_size()).ok();
+    until("no tile", || tile().is_some());
+    let first = tile();
+    assert!(stored(0) && !stored(1));
+    led.lose(0);
+    append(&log, 0..2).unwrap();
+    assert_eq!(led.leads_to(), led.dirs[1]);
+    until("no tile on the other copy", || stored(1) && tile().is_some());
+    assert_eq!(tile(), first);
+    until("no proof", || tiles.prove(5).is_ok());
+    drop(tiles);
     log.close().unwrap();
 }
