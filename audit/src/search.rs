@@ -26,6 +26,7 @@ pub(crate) use table::{Figure, combinations};
 mod claim;
 mod cursor;
 mod file;
+mod follower;
 mod histogram;
 mod indexed;
 pub(crate) mod locate;
@@ -126,6 +127,16 @@ pub enum SearchError {
         path: String,
         /// Why.
         source: io::Error,
+    },
+    /// Later records are there, and this one cannot be read.
+    #[error(
+        "record {seq} cannot be read in `{path}`: it is damaged or missing; run `audit verify`"
+    )]
+    Damaged {
+        /// Segment.
+        path: String,
+        /// Position of the first record that is missing.
+        seq: u64,
     },
     /// The index cannot be used; a scan would work.
     #[error("the index cannot be read: {0}; search with method scan, or rebuild it")]

@@ -18,13 +18,14 @@ pub(crate) use reader::{Frame, Leaves, Reader, Tail};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use writer::{Batch, Room, Writer};
 
-mod batches;
+pub(crate) mod batches;
 pub(crate) mod check;
 mod control;
 mod lines;
 pub(crate) mod packed;
 mod reader;
 pub(crate) mod recover;
+pub(crate) mod resync;
 pub(crate) mod start;
 mod writer;
 

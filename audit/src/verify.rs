@@ -21,7 +21,6 @@ mod blobs;
 mod heads;
 mod keys;
 mod pinpoint;
-mod resync;
 mod seals;
 mod signed;
 mod strict;

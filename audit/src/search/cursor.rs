@@ -1,27 +1,19 @@
 //! Records in order: all there are, and those that come.
 #![deny(clippy::indexing_slicing)]
 
-use std::{
-    collections::VecDeque,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{collections::VecDeque, path::Path};
 
 use crate::{
-    segment::{Batches, Leaves, Name, Place},
+    segment::{Leaves, Name, Place},
     tree::{self, Hash},
 };
 
-use super::{Row, SearchError, names};
+use super::{Row, SearchError, follower::Follower};
 
 /// A reader that can be asked again and again for what is new. It gives whole batches with right checksums only.
 #[derive(Debug)]
 pub struct Tail {
-    dir: PathBuf,
-    /// The next record to give.
-    next: u64,
-    /// The segment being read and the place of its next batch.
-    open: Option<(Name, Place)>,
+    batches: Follower,
 }
 
 /// Bytes of one answer of [`Tail::poll`], at most a batch more.
@@ -39,6 +31,12 @@ pub(crate) struct Brought {
     pub(crate) end: u64,
 }
 
+impl Brought {
+    fn of(name: &Name) -> Self {
+        Self { rows: Vec::new(), size: 0, last: [0; 32], segment: name.path.clone(), end: 0 }
+    }
+}
+
 /// A record with its place.
 #[derive(Debug)]
 pub(crate) struct Located {
@@ -49,25 +47,25 @@ pub(crate) struct Located {
 
 /// Follows the log in `dir` from the record after `after`, or from the first one.
 pub fn tail(dir: &Path, after: Option<u64>) -> Tail {
-    Tail { dir: dir.to_owned(), next: after.map_or(0, |seq| seq + 1), open: None }
+    Tail { batches: Follower::new(dir, after.map_or(0, |seq| seq + 1)) }
 }
 
 impl Tail {
     /// A reader that continues after `size` records, at a batch boundary known from before.
     pub(crate) fn at(dir: &Path, size: u64, segment: &str, offset: u64) -> Self {
-        let name = Name::of_path(segment);
-        Self { dir: dir.to_owned(), next: size, open: name.map(|name| (name, Place { offset })) }
+        let at = Name::of_path(segment).map(|name| (name, Place { offset }));
+        Self { batches: Follower::at(dir, size, at) }
     }
 
     /// The `seq` of the next record.
     pub fn position(&self) -> u64 {
-        self.next
+        self.batches.position()
     }
 
     /// New records in order; empty when there are none yet.
     ///
     /// # Errors
-    /// [`SearchError::Io`].
+    /// [`SearchError::Io`]; [`SearchError::Damaged`] at a record that cannot be read while later ones are there.
     pub fn poll(&mut self) -> Result<Vec<Row>, SearchError> {
         self.poll_durable(u64::MAX)
     }
@@ -75,7 +73,7 @@ impl Tail {
     /// The same, but only records that are durable when `size` of them are.
     ///
     /// # Errors
-    /// [`SearchError::Io`].
+    /// [`SearchError::Io`]; [`SearchError::Damaged`] at a record that cannot be read while later ones are there.
     pub fn poll_durable(&mut self, size: u64) -> Result<Vec<Row>, SearchError> {
         let brought = self.poll_located(size)?;
         Ok(brought.map_or(Vec::new(), |b| b.rows.into_iter().map(|located| located.row).collect()))
@@ -83,89 +81,28 @@ impl Tail {
 
     /// The same with places, and only batches that end at or before `size`.
     pub(crate) fn poll_located(&mut self, size: u64) -> Result<Option<Brought>, SearchError> {
-        loop {
-            if self.next >= size {
-                return Ok(None);
-            }
-            let Some((name, place)) = self.segment()? else { return Ok(None) };
-            let io = || SearchError::io(&name.path);
-            let mut batches = match Batches::open(&self.dir, &name, place, self.next) {
-                // It was pruned since it was found; what is there now begins later.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound && self.is_pruned(&name)? =>
-                {
-                    self.open = None;
-                    continue;
+        let (from, mut bytes) = (self.batches.position(), 0);
+        let mut brought: Option<Brought> = None;
+        let read = self.batches.each(size, &mut |name, batch| {
+            let gathered = brought.get_or_insert_with(|| Brought::of(name));
+            (gathered.size, gathered.end) = (batch.end, batch.next.offset);
+            for ((at, leaf), seq) in Leaves::new(batch.leaves).zip(batch.first..) {
+                if seq >= from {
+                    let row = Row { seq, leaf: leaf.to_vec() };
+                    gathered.rows.push(Located { row, offset: batch.offset + at as u64 });
                 }
-                batches => batches.map_err(io())?,
-            };
-            let mut brought: Option<Brought> = None;
-            let mut bytes = 0;
-            // What is there beyond `size` is not looked at: behind the last batch lie megabytes of zeros.
-            while self.next < size {
-                let Some(batch) = batches.next().map_err(io())? else { break };
-                if batch.end > size || bytes > POLL_BYTES_MAX {
-                    break;
-                }
-                bytes += batch.leaves.len();
-                let rows = brought.get_or_insert_with(|| Brought {
-                    rows: Vec::new(),
-                    size: 0,
-                    last: [0; 32],
-                    segment: name.path.clone(),
-                    end: 0,
-                });
-                (rows.size, rows.end) = (batch.end, batch.next.offset);
-                for ((at, leaf), seq) in Leaves::new(batch.leaves).zip(batch.first..) {
-                    if seq >= self.next {
-                        let row = Row { seq, leaf: leaf.to_vec() };
-                        rows.rows.push(Located { row, offset: batch.offset + at as u64 });
-                    }
-                }
-                self.open = Some((name.clone(), batch.next));
-                self.next = self.next.max(batch.end);
             }
-            if let Some(brought) = &mut brought
-                && let Some(last) = brought.rows.last()
-            {
-                brought.last = tree::leaf_hash(&last.row.leaf);
-            }
-            match brought {
-                // A batch that holds only what was given before.
-                Some(brought) if brought.rows.is_empty() => {}
-                Some(brought) => return Ok(Some(brought)),
-                None if self.advance(&name)? => {}
-                None => return Ok(None),
-            }
+            bytes += batch.leaves.len();
+            bytes < POLL_BYTES_MAX
+        });
+        self.batches.rest();
+        read?;
+        if let Some(brought) = &mut brought
+            && let Some(last) = brought.rows.last()
+        {
+            brought.last = tree::leaf_hash(&last.row.leaf);
         }
-    }
-
-    /// Whether all segments that are there begin later.
-    fn is_pruned(&self, name: &Name) -> Result<bool, SearchError> {
-        Ok(names(&self.dir)?.first().is_some_and(|oldest| oldest.first > name.first))
-    }
-
-    /// The segment that holds the next record.
-    fn segment(&mut self) -> Result<Option<(Name, Place)>, SearchError> {
-        if self.open.is_none() {
-            let names = names(&self.dir)?;
-            let after = names.partition_point(|name| name.first <= self.next);
-            self.open =
-                names.into_iter().nth(after.saturating_sub(1)).map(|name| (name, Place::default()));
-        }
-        Ok(self.open.clone())
-    }
-
-    /// Moves on to a segment that begins with the next record, if there is one.
-    fn advance(&mut self, from: &Name) -> Result<bool, SearchError> {
-        let next = names(&self.dir)?
-            .into_iter()
-            .find(|name| name.first == self.next && name.first != from.first);
-        let found = next.is_some();
-        if let Some(name) = next {
-            self.open = Some((name, Place::default()));
-        }
-        Ok(found)
+        Ok(brought)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{io, path::Path, sync::Arc};
 
 use memchr::{memchr, memrchr};
 
-use crate::segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, Lines, Name, check};
+use crate::segment::{BLOCK_BYTES, CONTROL_PREFIX, Control, FRAME_BYTES_MAX, Lines, Name, check};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 /// First read of a walk; the newest few records are often enough.
@@ -53,7 +53,14 @@ impl Opened {
     /// Records from the last to the first.
     pub(super) fn backward(self) -> Backward {
         let at = self.end.map_or(0, |(_, end)| end);
-        Backward { lines: self.lines, at, buffer: Vec::new(), end: 0, chunk: CHUNK_BYTES_MIN }
+        Backward {
+            lines: self.lines,
+            at,
+            buffer: Vec::new(),
+            run: 0,
+            end: 0,
+            chunk: CHUNK_BYTES_MIN,
+        }
     }
 }
 
@@ -111,14 +118,15 @@ fn read(file: &Lines, offset: u64, len: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Lines from the end, without control lines.
+/// Records from the end, a checked run of them at a time: a batch, or as many as a read of a packed segment brought.
 #[derive(Debug)]
 pub(super) struct Backward {
     lines: Arc<Lines>,
-    /// Byte of the file at which the buffer begins.
+    /// Byte of the lines at which the buffer begins.
     at: u64,
-    /// What was read; `..end` was not given yet and ends with a newline.
+    /// What was read; `run..end` was checked and not given yet, and ends with a newline unless it is empty.
     buffer: Vec<u8>,
+    run: usize,
     end: usize,
     chunk: u64,
 }
@@ -127,34 +135,102 @@ impl Backward {
     /// The record before the one that was given last.
     ///
     /// # Errors
-    /// Reading failed.
+    /// Reading failed; [`io::ErrorKind::InvalidData`] where a batch is damaged.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.run == self.end && !self.step()? {
+            return Ok(None);
+        }
+        let run = self.buffer.get(self.run..self.end).unwrap_or_default();
+        let body = run.strip_suffix(b"\n").unwrap_or(run);
+        let start = self.run + memrchr(b'\n', body).map_or(0, |newline| newline + 1);
+        let line = start..self.run + body.len();
+        self.end = start;
+        Ok(self.buffer.get(line))
+    }
+
+    /// Makes the run before this one the one to give; false at the beginning.
+    fn step(&mut self) -> io::Result<bool> {
+        if self.at == 0 && self.run == 0 {
+            return Ok(false);
+        }
+        self.end = self.run;
+        match *self.lines {
+            Lines::Written(_) => self.batch()?,
+            Lines::Packed(_) => self.whole_lines()?,
+        }
+        Ok(true)
+    }
+
+    /// The batch whose control line ends here.
+    fn batch(&mut self) -> io::Result<()> {
+        let offset = self.at + self.end as u64;
+        let damaged = || {
+            let what =
+                format!("the batch that ends at byte {offset} is damaged; run `audit verify`");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        let before = loop {
+            match self.batch_end_before() {
+                Some(end) => break end,
+                None if self.at == 0 => break 0,
+                None if self.end > FRAME_BYTES_MAX => return Err(damaged()),
+                None => self.fill()?,
+            }
+        };
+        let batch = self.buffer.get(before..self.end).unwrap_or_default();
+        let body = batch.strip_suffix(b"\n").ok_or_else(damaged)?;
+        let line = memrchr(b'\n', body).ok_or_else(damaged)? + 1;
+        let (leaves, control) = batch.split_at_checked(line).ok_or_else(damaged)?;
+        let control = Control::parse(control).ok_or_else(damaged)?;
+        if control.crc != check::crc(leaves) {
+            return Err(damaged());
+        }
+        (self.run, self.end) = (before, before + line);
+        Ok(())
+    }
+
+    /// Where the batch before the one that ends here ends, if that is in the buffer: batches end on boundaries.
+    fn batch_end_before(&self) -> Option<usize> {
+        let mut offset = (self.at + self.end as u64).checked_sub(BLOCK)?;
+        while offset > self.at {
+            let end = usize::try_from(offset - self.at).ok()?;
+            let body = self.buffer.get(..end)?.strip_suffix(b"\n");
+            // Where the line begins before the buffer does, it is not known which one it is.
+            let line = body.and_then(|body| body.get(memrchr(b'\n', body)? + 1..));
+            if line.is_some_and(|line| line.starts_with(CONTROL_PREFIX)) {
+                return Some(end);
+            }
+            offset = offset.checked_sub(BLOCK)?;
+        }
+        None
+    }
+
+    /// Whole lines that end here; what is packed was checked when it was unpacked.
+    fn whole_lines(&mut self) -> io::Result<()> {
         loop {
-            let rest = self.buffer.get(..self.end).unwrap_or_default();
-            let newline = rest.strip_suffix(b"\n").map(|body| memrchr(b'\n', body));
-            let start = match newline {
-                Some(Some(newline)) => newline + 1,
-                _ if self.at > 0 => {
-                    self.fill()?;
-                    continue;
-                }
-                Some(None) => 0,
-                None => return Ok(None),
-            };
-            let line = start..self.end - 1;
-            self.end = start;
-            if !self.buffer.get(line.clone()).is_some_and(|line| line.starts_with(CONTROL_PREFIX)) {
-                return Ok(self.buffer.get(line));
+            self.fill()?;
+            if self.at == 0 {
+                self.run = 0;
+                return Ok(());
+            }
+            let run = self.buffer.get(..self.end).unwrap_or_default();
+            let first = memchr(b'\n', run).map(|newline| newline + 1);
+            if let Some(first) = first.filter(|first| *first < self.end) {
+                self.run = first;
+                return Ok(());
             }
         }
     }
 
-    /// Reads what stands before the buffer.
+    /// Reads what stands before the buffer, and lets go of what was given.
     fn fill(&mut self) -> io::Result<()> {
         let len = self.chunk.min(self.at);
         self.at -= len;
         self.chunk = (self.chunk * 2).min(CHUNK_BYTES_MAX);
         let mut bytes = read(&self.lines, self.at, len)?;
+        if bytes.len() as u64 != len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         bytes.extend_from_slice(self.buffer.get(..self.end).unwrap_or_default());
         self.end = bytes.len();
         self.buffer = bytes;

@@ -159,9 +159,16 @@ impl<'a> Segments<'a> {
     }
 
     fn open(&self, at: usize, name: &Name) -> Result<Opened, SearchError> {
-        match &self.newest {
-            Some(newest) if at + 1 == self.names.len() => Ok(newest.clone()),
-            _ => Opened::open(self.dir, name).map_err(SearchError::io(&name.path)),
+        if let Some(newest) = self.newest.as_ref().filter(|_| at + 1 == self.names.len()) {
+            return Ok(newest.clone());
+        }
+        let opened = Opened::open(self.dir, name).map_err(SearchError::io(&name.path))?;
+        let end = opened.size().unwrap_or(name.first);
+        match self.names.get(at + 1) {
+            Some(next) if next.first != end => {
+                Err(SearchError::Damaged { path: name.path.clone(), seq: end })
+            }
+            _ => Ok(opened),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     segment::{
         self, Control, Form, Frame, Leaves, Name, Reader, Tail,
         check::{self, Fault, Known, What},
+        resync::{self, After},
         start,
     },
     tip::Tip,
@@ -19,7 +20,6 @@ use super::{
     heads::Heads,
     keys::Changes,
     pinpoint, read_optional,
-    resync::{self, After},
     seals::{Content, Seals},
     strict::Strict,
 };

@@ -5,11 +5,11 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-use crate::segment::{BLOCK_BYTES, Control, Reader, check};
+use super::{BLOCK_BYTES, Control, Reader, check};
 
 /// What lies after the place where reading had to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(crate) enum After {
     /// A batch that is whole in itself begins at this offset.
     Batch(u64),
     /// No batch; the bytes look like a batch that was once complete.
@@ -19,7 +19,7 @@ pub(super) enum After {
 }
 
 /// Searches the aligned places after `from`.
-pub(super) fn after(file: &mut fs::File, from: u64) -> io::Result<After> {
+pub(crate) fn after(file: &mut fs::File, from: u64) -> io::Result<After> {
     file.seek(SeekFrom::Start(from))?;
     let mut rest = Vec::new();
     file.read_to_end(&mut rest)?;
