@@ -27,6 +27,7 @@ use crate::{
     stamp,
     tip::Tip,
     tree,
+    trust::TrustPolicy,
 };
 
 /// Name and function; the name is also that of the seeds' directory.
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     ("audit/seal", seal),
     ("audit/segment", segment),
     ("audit/start", start_file),
+    ("audit/trust", trust),
 ];
 
 /// The log that the seeds speak of.
@@ -54,6 +56,17 @@ const NOW_US: u64 = 1_767_225_600_000_000;
 
 fn vkey() -> Option<Vkey> {
     Vkey::parse(&Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey()).ok()
+}
+
+/// Policies of trust, and a checkpoint after them whose witnesses they name.
+fn trust(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (policy, checkpoint) = text.split_once("\n---\n").unwrap_or((text, ""));
+    let Ok(policy) = TrustPolicy::parse(policy) else { return };
+    if let Ok(cosignatures) = policy.cosignatures(checkpoint.as_bytes()) {
+        let enough = policy.is_satisfied_by(&cosignatures);
+        assert!(enough || policy.asks_witnesses(), "who asks for none is satisfied");
+    }
 }
 
 /// Signed notes: heads, the log's own description, and the text of keys.

@@ -8,7 +8,8 @@
 //! - [`segment`]: batches of records in files. [`durable`]: the file system as the log needs it.
 //! - [`seal`]: what a finished segment holds, signed.
 //! - [`log`]: one writer thread, group commit, heads signed behind it.
-//! - [`verify`]: everything again, from the bytes alone. [`tiles`]: the same log as other people's tools read it.
+//! - [`trust`]: whose signatures a verifier asks for. [`verify`]: everything again, from the bytes alone.
+//! - [`tiles`]: the same log as other people's tools read it.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,6 +56,7 @@ pub mod stamp;
 pub mod tiles;
 pub mod tip;
 pub mod tree;
+pub mod trust;
 pub mod verify;
 
 pub use archive::{SealedSegment, sealed_segments};
@@ -80,4 +82,5 @@ pub use search::{
     records, search, tail,
 };
 pub use tiles::Tiles;
+pub use trust::{Cosignature, TrustError, TrustPolicy};
 pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify, verify_against};

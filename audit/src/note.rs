@@ -71,6 +71,17 @@ impl fmt::Debug for Ed25519Signer {
 pub struct KeyId([u8; 4]);
 
 impl KeyId {
+    pub(crate) fn of(name: &str, kind: u8, key: &VerifyingKey) -> Self {
+        let digest = Sha256::new()
+            .chain_update(name)
+            .chain_update([b'\n', kind])
+            .chain_update(key.as_bytes())
+            .finalize();
+        let mut id = [0; 4];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(id)
+    }
+
     /// Reads 8 lower-case hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut id = [0; 4];
@@ -134,14 +145,7 @@ pub struct Vkey {
 
 impl Vkey {
     fn new(name: &str, key: VerifyingKey) -> Self {
-        let digest = Sha256::new()
-            .chain_update(name)
-            .chain_update([b'\n', ED25519])
-            .chain_update(key.as_bytes())
-            .finalize();
-        let mut id = [0; 4];
-        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self { name: name.to_owned(), id: KeyId(id), key }
+        Self { name: name.to_owned(), id: KeyId::of(name, ED25519, &key), key }
     }
 
     /// Reads a verifier key.
@@ -149,19 +153,8 @@ impl Vkey {
     /// # Errors
     /// [`NoteError::Vkey`] unless it is a well-formed Ed25519 key whose id fits.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.trim().splitn(3, '+');
-        let (Some(name), Some(id), Some(data)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::Vkey);
-        };
-        let data = STANDARD.decode(data).map_err(|_| NoteError::Vkey)?;
-        let Some((&ED25519, key)) = data.split_first() else { return Err(NoteError::Vkey) };
-        let key: &[u8; 32] = key.try_into().map_err(|_| NoteError::Vkey)?;
-        let key = VerifyingKey::from_bytes(key).map_err(|_| NoteError::Vkey)?;
-        let vkey = Self::new(name, key);
-        if name.is_empty() || name.contains(char::is_whitespace) || vkey.id.to_string() != id {
-            return Err(NoteError::Vkey);
-        }
-        Ok(vkey)
+        let (name, id, key) = key_of_type(text, ED25519).ok_or(NoteError::Vkey)?;
+        Ok(Self { name: name.to_owned(), id, key })
     }
 
     /// The key's name, which is the log's origin.
@@ -187,6 +180,19 @@ impl fmt::Debug for Vkey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Reads a verifier key whose Ed25519 key signs in one of the ways that have a type; `None` unless it is well-formed and
+/// its id fits.
+pub(crate) fn key_of_type(text: &str, kind: u8) -> Option<(&str, KeyId, VerifyingKey)> {
+    let mut parts = text.trim().splitn(3, '+');
+    let (name, id, data) = (parts.next()?, parts.next()?, parts.next()?);
+    let data = STANDARD.decode(data).ok()?;
+    let (_, key) = data.split_first().filter(|(found, _)| **found == kind)?;
+    let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
+    let known = KeyId::of(name, kind, &key);
+    let well_formed = !name.is_empty() && !name.contains(char::is_whitespace);
+    (well_formed && known.to_string() == id).then_some((name, known, key))
 }
 
 /// Why a note or key was refused.
@@ -247,23 +253,46 @@ pub(crate) fn open_any<'a, 'k>(
     note: &'a [u8],
     known: impl Iterator<Item = &'k Vkey> + Clone,
 ) -> Result<(&'a str, Vec<&'k Vkey>), NoteError> {
-    let (text, signatures) = split(note)?;
+    let (text, lines) = lines(note)?;
     let mut signed = Vec::new();
-    for line in signatures.split_inclusive('\n') {
-        let line = line.strip_suffix('\n').ok_or(NoteError::Malformed)?;
-        let rest = line.strip_prefix(DASH).ok_or(NoteError::Malformed)?;
-        let (name, payload) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
-        let payload = STANDARD.decode(payload).map_err(|_| NoteError::Malformed)?;
-        let (id, signature) = payload.split_at_checked(4).ok_or(NoteError::Malformed)?;
-        let Some(vkey) = known.clone().find(|known| name == known.name && id == known.id.0) else {
-            continue;
-        };
-        let signature = Signature::from_slice(signature).map_err(|_| NoteError::BadSignature)?;
+    for line in lines {
+        let is_theirs = |known: &&Vkey| line.name == known.name && line.id == known.id;
+        let Some(vkey) = known.clone().find(is_theirs) else { continue };
+        let signature =
+            Signature::from_slice(&line.signature).map_err(|_| NoteError::BadSignature)?;
         // Strict: every implementation must agree on which signatures hold.
         vkey.key.verify_strict(text.as_bytes(), &signature).map_err(|_| NoteError::BadSignature)?;
         signed.push(vkey);
     }
     if signed.is_empty() { Err(NoteError::UnknownKey) } else { Ok((text, signed)) }
+}
+
+/// A signature line as it stands; nothing about it is verified.
+#[derive(Debug)]
+pub(crate) struct SignatureLine<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: KeyId,
+    pub(crate) signature: Vec<u8>,
+}
+
+/// The text of a note, and its signature lines.
+///
+/// # Errors
+/// [`NoteError::Malformed`].
+pub(crate) fn lines(note: &[u8]) -> Result<(&str, Vec<SignatureLine<'_>>), NoteError> {
+    let (text, signatures) = split(note)?;
+    let lines: Option<Vec<_>> =
+        signatures.split_inclusive('\n').map(SignatureLine::parse).collect();
+    Ok((text, lines.ok_or(NoteError::Malformed)?))
+}
+
+impl<'a> SignatureLine<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (name, payload) = line.strip_suffix('\n')?.strip_prefix(DASH)?.split_once(' ')?;
+        let payload = STANDARD.decode(payload).ok()?;
+        let (id, signature) = payload.split_first_chunk()?;
+        Some(Self { name, id: KeyId(*id), signature: signature.to_vec() })
+    }
 }
 
 /// Text and signature block; the separator is the last empty line.
