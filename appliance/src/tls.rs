@@ -17,7 +17,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
 
 pub use certs::{CertStore, Reload};
-pub use client::client_config;
+pub use client::{client_config, client_config_beside};
 pub use pair::Pair;
 pub use watch::Watch;
 

@@ -28,6 +28,7 @@ use crate::{
     tip::Tip,
     tree,
     trust::TrustPolicy,
+    verify,
 };
 
 /// Name and function; the name is also that of the seeds' directory.
@@ -35,6 +36,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    ("audit/bundle", bundle),
     ("audit/heads", list_of_heads),
     ("audit/key", key),
     ("audit/note", note),
@@ -67,6 +69,11 @@ fn trust(bytes: &[u8]) {
         let enough = policy.is_satisfied_by(&cosignatures);
         assert!(enough || policy.asks_witnesses(), "who asks for none is satisfied");
     }
+}
+
+/// What a host gives for the records of a remote log.
+fn bundle(bytes: &[u8]) {
+    verify::remote::fuzz::bundle(bytes);
 }
 
 /// Signed notes: heads, the log's own description, and the text of keys.

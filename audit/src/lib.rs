@@ -83,4 +83,7 @@ pub use search::{
 };
 pub use tiles::Tiles;
 pub use trust::{Cosignature, TrustError, TrustPolicy};
-pub use verify::{Finding, Report, State, VerifyError, VerifyOptions, verify, verify_against};
+pub use verify::{
+    Fetched, Finding, Remote, RemoteLog, Report, Seen, State, VerifyError, VerifyOptions, verify,
+    verify_against,
+};

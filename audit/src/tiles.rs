@@ -101,7 +101,7 @@ impl fmt::Display for TilePath {
 }
 
 /// Root over the hashes of a full tile, which is one hash of the level above.
-fn root(hashes: &[Hash]) -> Hash {
+pub(crate) fn root(hashes: &[Hash]) -> Hash {
     let mut frontier = Frontier::default();
     hashes.iter().for_each(|hash| frontier.push(*hash));
     frontier.root()

@@ -3,7 +3,7 @@
 //! One pass over the directory in constant memory: signatures, every batch, every signed head against the tree, the
 //! files beside them. It takes no lock and needs no index, so it works on a running log: the checkpoint is read
 //! first, and an unfinished write after the newest head is no finding. It never parses a record unless asked to be
-//! strict, so it does not depend on canonical form.
+//! strict, so it does not depend on canonical form. Of a log that is elsewhere [`RemoteLog`] verifies what is served.
 
 use std::{fmt, io, path::Path};
 
@@ -11,6 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     checkpoint::Head,
+    durable, keyring,
     note::{NoteError, Vkey},
     pruned::Pruned,
     tree::Hash,
@@ -21,10 +22,13 @@ mod blobs;
 mod heads;
 mod keys;
 mod pinpoint;
+pub(crate) mod remote;
 mod seals;
 mod signed;
 mod strict;
 mod walk;
+
+pub use remote::{FETCH_BYTES_MAX, Fetched, Remote, RemoteLog};
 
 /// What to verify against.
 #[derive(Clone)]
@@ -35,7 +39,7 @@ pub struct VerifyOptions<'a> {
     pub last_seen: Option<Head>,
     /// Also check what the records say: canonical form, references, silence.
     pub strict: bool,
-    /// Called with bytes done and bytes in all, now and then.
+    /// Called with bytes done and bytes in all, now and then; of a remote log with records.
     pub progress: &'a dyn Fn(u64, u64),
 }
 
@@ -166,11 +170,35 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What there was to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The log's directory: everything.
+    Directory,
+    /// A remote log's hashes and records.
+    Records,
+    /// A remote log's hashes alone.
+    Hashes,
+}
+
+impl Seen {
+    /// The word that scripts see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Records => "records",
+            Self::Hashes => "hashes",
+        }
+    }
+}
+
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The verdict.
     pub state: State,
+    /// What it is about.
+    pub seen: Seen,
     /// Origin of the log.
     pub origin: String,
     /// Records that follow from the beginning without a gap, or up to where the last readable batch claims to end.
@@ -195,7 +223,10 @@ pub const FINDINGS_MAX: usize = 1000;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: log {}", self.state, self.origin)?;
-        writeln!(f, "{} records read, size {}", self.records, self.size)?;
+        match self.seen {
+            Seen::Hashes => writeln!(f, "hashes of {} records read, no records", self.size)?,
+            _ => writeln!(f, "{} records read, size {}", self.records, self.size)?,
+        }
         writeln!(f, "root {}", STANDARD.encode(self.root))?;
         match &self.head {
             Some(head) => writeln!(f, "newest signed head covers {} records", head.size)?,
@@ -251,6 +282,14 @@ impl Findings {
         self.list.push(Finding { state, file: file.to_owned(), offset, seq, what: what.into() });
     }
 
+    /// Says how many are not listed.
+    fn close(&mut self) {
+        let unlisted = std::mem::take(&mut self.unlisted);
+        if unlisted > 0 {
+            self.remark(format!("{unlisted} more findings are not listed"));
+        }
+    }
+
     fn remark(&mut self, text: impl Into<String>) {
         self.remarks.push(text.into());
     }
@@ -297,7 +336,11 @@ fn verify_now(
     signed::identity(dir, &first, &mut findings)?;
     let checkpoint = read_optional(dir, "checkpoint")?;
     let lists = heads::lists(dir)?;
-    let mut changes = keys::Changes::open(dir, &first, &mut findings)?;
+    let read = |path: &str| read_optional(dir, path);
+    let count = keyring::paths(&|path| durable::list(&dir.join(path)))
+        .map_err(|source| VerifyError::Io { path: "key".to_owned(), source })?
+        .len();
+    let mut changes = keys::Changes::open(&read, Some(count), &first, &mut findings)?;
     let keys = changes.keys().clone();
     let checkpoint = signed::checkpoint(checkpoint, &keys, &mut findings);
     let mut wanted: Vec<_> = changes.heads();
@@ -312,17 +355,15 @@ fn verify_now(
     heads.finish(&end, &mut findings);
     let front = std::mem::take(&mut end.front);
     let pruned = front.finish(dir, &heads, &seals, &mut findings)?;
-    changes.finish(pruned.as_ref().map_or(0, |pruned| pruned.end), &mut findings)?;
+    changes.finish(pruned.as_ref().map_or(0, |pruned| pruned.end), &read, &mut findings)?;
     seals.finish(&end, &mut findings)?;
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;
-    if findings.unlisted > 0 {
-        let unlisted = findings.unlisted;
-        findings.remark(format!("{unlisted} more findings are not listed"));
-    }
+    findings.close();
     let sound = if options.last_seen.is_some() { State::Valid } else { State::TailUnproven };
     Ok(Report {
         state: findings.worst.unwrap_or(sound),
+        seen: Seen::Directory,
         origin: first.name().to_owned(),
         size: end.tip.size(),
         root: end.tip.frontier.root(),

@@ -223,7 +223,18 @@ fn signed(
         .header("host", address.to_string())
         .header("content-type", "application/octet-stream")
         .body(())?;
+    let uri = format!("{}://{address}{target}", transport.scheme());
+    sign_request(&mut request, &uri, &body, root)?;
+    Ok(request.map(|()| Full::new(Bytes::from(body))))
+}
 
+/// Signs a request to an absolute address, with the headers that it has.
+pub(super) fn sign_request(
+    request: &mut Request<()>,
+    uri: &str,
+    body: &[u8],
+    root: &RootCredentials,
+) -> anyhow::Result<()> {
     let secret = root.secret_key.as_str();
     let identity = Credentials::new(&root.access_key, secret, None, None, "appliance").into();
     let mut settings = SigningSettings::default();
@@ -239,17 +250,16 @@ fn signed(
         .settings(settings)
         .build()?
         .into();
-    let uri = format!("{}://{address}{target}", transport.scheme());
+    let method = request.method().clone();
     let headers: Vec<_> = request
         .headers()
         .iter()
         .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
         .collect();
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let signable =
-        SignableRequest::new(ask.method.as_str(), &uri, headers, SignableBody::Bytes(&body))?;
-    sign(signable, &params)?.into_parts().0.apply_to_request_http1x(&mut request);
-    Ok(request.map(|()| Full::new(Bytes::from(body))))
+    let signable = SignableRequest::new(method.as_str(), uri, headers, SignableBody::Bytes(body))?;
+    sign(signable, &params)?.into_parts().0.apply_to_request_http1x(request);
+    Ok(())
 }
 
 async fn send<I>(stream: I, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)>
@@ -267,7 +277,7 @@ where
 }
 
 /// The credentials that the environment gives, or those of a deployment on this machine.
-fn root_credentials(resolved: &Resolved) -> anyhow::Result<RootCredentials> {
+pub(super) fn root_credentials(resolved: &Resolved) -> anyhow::Result<RootCredentials> {
     if let Some(root) = &resolved.root {
         return Ok(root.clone());
     }

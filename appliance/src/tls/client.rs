@@ -15,6 +15,26 @@ use crate::siem::ClientTls;
 /// # Errors
 /// A named file cannot be read or used. Authorities of the system that cannot be used are skipped.
 pub fn client_config(client: &ClientTls, certs_dir: &Path) -> Result<ClientConfig, TlsError> {
+    trusting(client, certs_dir, None)
+}
+
+/// The same, which also trusts the authority of a deployment unless others are named.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn client_config_beside(
+    client: &ClientTls,
+    certs_dir: &Path,
+    own_ca: &Path,
+) -> Result<ClientConfig, TlsError> {
+    trusting(client, certs_dir, Some(own_ca).filter(|path| path.is_file()))
+}
+
+fn trusting(
+    client: &ClientTls,
+    certs_dir: &Path,
+    own_ca: Option<&Path>,
+) -> Result<ClientConfig, TlsError> {
     let roots = match &client.ca {
         Some(path) => {
             let mut roots = RootCertStore::empty();
@@ -34,6 +54,9 @@ pub fn client_config(client: &ClientTls, certs_dir: &Path) -> Result<ClientConfi
         None => {
             let mut roots = certs::authorities(certs_dir);
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            for certificate in own_ca.map(pair::certificates).transpose()?.unwrap_or_default() {
+                roots.add(certificate)?;
+            }
             roots
         }
     };

@@ -48,6 +48,8 @@ pub(super) struct Heads<'a> {
     next: Option<Placed>,
     checkpoint: Option<Checkpoint>,
     checkpoint_listed: bool,
+    /// The list of heads is not to be seen.
+    unlisted: bool,
     listed: u64,
     /// Heads that are compared when the walk passes them: the checkpoint, the one kept outside, and those that
     /// changes of the key were made at.
@@ -92,12 +94,23 @@ impl<'a> Heads<'a> {
             newest: checkpoint.as_ref().map(|c| c.head),
             checkpoint,
             checkpoint_listed: false,
+            unlisted: false,
             listed: 0,
             wanted,
             matched: None,
             mismatched: Vec::new(),
             last_size: 0,
         }
+    }
+
+    /// The same where the list of heads is not to be seen.
+    pub(super) fn unlisted(
+        keys: &'a Keyring,
+        checkpoint: Option<Checkpoint>,
+        wanted: Vec<(String, Head)>,
+    ) -> Self {
+        let heads = Self::open(Path::new(""), keys, checkpoint, Vec::new(), wanted);
+        Self { unlisted: true, ..heads }
     }
 
     /// Records under the largest head that the tree agreed with.
@@ -283,6 +296,7 @@ impl<'a> Heads<'a> {
         }
         self.judge_mismatches(findings);
         match &self.checkpoint {
+            _ if self.unlisted => {}
             Some(_) if !self.checkpoint_listed => {
                 let what = "the checkpoint's head is not in the list of heads";
                 let state = if self.listed > 0 { State::Modified } else { State::Missing };

@@ -1,21 +1,20 @@
 //! Changes of the log's key: each follows from the one before, was made over this log's records, and is in a record.
 #![deny(clippy::indexing_slicing)]
 
-use std::path::{Path, PathBuf};
-
 use crate::{
     checkpoint::Head,
-    durable,
-    keyring::{self, KeyError, Keyring, change::CHANGE_RECORD},
+    keyring::{self, CHANGES_MAX, KeyError, Keyring, change::CHANGE_RECORD},
     leaf,
     note::{NoteError, Vkey},
 };
 
-use super::{Findings, State, VerifyError, read_optional, signed};
+use super::{Findings, State, VerifyError, signed};
+
+/// Reads a note that may be absent.
+type Read<'a> = &'a dyn Fn(&str) -> Result<Option<Vec<u8>>, VerifyError>;
 
 /// The keys that follow from the notes, and the notes that the walk has met in records.
 pub(super) struct Changes {
-    dir: PathBuf,
     keys: Keyring,
     /// A note was refused, so later ones are not known.
     broken: bool,
@@ -24,19 +23,21 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Reads the changes that follow the first key.
+    /// Reads the changes that follow the first key: `count` of them, or as many as there are where nobody knows.
     pub(super) fn open(
-        dir: &Path,
+        read: Read<'_>,
+        count: Option<usize>,
         first: &Vkey,
         findings: &mut Findings,
     ) -> Result<Self, VerifyError> {
-        let paths = keyring::paths(&|path| durable::list(&dir.join(path)))
-            .map_err(|source| VerifyError::Io { path: "key".to_owned(), source })?;
         let keys = Keyring::from(first.clone());
-        let mut changes = Self { dir: dir.to_owned(), keys, broken: false, recorded: Vec::new() };
-        for n in 0..paths.len() {
+        let mut changes = Self { keys, broken: false, recorded: Vec::new() };
+        for n in 0..count.unwrap_or(CHANGES_MAX) {
             let path = keyring::path(n);
-            let Some(note) = read_optional(dir, &path)? else {
+            let Some(note) = read(&path)? else {
+                if count.is_none() {
+                    break;
+                }
                 findings.add(State::Missing, &path, (None, None), "the file is not there");
                 changes.broken = true;
                 break;
@@ -73,7 +74,12 @@ impl Changes {
     }
 
     /// What is left once the walk is over. Records before `begin` were pruned, and with them those of older changes.
-    pub(super) fn finish(&self, begin: u64, findings: &mut Findings) -> Result<(), VerifyError> {
+    pub(super) fn finish(
+        &self,
+        begin: u64,
+        read: Read<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), VerifyError> {
         let notes: Vec<_> = self.keys.notes().collect();
         for ((path, note), change) in notes.iter().zip(self.keys.changes()) {
             let seq = self.recorded.iter().find(|(_, known)| known.as_bytes() == *note);
@@ -104,7 +110,7 @@ impl Changes {
             }
             // The key may have been changed since the notes were read.
             let path = keyring::path(next);
-            if read_optional(&self.dir, &path)?.is_some_and(|late| late == note.as_bytes()) {
+            if read(&path)?.is_some_and(|late| late == note.as_bytes()) {
                 next += 1;
                 continue;
             }

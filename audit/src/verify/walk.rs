@@ -27,7 +27,7 @@ use super::{
 mod packed;
 mod pruned;
 
-pub(super) use pruned::Front;
+pub(super) use pruned::{Front, Said};
 
 /// Where the walk ended.
 #[derive(Debug, Default)]

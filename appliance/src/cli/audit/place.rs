@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::Exit;
 use crate::cli::exit::failure;
 use crate::cli::settings::Settings;
+use crate::config::Resolved;
 
 /// Longest number that is a place and not an event; events have 26 characters.
 const SEQ_DIGITS_MAX: usize = 20;
@@ -24,6 +25,16 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The same options about a directory by itself.
+    pub(super) fn at(&self, dir: PathBuf) -> Self {
+        Self { audit_dir: Some(dir), ..self.clone() }
+    }
+
+    /// The configuration, for a log that is somewhere else.
+    pub(super) fn resolved(&self) -> anyhow::Result<Resolved> {
+        Ok(self.settings.load(BTreeMap::new())?.resolved)
+    }
+
     /// The directory of the log's first copy.
     pub(super) fn dir(&self) -> anyhow::Result<PathBuf> {
         Self::is_log(match &self.audit_dir {

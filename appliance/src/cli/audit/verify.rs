@@ -2,19 +2,23 @@
 
 mod mirrors;
 mod proof;
+mod remote;
 mod timestamps;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use audit::index::Mismatch;
 use audit::note::Vkey;
-use audit::{Finding, Head, Keyring, Report, State, VerifyOptions};
+use audit::{Finding, Head, Keyring, RemoteLog, Report, State, VerifyOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use http::Uri;
 
+use self::remote::Host;
 use self::timestamps::Stamps;
 use super::place::Place;
 use super::progress;
@@ -26,11 +30,22 @@ use crate::cli::exit::failure;
     appliance audit verify\n  \
     appliance audit verify --since yesterday.checkpoint\n  \
     appliance audit verify --remember /mnt/elsewhere/seen\n  \
-    appliance audit verify --audit-dir /mnt/copy/audit --vkey audit.vkey --json\n  \
+    appliance audit verify /mnt/copy/audit --vkey audit.vkey --json\n  \
+    appliance audit verify https://192.0.2.7:9000 --vkey audit.vkey --since yesterday.checkpoint\n  \
     appliance audit verify --proof evidence --vkey audit.vkey\n\n\
     Exit codes: 0 valid, 3 valid but nothing outside confirms the end (use --since), 10 modified, 11 missing, \
     12 reordered, 13 truncated, 14 forked, 15 bad signature, unknown key or a key out of its window, 16 unsealed, 17 index mismatch, 2 usage or reading.")]
 pub(in crate::cli) struct Verify {
+    /// A log directory by itself, or the address of a running log or of an exported one on a web server: of that the
+    /// hashes are checked, and the records where they are open to you.
+    #[arg(value_name = "DIR|URL", conflicts_with = "audit_dir")]
+    target: Option<String>,
+    /// Certificates to trust for the connection; those of the system and the deployment's own otherwise.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    ca: Option<PathBuf>,
+    /// Longest wait for one answer, 30 otherwise.
+    #[arg(long, value_name = "SECONDS", requires = "target", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: Option<u64>,
     #[command(flatten)]
     place: Place,
     /// Verifier key or a file of it; the deployment's audit.vkey otherwise.
@@ -60,6 +75,8 @@ pub(in crate::cli) struct Verify {
     json: bool,
 }
 
+/// How long one answer may take.
+const TIMEOUT_S: u64 = 30;
 /// Records whose values are looked up in the index.
 const INDEX_SAMPLES: u64 = 1000;
 
@@ -67,11 +84,19 @@ impl Verify {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         // Nothing but a verdict may use a verdict's code, so every failure before it is 2.
         let usage = |error: anyhow::Error| failure(Exit::Usage, format!("{error:#}"));
+        if self.target.is_some() && self.proof.is_some() {
+            return Err(failure(Exit::Usage, "a log is verified, or the proof of one record"));
+        }
         if let Some(path) = &self.proof {
             let vkey = self.place.vkey(self.vkey.as_deref()).map_err(usage)?;
             return proof::check(path, &vkey, self.json).map_err(usage);
         }
-        let report = self.report().map_err(usage)?;
+        let report = match self.target.as_deref().map(|target| (target, address(target))) {
+            Some((_, Some(url))) => self.report_from_afar(&url),
+            Some((dir, None)) => self.report(&self.place.at(dir.into())),
+            None => self.report(&self.place),
+        };
+        let report = report.map_err(usage)?;
         let mut out = io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", json(&report))?,
@@ -80,9 +105,9 @@ impl Verify {
         Ok(Exit::Verification(report.state.exit_code()))
     }
 
-    fn report(&self) -> anyhow::Result<Report> {
-        let dir = self.place.dir()?;
-        let vkey = self.place.vkey(self.vkey.as_deref())?;
+    fn report(&self, place: &Place) -> anyhow::Result<Report> {
+        let dir = place.dir()?;
+        let vkey = place.vkey(self.vkey.as_deref())?;
         let first = Vkey::parse(&vkey).context("reading the verifier key")?;
         // Changes that do not follow are a finding of their own; what was kept may be older than they are.
         let keys = Keyring::of_directory(&first, &dir).unwrap_or_else(|_| first.into());
@@ -100,23 +125,59 @@ impl Verify {
         };
         let mut report = audit::verify_against(&dir, &options, &stamps.heads)
             .with_context(|| format!("verifying `{}`", dir.display()))?;
-        for mirror in self.place.mirrors()?.iter().chain(&self.mirror) {
+        for mirror in place.mirrors()?.iter().chain(&self.mirror) {
             mirrors::compare(mirror, &vkey, &mut report)
                 .with_context(|| format!("verifying `{}`", mirror.display()))?;
         }
         bar.finish_and_clear();
         stamps.add_to(&mut report);
-        if let Some((path, newest)) = self.remember.as_ref().zip(newest)
-            && matches!(report.state, State::Valid | State::TailUnproven)
-        {
-            let newest = newest.context("reading the newest checkpoint")?;
-            remember(path, &newest)
-                .with_context(|| format!("keeping the checkpoint in `{}`", path.display()))?;
+        if let Some(newest) = newest {
+            self.keep(&report, || newest.context("reading the newest checkpoint"))?;
         }
         if self.index {
             compare_index(&dir, &mut report);
         }
         Ok(report)
+    }
+
+    /// A log of which only what it serves is seen.
+    fn report_from_afar(&self, url: &Uri) -> anyhow::Result<Report> {
+        if self.index || !self.mirror.is_empty() {
+            let what = "--index and --mirror are about directories; verify each address by itself";
+            return Err(failure(Exit::Usage, what));
+        }
+        let vkey = self.place.vkey(self.vkey.as_deref())?;
+        let first = Vkey::parse(&vkey).context("reading the verifier key")?;
+        let timeout = Duration::from_secs(self.timeout.unwrap_or(TIMEOUT_S));
+        let resolved = self.place.resolved()?;
+        let host = Host::open(url, first.name(), self.ca.clone(), &resolved, timeout)?;
+        let verifying = || format!("verifying {url}");
+        let log = RemoteLog::open(&host, &first).with_context(verifying)?;
+        let last_seen = self.last_seen(log.keys())?;
+        let newest = log.checkpoint().map(<[u8]>::to_vec);
+        let bar = progress::bar("{pos}/{len} records {wide_bar} {eta}");
+        let progress = progress::onto(&bar);
+        let options = VerifyOptions { vkey, last_seen, strict: self.strict, progress: &progress };
+        let verified = log.verify(&options);
+        bar.finish_and_clear();
+        let report = verified.with_context(verifying)?;
+        self.keep(&report, || newest.context("the log has no signed head yet"))?;
+        Ok(report)
+    }
+
+    /// Remembers the newest head, if it shall be and nothing is wrong.
+    fn keep(
+        &self,
+        report: &Report,
+        newest: impl FnOnce() -> anyhow::Result<Vec<u8>>,
+    ) -> anyhow::Result<()> {
+        if let Some(path) = &self.remember
+            && matches!(report.state, State::Valid | State::TailUnproven)
+        {
+            remember(path, &newest()?)
+                .with_context(|| format!("keeping the checkpoint in `{}`", path.display()))?;
+        }
+        Ok(())
     }
 
     fn last_seen(&self, keys: &Keyring) -> anyhow::Result<Option<Head>> {
@@ -128,6 +189,11 @@ impl Verify {
             .with_context(|| format!("`{}` is no checkpoint of this log", path.display()))?;
         Ok(Some(head))
     }
+}
+
+/// What is meant by the text, if it is an address.
+fn address(target: &str) -> Option<Uri> {
+    target.parse().ok().filter(|url: &Uri| url.scheme().is_some() && url.authority().is_some())
 }
 
 /// Puts a checkpoint in place of the one before, whole or not at all.
@@ -183,6 +249,7 @@ fn json(report: &Report) -> serde_json::Value {
         "schema_version": 1,
         "state": report.state.as_str(),
         "exit_code": report.state.exit_code(),
+        "seen": report.seen.as_str(),
         "origin": report.origin,
         "size": report.size,
         "root": STANDARD.encode(report.root),

@@ -25,12 +25,25 @@ use super::{Findings, Heads, Seals, State, VerifyError, Walk, read_optional};
 
 /// What a record says about those that were pruned.
 #[derive(Clone, Debug)]
-struct Said {
-    seq: u64,
-    time_us: u64,
-    end: u64,
-    root: String,
+pub(in crate::verify) struct Said {
+    pub(in crate::verify) seq: u64,
+    pub(in crate::verify) time_us: u64,
+    pub(in crate::verify) end: u64,
+    pub(in crate::verify) root: String,
     seal: String,
+}
+
+impl Said {
+    /// Reads a record; none if it is about something else.
+    pub(in crate::verify) fn of(seq: u64, leaf: &[u8]) -> Option<Self> {
+        if !leaf.starts_with(PRUNE_RECORD) {
+            return None;
+        }
+        let value = |name| leaf::values(leaf, name).into_iter().next().unwrap_or_default();
+        let end = value("params.end").parse().unwrap_or(0);
+        let time_us = check::time(leaf).unwrap_or(0);
+        Some(Self { seq, time_us, end, root: value("params.root"), seal: value("params.seal") })
+    }
 }
 
 /// What the walk has learned about pruned records.
@@ -47,14 +60,7 @@ pub(in crate::verify) struct Front {
 impl Front {
     /// Looks for a record that says that others were pruned.
     pub(super) fn record(&mut self, seq: u64, leaf: &[u8]) {
-        if !leaf.starts_with(PRUNE_RECORD) {
-            return;
-        }
-        let value = |name| leaf::values(leaf, name).into_iter().next().unwrap_or_default();
-        let end = value("params.end").parse().unwrap_or(0);
-        let time_us = check::time(leaf).unwrap_or(0);
-        let (root, seal) = (value("params.root"), value("params.seal"));
-        self.said.push(Said { seq, time_us, end, root, seal });
+        self.said.extend(Said::of(seq, leaf));
     }
 
     /// What is left once the walk is over. Returns what was pruned, if that is in order.
