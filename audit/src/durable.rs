@@ -45,6 +45,10 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     fn open(&self, path: &str) -> io::Result<Box<dyn File>>;
     /// Reads a whole file.
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
+    /// The same as a stream, for a file that is too large to hold.
+    fn stream(&self, path: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.read(path)?)))
+    }
     /// Puts `bytes` at `path`, all or nothing, over whatever was there.
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
     /// Deletes a file, durable on return; a file that is not there is none.
@@ -190,6 +194,10 @@ impl Files for LocalFiles {
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         fs::read(self.root.join(path))
+    }
+
+    fn stream(&self, path: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(fs::File::open(self.root.join(path))?))
     }
 
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {

@@ -141,13 +141,13 @@ pub(crate) fn digest(note: &[u8]) -> Hash {
 #[derive(Clone, Debug)]
 pub(crate) struct Measure {
     first: u64,
+    end: u64,
     chain_before: Hash,
     begun_us: Option<u64>,
     bytes: u64,
     content: Sha256,
     frame: Frontier,
     roots: Vec<Hash>,
-    tip: Tip,
 }
 
 impl Measure {
@@ -155,13 +155,13 @@ impl Measure {
     pub(crate) fn new(before: &Tip) -> Self {
         Self {
             first: before.size(),
+            end: before.size(),
             chain_before: before.chain,
             begun_us: None,
             bytes: 0,
             content: Sha256::new(),
             frame: Frontier::default(),
             roots: Vec::new(),
-            tip: before.clone(),
         }
     }
 
@@ -173,28 +173,29 @@ impl Measure {
         self.bytes += leaf.len() as u64 + 1;
         self.content.update(leaf);
         self.content.update(b"\n");
-        self.tip.push_hash(hash);
+        self.end += 1;
         self.frame.push(hash);
-        if self.tip.size().is_multiple_of(FRAME_RECORDS) {
+        if self.end.is_multiple_of(FRAME_RECORDS) {
             self.roots.push(std::mem::take(&mut self.frame).root());
         }
     }
 
     /// The seal over everything taken in, with the roots of its frames; `None` if that was nothing. `after` is the tip
-    /// that the records led to.
+    /// that the records led to: whoever has checked them has it.
     pub(crate) fn finish(mut self, after: &Tip, prev: Option<Hash>) -> Option<(Seal, Vec<Hash>)> {
+        debug_assert_eq!(self.end, after.size(), "the tip is that of another record");
         if self.frame.size() > 0 {
             self.roots.push(self.frame.root());
         }
         let seal = Seal {
             first: self.first,
-            end: self.tip.size(),
+            end: self.end,
             times_us: (self.begun_us?, after.time_us),
             bytes: self.bytes,
             sha256: self.content.finalize().into(),
             frames: (self.roots.len() as u64, Sha256::digest(self.roots.concat()).into()),
-            root: self.tip.frontier.root(),
-            chains: (self.chain_before, self.tip.chain),
+            root: after.frontier.root(),
+            chains: (self.chain_before, after.chain),
             prev,
         };
         Some((seal, self.roots))

@@ -220,6 +220,10 @@ impl Files for Arc<Mirrored> {
         self.all_in(lane_of(path), Op::Replace(path.to_owned(), bytes.into())).map(drop)
     }
 
+    fn stream(&self, path: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        self.any()?.files().stream(path)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.all_in(lane_of(path), Op::Remove(path.to_owned())).map(drop)
     }

@@ -24,7 +24,8 @@ use crate::{
     segment::{
         self, Form, Leaves, Name, Packed, Reader, Tail,
         check::{self, Known},
-        packed, start,
+        packed::{Packer, Table},
+        start,
     },
     tip::Tip,
     tree::{self, Hash},
@@ -116,9 +117,8 @@ pub(super) struct Sealer {
 /// A segment that was measured.
 struct Measured {
     seal: Seal,
-    roots: Vec<Hash>,
-    /// As it was written.
-    bytes: Vec<u8>,
+    /// What it becomes, if it is to be packed.
+    packed: Option<Vec<u8>>,
 }
 
 /// The newest seal.
@@ -233,7 +233,7 @@ impl Sealer {
             let name = Name { path: written, form: Form::Written, ..name.clone() };
             let before = Newest { end: seal.first, digest: seal.prev };
             match self.measure(&name, &before) {
-                Ok(measured) if measured.seal == seal => self.pack(&name, &measured)?,
+                Ok(measured) if measured.seal == seal => self.put_packed(&name, measured)?,
                 // It stays as it is, for the verifier to say what happened to it; the others are packed.
                 Ok(_) | Err(Stop::Damaged { .. }) => {
                     tracing::error!(path = name.path, "a segment does not hold what was sealed");
@@ -244,21 +244,14 @@ impl Sealer {
         Ok(())
     }
 
-    /// Puts the packed form of a sealed segment in place of the one that was written.
-    fn pack(&self, name: &Name, measured: &Measured) -> Result<(), Stop> {
+    /// Puts the packed form of a sealed segment, if it has one, in place of the one that was written.
+    fn put_packed(&self, name: &Name, measured: Measured) -> Result<(), Stop> {
+        let Some(bytes) = measured.packed else { return Ok(()) };
         if self.shared.to_seal.is_closed() {
             return Err(Stop::Closed);
         }
-        let path = name.path_as(Form::Packed);
-        let leaves = Leaves::new(&measured.bytes).map(|(_, line)| line);
-        let leaves = leaves.filter(|line| !line.starts_with(segment::CONTROL_PREFIX));
-        let bytes = packed::pack(name.first, leaves, &measured.roots).map_err(failed(&path))?;
-        // What was written goes only when what replaces it gives the same records back.
-        if !holds(bytes.clone(), &measured.seal) {
-            return Err(Stop::Failed(format!("packing `{path}` did not keep its records")));
-        }
         // ORDER: the seal is durable, then the packed segment, then the other one goes.
-        self.replace(&path, &bytes)?;
+        self.replace(&name.path_as(Form::Packed), &bytes)?;
         self.remove(&name.path_as(Form::Written))
     }
 
@@ -283,15 +276,13 @@ impl Sealer {
     fn is_recorded(&self, newest: &Newest, names: &[Name]) -> Result<bool, Stop> {
         let digits = hex::encode(newest.digest.unwrap_or_default());
         let finder = memmem::Finder::new(digits.as_bytes());
+        let names_it = |line: &[u8]| line.starts_with(SEAL_RECORD) && finder.find(line).is_some();
         for name in names.iter().filter(|name| name.first >= newest.end) {
-            let bytes = self.shared.files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
-            let found = finder.find_iter(&bytes).any(|at| {
-                let before = bytes.get(..at).unwrap_or_default();
-                let line = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
-                before.get(line..).is_some_and(|line| line.starts_with(SEAL_RECORD))
-            });
-            if found {
-                return Ok(true);
+            let mut reader = self.reader(name)?;
+            while let Ok(frame) = reader.next().map_err(Stop::unreadable(&name.path))? {
+                if Leaves::new(frame.leaves).any(|(_, line)| names_it(line)) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -301,10 +292,21 @@ impl Sealer {
         if name.form == Form::Packed {
             return Ok(false);
         }
-        let bytes = self.shared.files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
-        Ok(Leaves::new(&bytes).all(|(_, line)| {
-            line.starts_with(SEAL_RECORD) || line.starts_with(segment::CONTROL_PREFIX)
-        }))
+        let mut reader = self.reader(name)?;
+        loop {
+            match reader.next().map_err(Stop::unreadable(&name.path))? {
+                Ok(frame) if Leaves::new(frame.leaves).all(|(_, l)| l.starts_with(SEAL_RECORD)) => {
+                }
+                Err(Tail::Clean(_)) => return Ok(true),
+                Ok(_) | Err(Tail::Broken { .. }) => return Ok(false),
+            }
+        }
+    }
+
+    /// A segment, batch by batch: nobody needs the 64 MiB of it at once.
+    fn reader(&self, name: &Name) -> Result<Reader<Box<dyn io::Read + Send>>, Stop> {
+        let stream = self.shared.files.stream(&name.path).map_err(Stop::unreadable(&name.path))?;
+        Ok(Reader::new(stream, 0))
     }
 
     /// Measures a segment, and makes seal and record durable, in this order.
@@ -322,13 +324,10 @@ impl Sealer {
         self.replace(&path, note.as_bytes())?;
         self.append(vec![self.seal_record(seal, note.as_bytes())])?;
         *newest = Newest { end: seal.end, digest: Some(seal::digest(note.as_bytes())) };
-        match self.finished {
-            Finished::Packed => self.pack(name, &measured),
-            Finished::Left | Finished::Sealed => Ok(()),
-        }
+        self.put_packed(name, measured)
     }
 
-    /// What the segment holds, every batch checked on the way.
+    /// What the segment holds, every batch checked, and packed, on the way.
     fn measure(&self, name: &Name, newest: &Newest) -> Result<Measured, Stop> {
         let damaged = |what: String| Stop::Damaged { first: name.first, what };
         if name.form == Form::Packed {
@@ -347,20 +346,28 @@ impl Sealer {
             let what = format!("the newest seal ends at record {}", newest.end);
             return Err(damaged(what));
         }
-        let bytes = files.read(&name.path).map_err(Stop::unreadable(&name.path))?;
-        let measure = RefCell::new(Measure::new(&tip));
+        let packing = |error| Stop::Failed(format!("packing `{}`: {error}", name.path));
+        let mut packer = match self.finished {
+            Finished::Packed => Some(Packer::new(name.first).map_err(packing)?),
+            Finished::Left | Finished::Sealed => None,
+        };
+        let (mut measure, hashes) = (Measure::new(&tip), RefCell::new(Vec::new()));
         let hash = |_, leaf: &[u8]| {
             let hash = tree::leaf_hash(leaf);
-            measure.borrow_mut().push(leaf, hash);
+            hashes.borrow_mut().push(hash);
             hash
         };
-        let mut reader = Reader::new(bytes.as_slice(), 0);
+        let mut reader = self.reader(name)?;
         loop {
             match reader.next().map_err(Stop::unreadable(&name.path))? {
                 Ok(frame) => {
                     tip = check::batch(&frame, &tip, Known::Tree, &hash).map_err(|fault| {
                         damaged(format!("`{}` is damaged at byte {}", name.path, fault.offset))
                     })?;
+                    for ((_, leaf), hash) in Leaves::new(frame.leaves).zip(hashes.take()) {
+                        measure.push(leaf, hash);
+                        packer.as_mut().map_or(Ok(()), |to| to.push(leaf)).map_err(packing)?;
+                    }
                 }
                 Err(Tail::Clean(_)) => break,
                 Err(Tail::Broken { at, .. }) => {
@@ -368,9 +375,14 @@ impl Sealer {
                 }
             }
         }
-        let sealed = measure.into_inner().finish(&tip, newest.digest);
+        let sealed = measure.finish(&tip, newest.digest);
         let (seal, roots) = sealed.ok_or_else(|| damaged(format!("`{}` is empty", name.path)))?;
-        Ok(Measured { seal, roots, bytes })
+        let packed = packer.map(|packer| packer.finish(&roots)).transpose().map_err(packing)?;
+        // What was written goes only when what replaces it gives the same records back.
+        if packed.as_ref().is_some_and(|(bytes, table)| !is_of(&seal, bytes, table)) {
+            return Err(packing(io::Error::other("its tables do not fit the seal")));
+        }
+        Ok(Measured { seal, packed: packed.map(|(bytes, _)| bytes) })
     }
 
     fn seal_record(&self, seal: &Seal, note: &[u8]) -> Record {
@@ -412,6 +424,14 @@ impl Sealer {
 
 fn failed(path: &str) -> impl FnOnce(io::Error) -> Stop + '_ {
     move |error| Stop::Failed(format!("writing `{path}`: {error}"))
+}
+
+/// Whether the tables that end these bytes are those of sealed records, whose frames were compared with them.
+fn is_of(seal: &Seal, bytes: &[u8], table: &Table) -> bool {
+    Table::of_file(bytes).as_ref() == Some(table)
+        && table.records == (seal.first..seal.end)
+        && table.size() == seal.bytes
+        && (table.frames.len() as u64, table.roots_digest()) == seal.frames
 }
 
 /// Whether a packed segment gives the records back that were sealed.

@@ -17,7 +17,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use zstd::bulk::Decompressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{encode::LEAF_BYTES_MAX, seal::FRAME_RECORDS, tree::Hash};
 
@@ -165,46 +165,102 @@ fn skippable(magic: u32, content: &[u8]) -> Vec<u8> {
     [&magic.to_le_bytes(), &(content.len() as u32).to_le_bytes(), content].concat()
 }
 
-/// Packs records, given without their newlines, with the roots of their frames.
+/// Packs records as they come, in the memory of what it has packed.
 ///
-/// # Errors
-/// The library failed, or there are more or fewer frames than roots.
+/// Each frame is unpacked again at once and compared with the records it was made of, so what comes out gives them back.
+pub(crate) struct Packer {
+    compressor: Compressor<'static>,
+    unpacker: Unpacker,
+    /// Records of the frame that is being filled, with their newlines.
+    lines: Vec<u8>,
+    /// Frames that are packed.
+    bytes: Vec<u8>,
+    /// The same; their roots come at the end.
+    table: Table,
+}
+
+impl Packer {
+    /// Begins a segment with record `first`.
+    ///
+    /// # Errors
+    /// The library failed.
+    pub(crate) fn new(first: u64) -> io::Result<Self> {
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.include_checksum(true)?;
+        compressor.include_contentsize(true)?;
+        let table = Table { records: first..first, frames: Vec::new() };
+        let (lines, bytes) = (Vec::new(), Vec::new());
+        Ok(Self { compressor, unpacker: Unpacker::new()?, lines, bytes, table })
+    }
+
+    /// Takes in one record, given without its newline.
+    ///
+    /// # Errors
+    /// The library failed, or did not give back what it got.
+    pub(crate) fn push(&mut self, leaf: &[u8]) -> io::Result<()> {
+        self.lines.extend_from_slice(leaf);
+        self.lines.push(b'\n');
+        self.table.records.end += 1;
+        match self.table.records.end.is_multiple_of(FRAME_RECORDS) {
+            true => self.end_frame(),
+            false => Ok(()),
+        }
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        let frame = self.compressor.compress(&self.lines)?;
+        let packing = Packing {
+            offset: self.bytes.len() as u64,
+            len: u32::try_from(frame.len()).map_err(io::Error::other)?,
+            start: self.table.size(),
+            size: u32::try_from(self.lines.len()).map_err(io::Error::other)?,
+            crc: check::crc(&frame),
+            root: Hash::default(),
+        };
+        if self.unpacker.unpack(&frame, &packing).as_ref() != Some(&self.lines) {
+            return Err(io::Error::other("a frame does not unpack to its records"));
+        }
+        self.table.frames.push(packing);
+        self.bytes.extend_from_slice(&frame);
+        self.lines.clear();
+        Ok(())
+    }
+
+    /// The file, and its table, with the roots of all frames.
+    ///
+    /// # Errors
+    /// As [`Packer::push`]; there are more or fewer frames than roots, or none.
+    pub(crate) fn finish(mut self, roots: &[Hash]) -> io::Result<(Vec<u8>, Table)> {
+        if !self.lines.is_empty() {
+            self.end_frame()?;
+        }
+        if roots.is_empty() || self.table.frames.len() != roots.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        for (frame, root) in self.table.frames.iter_mut().zip(roots) {
+            frame.root = *root;
+        }
+        self.bytes.extend_from_slice(&self.table.encode());
+        Ok((self.bytes, self.table))
+    }
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packer").field("records", &self.table.records).finish_non_exhaustive()
+    }
+}
+
+/// Packs records that are all there.
+#[cfg(test)]
 pub(crate) fn pack<'a>(
     first: u64,
-    leaves: impl Iterator<Item = &'a [u8]>,
+    mut leaves: impl Iterator<Item = &'a [u8]>,
     roots: &[Hash],
 ) -> io::Result<Vec<u8>> {
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    compressor.include_checksum(true)?;
-    compressor.include_contentsize(true)?;
-    let mut table = Table { records: first..first, frames: Vec::new() };
-    let (mut bytes, mut lines) = (Vec::new(), Vec::new());
-    let mut leaves = leaves.peekable();
-    while let Some(leaf) = leaves.next() {
-        lines.extend_from_slice(leaf);
-        lines.push(b'\n');
-        table.records.end += 1;
-        if !table.records.end.is_multiple_of(FRAME_RECORDS) && leaves.peek().is_some() {
-            continue;
-        }
-        let frame = compressor.compress(&lines)?;
-        let root = *roots.get(table.frames.len()).ok_or(io::ErrorKind::InvalidInput)?;
-        table.frames.push(Packing {
-            offset: bytes.len() as u64,
-            len: u32::try_from(frame.len()).map_err(io::Error::other)?,
-            start: table.size(),
-            size: u32::try_from(lines.len()).map_err(io::Error::other)?,
-            crc: check::crc(&frame),
-            root,
-        });
-        bytes.extend_from_slice(&frame);
-        lines.clear();
-    }
-    if table.frames.is_empty() || table.frames.len() != roots.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    bytes.extend_from_slice(&table.encode());
-    Ok(bytes)
+    let mut packer = Packer::new(first)?;
+    leaves.try_for_each(|leaf| packer.push(leaf))?;
+    Ok(packer.finish(roots)?.0)
 }
 
 /// Unpacks frames, one after the other: making the library's state anew for each would cost a tenth of the work.
