@@ -224,6 +224,13 @@ impl Files for Arc<Mirrored> {
         self.any()?.files().stream(path)
     }
 
+    fn replace_all(&self, files: &[(String, Vec<u8>)]) -> io::Result<()> {
+        // Those that requests wait for are none of many.
+        let behind = files.iter().all(|(path, _)| lane_of(path) == Lane::Behind);
+        let lane = if behind { Lane::Behind } else { Lane::Ahead };
+        self.all_in(lane, Op::ReplaceAll(files.into())).map(drop)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.all_in(lane_of(path), Op::Remove(path.to_owned())).map(drop)
     }

@@ -141,6 +141,12 @@ pub enum PruneError {
         /// The `audit:prune` record.
         record: u64,
     },
+    /// The log was closed while the disk had no room for the end of it. The next start finishes it.
+    #[error("no room to finish what record {record} says; the next start finishes the prune")]
+    NoRoom {
+        /// The `audit:prune` record.
+        record: u64,
+    },
     /// The log does not take the record.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -249,11 +255,11 @@ impl Building {
 
 impl Log {
     /// Prunes exactly what was planned. `record` says who and why; what is pruned is added to it. Blocks until the records
-    /// are gone, which is after a head was signed over the record that says so.
+    /// are gone, which is after a head was signed over the record that says so, and the disk had room for the note about it.
     ///
     /// # Errors
-    /// See [`PruneError`]. Except after [`PruneError::Unsigned`] and a failed write, which stops the log, nothing was pruned
-    /// and nothing will be.
+    /// See [`PruneError`]. Except after [`PruneError::Unsigned`], [`PruneError::NoRoom`], and a failed write, which stops the
+    /// log, nothing was pruned and nothing will be.
     pub fn prune(&self, planned: &PrunePlan, record: Record) -> Result<Pruned, PruneError> {
         let shared = self.shared.as_ref();
         // While the disk is full, who holds the segments waits for room.
@@ -277,8 +283,9 @@ impl Log {
             shared.poison(&format!("writing `{path}`: {source}"));
             PruneError::Io { path: path.to_owned(), source }
         };
-        keep_hashes(files, planned, &|path, bytes| {
-            files.replace(path, bytes).map_err(|source| failed(path, source))
+        keep_hashes(files, planned, &|tiles| {
+            let first = tiles.first().map_or("tile", |(path, _)| path);
+            files.replace_all(tiles).map_err(|source| failed(first, source))
         })?;
         let intent = Intent { first: planned.first, end: planned.end, size: self.durable_size() };
         // ORDER: a start that finds the record has to know that it may not be carried out yet.
@@ -300,8 +307,7 @@ impl Log {
         if shared.signed.wait_past(pruned.record, SIGNED_WITHIN) <= pruned.record {
             return Err(PruneError::Unsigned { record: pruned.record });
         }
-        carry_out(files, &intent, &pruned)
-            .inspect_err(|error| shared.poison(&error.to_string()))?;
+        carry_out_here(shared, &intent, &pruned)?;
         Ok(pruned)
     }
 
@@ -367,15 +373,15 @@ fn each_leaf(files: &dyn Files, name: &Name, take: &mut dyn FnMut(&[u8])) -> io:
     Ok(())
 }
 
-/// Makes a tile durable at its path.
-type WriteTile<'a> = &'a dyn Fn(&str, &[u8]) -> Result<(), PruneError>;
+/// Makes tiles durable at their paths.
+type WriteTiles<'a> = &'a dyn Fn(&[(String, Vec<u8>)]) -> Result<(), PruneError>;
 
-/// Gives the tiles of level 0 over what is planned to `write`, with their paths, segment by segment, each after its seal
-/// was compared with what its records lead to. Tiles of records that stay after all do no harm: they are what they are.
+/// Gives the tiles of level 0 over what is planned to `write`, with their paths, those of one segment together, after its
+/// seal was compared with what its records lead to. Tiles of records that stay after all do no harm: they are what they are.
 fn keep_hashes(
     files: &dyn Files,
     planned: &PrunePlan,
-    write: WriteTile<'_>,
+    write: WriteTiles<'_>,
 ) -> Result<(), PruneError> {
     let (read, list) = (|path: &str| files.read(path), |path: &str| files.list(path));
     let mut tip = pruned::tip_at(&read, &list, planned.first).map_err(io_error("seg"))?;
@@ -406,11 +412,14 @@ fn keep_hashes(
         if !Seal::peek(&seal).is_some_and(|seal| seal.leads_to(&tip)) {
             return Err(PruneError::Damaged { path: name.path.clone() });
         }
-        tiles.iter().try_for_each(|(path, bytes)| write(path, bytes))?;
+        write(&tiles)?;
     }
     match open.is_empty() {
         true => Ok(()),
-        false => write(&tile_path(tip.size() / WIDTH as u64, planned.end), &open.concat()),
+        false => {
+            let path = tile_path(tip.size() / WIDTH as u64, planned.end);
+            write(&[(path, open.concat())])
+        }
     }
 }
 
@@ -458,6 +467,24 @@ fn carry_out(files: &dyn Files, intent: &Intent, pruned: &Pruned) -> Result<(), 
         files.remove(&stale).map_err(io_error(&stale))?;
     }
     files.remove(INTENT_PATH).map_err(io_error(INTENT_PATH))
+}
+
+/// The same in a running log. While the disk is full it waits: nothing has failed, and the prune is what makes room.
+fn carry_out_here(shared: &Shared, intent: &Intent, pruned: &Pruned) -> Result<(), PruneError> {
+    let is_full = |error: &PruneError| {
+        let PruneError::Io { source, .. } = error else { return false };
+        source.kind() == io::ErrorKind::StorageFull
+    };
+    loop {
+        match carry_out(shared.files.as_ref(), intent, pruned) {
+            Err(error) if is_full(&error) => {
+                if !shared.to_seal.pause() {
+                    return Err(PruneError::NoRoom { record: pruned.record });
+                }
+            }
+            done => return done.inspect_err(|error| shared.poison(&error.to_string())),
+        }
+    }
 }
 
 /// Removes the segments before `end`, oldest first, and what lies beside them but seals.
@@ -538,9 +565,8 @@ pub(super) fn finish(shared: &Shared, begun: &Begun) {
             return;
         }
     }
-    if let Err(error) = carry_out(shared.files.as_ref(), &begun.intent, &begun.pruned) {
-        shared.poison(&error.to_string());
-    }
+    // A failure has stopped the log.
+    drop(carry_out_here(shared, &begun.intent, &begun.pruned));
 }
 
 /// The tip from which recovery walks, where the log was pruned.

@@ -56,12 +56,12 @@ struct Inner {
 impl Bell {
     pub(super) fn ring(&self) {
         lock(&self.inner).rung = true;
-        self.rung.notify_one();
+        self.rung.notify_all();
     }
 
     pub(super) fn close(&self) {
         lock(&self.inner).closed = true;
-        self.rung.notify_one();
+        self.rung.notify_all();
     }
 
     fn is_closed(&self) -> bool {
@@ -78,7 +78,7 @@ impl Bell {
     }
 
     /// Waits for room; false once closed.
-    fn pause(&self) -> bool {
+    pub(super) fn pause(&self) -> bool {
         let open = |inner: &mut Inner| !inner.closed;
         let paused = self.rung.wait_timeout_while(lock(&self.inner), FULL_PAUSE, open);
         !paused.unwrap_or_else(PoisonError::into_inner).0.closed

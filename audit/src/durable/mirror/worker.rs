@@ -28,6 +28,7 @@ pub(super) enum Op {
     Create(u64, String),
     Open(u64, String),
     Replace(String, Box<[u8]>),
+    ReplaceAll(Box<[(String, Vec<u8>)]>),
     Remove(String),
     Size(u64),
     Write(u64, u64, Box<[u8]>),
@@ -291,6 +292,7 @@ fn carry_out(
         }
         Op::Check(_) => {}
         Op::Replace(path, bytes) => files.replace(path, bytes)?,
+        Op::ReplaceAll(all) => files.replace_all(all)?,
         Op::Remove(path) => synced(files.remove(path))?,
         Op::Create(id, path) => drop(open.insert(*id, files.create(path)?)),
         Op::Open(id, path) => drop(open.insert(*id, files.open(path)?)),

@@ -194,6 +194,43 @@ fn a_disk_without_room_prunes_nothing_and_the_log_goes_on() {
     }
 }
 
+/// Once the record stands, a full disk only delays what it says.
+#[test]
+fn a_disk_without_room_at_the_end_delays_a_prune() {
+    let full = |files: &SimFiles, kept| {
+        let error = io::ErrorKind::StorageFull;
+        files.fail(Fault { op: Op::Replace, path: pruned::PATH, after: 0, error, kept });
+    };
+    for kept in [0, 1] {
+        let files = SimFiles::default();
+        let log = log_of(&files, 2);
+        let plan = plan_of(&files).unwrap();
+        full(&files, kept);
+        log.prune(&plan, why()).unwrap();
+        assert_eq!((files.faults_left(), log.is_poisoned()), (0, false));
+        log.close().unwrap();
+        assert_eq!(check(&files).state, State::TailUnproven, "{}", check(&files));
+    }
+    // There is never room, and the log ends: the next start finishes it.
+    let files = SimFiles::default();
+    let log = log_of(&files, 2);
+    let plan = plan_of(&files).unwrap();
+    (0..10_000).for_each(|_| full(&files, 0));
+    std::thread::scope(|scope| {
+        let pruning = scope.spawn(|| log.prune(&plan, why()));
+        wait("the prune does not come so far", || files.faults_left() < 9_999);
+        log.close().unwrap();
+        let ended = pruning.join().unwrap();
+        assert!(matches!(ended, Err(PruneError::NoRoom { .. })), "{ended:?}");
+    });
+    drop(log);
+    assert_eq!(first(&files), 0);
+    let files = files.snapshot();
+    open(&files, 4).close().unwrap();
+    assert_eq!(first(&files), plan.end);
+    assert_eq!(check(&files).state, State::TailUnproven, "{}", check(&files));
+}
+
 #[test]
 fn a_disk_that_fails_in_the_middle_stops_the_log() {
     for (op, path, after) in [
