@@ -29,7 +29,7 @@ fn main() {
     encoding();
     disk(dir.path());
     let log_dir = dir.path().join("log");
-    let log = open(&log_dir, 4 << 20);
+    let log = open(&log_dir, Options::default().preallocate_bytes);
     closed_loop(&log, 1);
     closed_loop(&log, 64);
     closed_loop(&log, 256);

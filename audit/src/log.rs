@@ -88,7 +88,7 @@ pub struct Options {
     pub segment_age_max: Duration,
     /// What becomes of segments that another one follows.
     pub finished: Finished,
-    /// Zeros written ahead of the records; they halve the time of each sync. 0 turns it off.
+    /// Zeros written ahead of the records at a time; they halve the time of each sync. 0 turns it off.
     pub preallocate_bytes: u64,
     /// Encoded bytes that may wait for the writer before callers get [`LogError::Full`].
     pub queue_bytes_max: usize,
@@ -111,7 +111,7 @@ impl Default for Options {
             segment_bytes_max: 64 << 20,
             segment_age_max: Duration::from_secs(3600),
             finished: Finished::Packed,
-            preallocate_bytes: 4 << 20,
+            preallocate_bytes: 512 << 10,
             queue_bytes_max: 64 << 20,
             heartbeat: Duration::from_secs(60),
             sign_interval: Duration::from_millis(100),

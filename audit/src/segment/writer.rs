@@ -62,7 +62,8 @@ pub(crate) struct Writer {
     /// Where the next batch goes; a multiple of the block size.
     offset: u64,
     /// End of the zeros written ahead. Overwriting durable zeros needs no journal commit, which halves the
-    /// time of each sync; plain fallocate gains nothing, because unwritten extents need the commit too.
+    /// time of each sync; plain fallocate gains nothing, because unwritten extents need the commit too. A few at a time:
+    /// megabytes are a stall of ten milliseconds, and lie in pages so large that each sync after it searches them.
     zeroed: u64,
     ahead_bytes: u64,
     /// When it was begun or opened again.
@@ -128,8 +129,8 @@ impl Writer {
         if self.ahead_bytes > 0 && end + kept > self.zeroed {
             let until = (end + kept).next_multiple_of(self.ahead_bytes);
             let from = self.zeroed.max(self.offset);
-            // What a failure leaves behind is zeros, or nothing.
-            self.file.write_durable(from, &vec![0; (until - from) as usize])?;
+            // What a failure leaves behind is zeros, or nothing. They are durable when the batch is.
+            self.file.write_at(from, &vec![0; (until - from) as usize])?;
             self.zeroed = until;
         }
         if let Err(error) = self.file.write_durable(self.offset, batch) {
