@@ -11,9 +11,9 @@
 //!   ([`metered`]). Lists that rules make in loops hold a million values in one evaluation, whatever is in them counted
 //!   each time that it is. The library's own limit of memory is one of the whole process and its allocator, so it cannot
 //!   be had for one evaluation.
-//! - *Time*: the interpreter looks at the clock at each step. A step is a call that makes at most what is said above, or a
-//!   comparison of values that hold at most a million others, a thousand times over if lists that are written out nest in
-//!   one another ([`shape`]).
+//! - *Time*: processor time, within an outer bound of wall-clock time ([`time_limit`]). The interpreter looks at the clock
+//!   at each step. A step is a call that makes at most what is said above, or a comparison of values that hold at most
+//!   a million others, a thousand times over if lists that are written out nest in one another ([`shape`]).
 //! - *Result*: members and texts of `deny` are bounded, since each becomes part of a record ([`verdict`]).
 //!
 //! A source may say in its header that it was written for MinIO's policy plugin; then it is asked as that server asks
@@ -30,6 +30,7 @@ mod reads;
 mod rules;
 mod schema;
 mod shape;
+mod time_limit;
 mod token;
 mod verdict;
 
@@ -44,10 +45,10 @@ use self::rules::{Piece, Rules};
 use self::schema::Schema;
 use crate::{Decision, Denial, Request};
 
-/// Wall-clock time of one evaluation at most, while a request waits for it.
+/// Processor time of one evaluation at most, while a request waits for it; wall-clock time at most 15 times as much.
 const SERVING_TIME_MAX: Duration = Duration::from_millis(50);
 
-/// The same in a review: a busy machine must not turn into a changed decision.
+/// The same in a review, where nobody waits for one answer and a slow build must not turn into a changed decision.
 pub(crate) const REVIEW_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes of one source at most.
@@ -129,7 +130,7 @@ impl Guardrails {
         Ok(Self { packages, modules: sources.into_iter().map(Module::new).collect() })
     }
 
-    /// The same guardrails with another limit on the wall-clock time of one evaluation of a package; 50 ms at first.
+    /// The same guardrails with another limit on the processor time of one evaluation of a package; 50 ms at first.
     #[must_use]
     pub fn with_time_limit(mut self, limit: Duration) -> Self {
         for rules in &mut self.packages {

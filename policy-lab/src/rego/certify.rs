@@ -217,8 +217,9 @@ pub(super) fn compiled(
     engine.eval_query("true".to_owned(), false).map_err(|error| refuse(&error.to_string()))?;
     // What the rules answer to an empty input is of no interest, but a variable that is bound nowhere shows only here.
     let mut evaluator = Evaluator::new(&engine).map_err(|error| refuse(&error))?;
-    match evaluator.eval(entry.to_owned(), Value::new_object()) {
-        Err(error) if error.contains("is unsafe") => Err(refuse(&error)),
+    let stopped = evaluator.eval(entry.to_owned(), Value::new_object()).err();
+    match stopped.map(|stopped| stopped.to_string()) {
+        Some(error) if error.contains("is unsafe") => Err(refuse(&error)),
         _ => Ok(engine),
     }
 }

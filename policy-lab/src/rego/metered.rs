@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
-use regorus::{Engine, Value};
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, LimitError, Value};
 
 use super::certify;
 
@@ -143,15 +144,35 @@ impl Evaluator {
         Ok(Self { engine, made, held })
     }
 
+    /// Another limit than the one of the engine that it was made from.
+    pub(super) fn limit_time(&mut self, timer: ExecutionTimerConfig) {
+        self.engine.set_execution_timer_config(timer);
+    }
+
     /// The value of a rule, `data.….name`, for an input.
-    pub(super) fn eval(&mut self, rule: String, input: Value) -> Result<Value, String> {
+    pub(super) fn eval(&mut self, rule: String, input: Value) -> Result<Value, Stopped> {
         self.made.store(0, Ordering::Relaxed);
         self.held.store(0, Ordering::Relaxed);
         self.engine.set_input(input);
         // An error shows the line as the engine has it.
         let written = |error: String| error.replace(&format!("{WEIGHED}("), "(");
-        self.engine.eval_rule(rule).map_err(|error| written(error.to_string()))
+        self.engine.eval_rule(rule).map_err(|error| {
+            let text = written(error.to_string());
+            match error.downcast_ref::<LimitError>() {
+                Some(LimitError::TimeLimitExceeded { .. }) => Stopped::ByTime(text),
+                _ => Stopped::ByError(text),
+            }
+        })
     }
+}
+
+/// Why an evaluation has no result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stopped {
+    #[error("{0}")]
+    ByTime(String),
+    #[error("{0}")]
+    ByError(String),
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,13 +4,14 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
+use regorus::utils::limits::PolicyLengthConfig;
 use regorus::{Engine, Value};
 
 use super::input::View;
-use super::metered::{self, Evaluator};
+use super::metered::{self, Evaluator, Stopped};
 use super::reads::Reads;
 use super::schema::Schema;
+use super::time_limit::TimeLimit;
 use super::token::{self, Kind, Token};
 use super::{BYTES_MAX, RegoError, SERVING_TIME_MAX, certify, shape};
 use crate::Denial;
@@ -88,6 +89,7 @@ pub(super) struct Rules {
     /// Parsed and prepared; cloned when no evaluator is idle.
     prototype: Engine,
     idle: Mutex<Vec<Evaluator>>,
+    time_limit: TimeLimit,
 }
 
 impl Rules {
@@ -105,9 +107,10 @@ impl Rules {
         let first = pieces.first().map_or("guardrails", |piece| piece.name);
         let members = shape::measured(first, plain.get_modules(), schema.rule())?;
         certify::calls_are_known(&plain, package, pieces)?;
+        let time_limit = TimeLimit::new(SERVING_TIME_MAX);
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(timer(SERVING_TIME_MAX));
+        engine.set_execution_timer_config(time_limit.timer());
         // The sources were held to the library's bounds as they are written.
         engine.set_policy_length_config(PolicyLengthConfig {
             max_col: NonZeroU32::MAX,
@@ -127,11 +130,13 @@ impl Rules {
             reads,
             prototype: certify::compiled(engine, &entry, pieces)?,
             idle: Mutex::new(Vec::new()),
+            time_limit,
         })
     }
 
     pub(super) fn limit_time(&mut self, limit: Duration) {
-        self.prototype.set_execution_timer_config(timer(limit));
+        self.time_limit = TimeLimit::new(limit);
+        self.prototype.set_execution_timer_config(self.time_limit.timer());
         self.idle = Mutex::new(Vec::new());
     }
 
@@ -154,16 +159,34 @@ impl Rules {
     }
 
     fn eval(&self, input: Value) -> Result<Vec<Denial>, String> {
-        let idle = self.idle().pop();
-        let mut evaluator = idle.map_or_else(|| Evaluator::new(&self.prototype), Ok)?;
-        let result = evaluator.eval(entry(&self.package, self.schema), input)?;
-        // An engine that failed is not used again: what it keeps after an error is not documented.
+        let mut stopped = String::new();
+        for one in self.time_limit.tries() {
+            let idle = one.is_first().then(|| self.idle().pop()).flatten();
+            let mut evaluator = idle.map_or_else(|| Evaluator::new(&self.prototype), Ok)?;
+            if !one.is_first() {
+                evaluator.limit_time(one.timer());
+            }
+            // An engine that failed is not used again: what it keeps after an error is not documented.
+            match evaluator.eval(entry(&self.package, self.schema), input.clone()) {
+                Ok(result) => {
+                    if one.is_first() {
+                        self.keep(evaluator);
+                    }
+                    return self.schema.denials(&self.package, &result);
+                }
+                Err(Stopped::ByTime(error)) if !one.is_used_up() => stopped = error,
+                Err(Stopped::ByTime(error) | Stopped::ByError(error)) => return Err(error),
+            }
+        }
+        Err(stopped)
+    }
+
+    /// For the next evaluation.
+    fn keep(&self, evaluator: Evaluator) {
         let mut idle = self.idle();
         if idle.len() < IDLE_MAX {
             idle.push(evaluator);
         }
-        drop(idle);
-        self.schema.denials(&self.package, &result)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Evaluator>> {
@@ -179,9 +202,4 @@ impl Rules {
 /// What is asked for.
 fn entry(package: &str, schema: Schema) -> String {
     format!("{package}.{}", schema.rule())
-}
-
-/// The clock is looked at each step: 64 steps that each double a number would be too late.
-fn timer(limit: Duration) -> ExecutionTimerConfig {
-    ExecutionTimerConfig { limit, check_interval: NonZeroU32::MIN }
 }
