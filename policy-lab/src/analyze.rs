@@ -10,7 +10,8 @@
 //! question asks. And a question that could not be decided ends with [`Verdict::Unknown`], never with "proved".
 //!
 //! Variables: a pattern with a variable is at first left open, with what is sure of it whatever the variable stands
-//! for. What cannot be found even so does not exist. Otherwise values are put in, from the words of the policies and a
+//! for, what it fits where the variable's value is compared too, and which values make it fit a text that its place is
+//! compared with. What cannot be found even so does not exist. Otherwise values are put in, from the words of the policies and a
 //! few strangers; with them the search is exact again and finds a request, or the verdict is "unknown".
 //!
 //! Neither `evaluate` nor anything else in the library rests on this module; the feature `analyze` keeps it out of the
@@ -65,6 +66,16 @@ pub enum Limit {
     #[error("no value of a variable, or of a key compared in two ways, was found that decides it")]
     Variables,
     #[error(
+        "a variable stands twice in one pattern, which is followed only where the pattern is held against a text without \
+         wildcards; no value was found that decides it"
+    )]
+    Repeated,
+    #[error(
+        "a variable's value is compared without regard to letter case, and where it stands letter case counts; no value \
+         was found that decides it"
+    )]
+    Case,
+    #[error(
         "names of actions outside of the catalogue are not told apart where letter case counts"
     )]
     Names,
@@ -74,6 +85,14 @@ pub enum Limit {
     Unconfirmed,
     #[error("a policy could not be read again; please report this")]
     Unread,
+}
+
+impl Limit {
+    /// Values of variables were tried, and none decided it.
+    #[must_use]
+    pub fn is_of_variables(self) -> bool {
+        matches!(self, Self::Variables | Self::Repeated | Self::Case)
+    }
 }
 
 #[cfg(test)]

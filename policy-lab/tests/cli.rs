@@ -354,7 +354,7 @@ fn proofs() {
     write(directory, "home.json", &policy(&get("${aws:username}/*", "")));
     let twice = condition(r#""StringEquals":{"aws:userid":"${s3:prefix}${s3:prefix}"}"#);
     write(directory, "twice.json", &policy(&get("*", &twice)));
-    let even = condition(r#""StringNotLike":{"aws:userid":"a"}"#);
+    let even = condition(r#""StringNotLike":{"aws:userid":"???"}"#);
     write(directory, "even.json", &policy(&get("*", &even)));
     write(directory, "overlap.json", &policy(&[get("*", ""), get("x*", "")].join(",")));
     let mut transcript = String::new();

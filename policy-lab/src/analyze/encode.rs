@@ -22,6 +22,9 @@ pub(super) type Asked = Formula<Symbol>;
 /// Patterns of a variable's values that are followed into the patterns that it stands in, at most.
 const TIES_MAX: usize = 128;
 
+/// Open patterns that are held against a text, at most.
+const TEXTS_MAX: usize = 64;
+
 /// Which doubtful answers count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sure {
@@ -90,8 +93,10 @@ pub(super) struct Encoder<'a> {
     held: Option<&'a BTreeMap<Key, Held>>,
     /// What follows from an open pattern: holds for every request.
     facts: Vec<Asked>,
-    /// What the values of keys are compared with: patterns without variables, where letters count.
+    /// What the values of keys are compared with: patterns without variables.
     compared: Vec<(Key, Template)>,
+    /// What resources are compared with, without wildcards and variables.
+    paths: Vec<String>,
 }
 
 impl<'a> Encoder<'a> {
@@ -102,6 +107,7 @@ impl<'a> Encoder<'a> {
             held,
             facts: Vec::new(),
             compared: Vec::new(),
+            paths: Vec::new(),
         }
     }
 
@@ -129,7 +135,56 @@ impl<'a> Encoder<'a> {
         for tie in ties.into_iter().take(TIES_MAX) {
             facts.extend(self.tie(&tie));
         }
+        for (open, place, template, text) in self.held_against().into_iter().take(TEXTS_MAX) {
+            facts.extend(self.of_text(open, place.as_ref(), &template, &text));
+        }
         Formula::all(facts)
+    }
+
+    /// Open patterns, each with a text that its place is compared with.
+    fn held_against(&self) -> Vec<(usize, Option<Key>, Template, String)> {
+        let mut found = Vec::new();
+        for (open, (place, template)) in self.vocabulary.opened().enumerate() {
+            let of_key = |key: &Key| {
+                let there = self.compared.iter().filter(|(compared, _)| compared == key);
+                there
+                    .filter(|(_, pattern)| !pattern.ignores_case())
+                    .filter_map(|(_, p)| p.text())
+                    .collect()
+            };
+            let texts: Vec<String> = place.map_or_else(|| self.paths.clone(), of_key);
+            found.extend(
+                texts.into_iter().map(|text| (open, place.cloned(), template.clone(), text)),
+            );
+        }
+        found
+    }
+
+    /// Where an open pattern's place holds this text, the variable's values that make the pattern fit are known, and so is
+    /// whether there is any: also of a pattern in which it stands twice.
+    fn of_text(
+        &mut self,
+        open: usize,
+        place: Option<&Key>,
+        template: &Template,
+        text: &str,
+    ) -> Vec<Asked> {
+        let Some((key, values)) = template.values_for(text) else { return Vec::new() };
+        let exact = Automaton::exact(text);
+        let there = match place {
+            Some(place) => self.one(place, Test::Text(vec![exact])),
+            None => Formula::Is(self.vocabulary.path(exact)),
+        };
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| self.one(&key, Test::Text(vec![template.spelled_as(value)])))
+            .collect();
+        let open = Formula::Is(Symbol::Open(open));
+        let value = Formula::any(values);
+        vec![
+            Formula::any([open.clone().not(), there.clone().not(), value.clone()]),
+            Formula::any([open, there.not(), value.not()]),
+        ]
     }
 
     /// What an open pattern fits when the value of a variable in it fits a pattern of its own: that pattern in the place of
@@ -314,6 +369,9 @@ impl<'a> Encoder<'a> {
                 Formula::Is(Symbol::Open(open))
             }
             Entry::Path(template) => {
+                if let Some(text) = template.text().filter(|text| !self.paths.contains(text)) {
+                    self.paths.push(text);
+                }
                 let automaton = self.filled(template);
                 let path = Formula::Is(self.vocabulary.path(automaton));
                 let held = self.held;

@@ -109,7 +109,7 @@ impl Question<'_> {
                 confirmed.map_or(Answer::Unknown(Limit::Unconfirmed), Answer::Found)
             }
             None if space.is_exact => Answer::None,
-            None => Answer::Unknown(Limit::Variables),
+            None => Answer::Unknown(self.doubt()),
         })
     }
 
@@ -124,7 +124,23 @@ impl Question<'_> {
                 return Ok(Answer::Found(request));
             }
         }
-        Ok(Answer::Unknown(Limit::Variables))
+        Ok(Answer::Unknown(self.doubt()))
+    }
+
+    /// What kept the analysis from following the variables.
+    fn doubt(&self) -> Limit {
+        if self.templates().any(Template::repeats) {
+            return Limit::Repeated;
+        }
+        let variables: Vec<&Key> =
+            self.templates().flat_map(|t| t.keys().map(|(key, _)| key)).collect();
+        let clauses = self.statements.iter().flat_map(|statement| &statement.clauses);
+        let mut folded =
+            clauses.filter(|clause| clause.templates.iter().any(Template::ignores_case));
+        match folded.any(|clause| variables.contains(&&clause.key)) {
+            true => Limit::Case,
+            false => Limit::Variables,
+        }
     }
 
     fn confirmed(&self, request: Request) -> Option<Box<Request>> {
@@ -187,10 +203,15 @@ impl Question<'_> {
         let mut words: Vec<String> =
             vec!["someone".to_owned(), "a".to_owned(), "a/a".to_owned(), String::new()];
         for statement in &self.statements {
-            let own = statement.clauses.iter().filter(|clause| clause.key == *key);
-            words.extend(
-                own.flat_map(|clause| clause.values.iter()).map(|value| value.replace('*', "")),
-            );
+            for clause in statement.clauses.iter().filter(|clause| clause.key == *key) {
+                let ignores_case = clause.templates.iter().any(Template::ignores_case);
+                for value in &clause.values {
+                    words.push(value.replace('*', ""));
+                    if ignores_case {
+                        words.extend([value.to_uppercase(), value.to_lowercase()]);
+                    }
+                }
+            }
         }
         words.extend(self.templates().flat_map(Template::words));
         let mut seen = std::collections::HashSet::new();

@@ -4,6 +4,9 @@ use super::automaton::{Automaton, Class, SIGNS, Step, kinds, many, one};
 use super::key::Key;
 use crate::pattern::raw;
 
+/// Characters of a text at most whose every part is tried in the place of a variable.
+const TRIED_CHARS_MAX: usize = 24;
+
 /// How the texts of an element are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Manner {
@@ -50,6 +53,8 @@ pub(super) enum Filling {
     Sign(char),
     /// Any text that fits a pattern.
     Like(Vec<Piece>),
+    /// A text in any spelling: letter case is ignored.
+    Folded(String),
 }
 
 /// How to make an automaton: what stands for variables, and what `?` takes.
@@ -132,7 +137,9 @@ impl Template {
                 continue;
             };
             match fill(key) {
-                Filling::Open | Filling::Sign(_) | Filling::Like(_) => pieces.push(Piece::Star),
+                Filling::Open | Filling::Sign(_) | Filling::Like(_) | Filling::Folded(_) => {
+                    pieces.push(Piece::Star);
+                }
                 Filling::Text(text) if !text.is_empty() => {
                     pieces.extend(text.chars().map(|char| self.manner.piece(char)));
                 }
@@ -179,21 +186,75 @@ impl Template {
         self.keys().next().is_some()
     }
 
-    /// The one text that fits, or a pattern of texts, where letters count; nothing of a pattern with variables.
+    /// The one text that fits, the one in all its spellings, or a pattern of texts; nothing of a pattern with variables.
     pub(super) fn as_filling(&self) -> Option<Filling> {
-        let is_plain = |piece: &Piece| matches!(piece, Piece::Char(_));
-        match self.manner {
+        match (self.manner, self.text()) {
             _ if self.has_variables() => None,
-            Manner::Equals | Manner::Like if self.pieces.iter().all(is_plain) => {
-                let char = |piece: &Piece| match piece {
-                    Piece::Char(char) => Some(*char),
-                    _ => None,
-                };
-                Some(Filling::Text(self.pieces.iter().filter_map(char).collect()))
+            (Manner::Equals | Manner::Like, Some(text)) => Some(Filling::Text(text)),
+            (Manner::EqualsIgnoreCase, Some(text)) => {
+                let is_one_way = |char: char| char.is_ascii() && !char.is_ascii_alphabetic();
+                Some(match text.chars().all(is_one_way) {
+                    true => Filling::Text(text),
+                    false => Filling::Folded(text),
+                })
             }
-            Manner::Like => Some(Filling::Like(self.pieces.clone())),
-            Manner::Equals | Manner::EqualsIgnoreCase | Manner::Arn => None,
+            (Manner::Like, None) => Some(Filling::Like(self.pieces.clone())),
+            (Manner::Equals | Manner::EqualsIgnoreCase, None) | (Manner::Arn, _) => None,
         }
+    }
+
+    /// The text of a pattern without wildcards and variables.
+    pub(super) fn text(&self) -> Option<String> {
+        let char = |piece: &Piece| match piece {
+            Piece::Char(char) => Some(*char),
+            Piece::Any | Piece::Star | Piece::Variable { .. } => None,
+        };
+        self.pieces.iter().map(char).collect()
+    }
+
+    /// The same text, in any spelling or not.
+    pub(super) fn spelled_as(&self, text: &str) -> Automaton {
+        let fold = self.ignores_case();
+        let class =
+            |char| if fold { Class::Fold(crate::condition::fold(char)) } else { Class::Char(char) };
+        Automaton::new(text.chars().map(|char| one(class(char))).collect())
+    }
+
+    pub(super) fn ignores_case(&self) -> bool {
+        self.manner == Manner::EqualsIgnoreCase
+    }
+
+    /// Some variable stands in it more than once, so that no automaton is what it fits.
+    pub(super) fn repeats(&self) -> bool {
+        let keys: Vec<_> = self.keys().map(|(key, _)| key).collect();
+        keys.iter().enumerate().any(|(at, key)| keys.iter().skip(at + 1).any(|other| other == key))
+    }
+
+    /// All values of its only variable with which it fits a text, each in one spelling where letter case is ignored.
+    /// `None` of a pattern with several variables, or a text too long to try all its parts.
+    pub(super) fn values_for(&self, text: &str) -> Option<(Key, Vec<String>)> {
+        let mut keys = self.keys();
+        let (key, has_default) = keys.next()?;
+        if has_default || self.is_raw() || key.is_array() || keys.any(|(other, _)| other != key) {
+            return None;
+        }
+        let chars: Vec<char> = text.chars().collect();
+        if chars.len() > TRIED_CHARS_MAX {
+            return None;
+        }
+        // Whatever the variable stands for is a part of the text.
+        let ends = |from| (from..=chars.len()).filter(move |to| *to > from || from == 0);
+        let parts = (0..=chars.len()).flat_map(|from| ends(from).map(move |to| (from, to)));
+        let mut values: Vec<String> =
+            parts.filter_map(|(from, to)| Some(chars.get(from..to)?.iter().collect())).collect();
+        if self.ignores_case() {
+            let fold = |value: &String| value.chars().map(crate::condition::fold).collect();
+            values = values.iter().map(fold).collect();
+        }
+        values.sort_unstable();
+        values.dedup();
+        values.retain(|value| self.automaton(|_| Filling::Text(value.clone())).fits(text));
+        Some((key.clone(), values))
     }
 
     /// Runs of literal text between separators: values worth trying for a variable.
@@ -227,7 +288,7 @@ impl Template {
             Piece::Star | Piece::Variable { .. } => false,
         };
         if defaults
-            || folds(self) != folds(other)
+            || folds(self) && !folds(other)
             || self.insertion != other.insertion
             || self.pieces.iter().chain(&other.pieces).any(unusual)
         {
@@ -325,6 +386,12 @@ impl Template {
                     }
                     Filling::Like(like) => {
                         steps.extend(self.steps(&like, fill, narrow)?);
+                        continue;
+                    }
+                    Filling::Folded(text) if narrow && text.contains(':') => return None,
+                    Filling::Folded(text) => {
+                        let fold = |char| one(Class::Fold(crate::condition::fold(char)));
+                        steps.extend(text.chars().map(fold));
                         continue;
                     }
                 },
