@@ -5,7 +5,6 @@ use ipnet::IpNet;
 use regorus::{Engine, Value};
 
 use super::RegoError;
-use super::metered::Evaluator;
 use super::rules::Piece;
 use super::token::{Kind, Token};
 
@@ -197,7 +196,8 @@ fn calls(tokens: &[Token]) -> Vec<(usize, String)> {
     calls
 }
 
-/// The engine made ready for its first evaluation; refuses guardrails that do not compile.
+/// The engine made ready for its first evaluation, without a limit of time: that a machine is busy is no fault of the
+/// guardrails. Refuses those that do not compile.
 pub(super) fn compiled(
     mut engine: Engine,
     entry: &str,
@@ -215,12 +215,17 @@ pub(super) fn compiled(
     compiled.map_err(|error| refuse(&error.to_string()))?;
     // Made ready here once, not in each clone.
     engine.eval_query("true".to_owned(), false).map_err(|error| refuse(&error.to_string()))?;
-    // What the rules answer to an empty input is of no interest, but a variable that is bound nowhere shows only here.
-    let mut evaluator = Evaluator::new(&engine).map_err(|error| refuse(&error))?;
-    let stopped = evaluator.eval(entry.to_owned(), Value::new_object()).err();
-    match stopped.map(|stopped| stopped.to_string()) {
-        Some(error) if error.contains("is unsafe") => Err(refuse(&error)),
-        _ => Ok(engine),
+    Ok(engine)
+}
+
+/// What the rules answer to an empty input is of no interest, but a variable that is bound nowhere shows only there.
+pub(super) fn binds_its_variables(
+    first: &str,
+    answer: Result<Value, String>,
+) -> Result<(), RegoError> {
+    match answer {
+        Err(error) if error.contains("is unsafe") => Err(located(first, &error)),
+        _ => Ok(()),
     }
 }
 

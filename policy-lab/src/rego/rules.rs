@@ -110,7 +110,6 @@ impl Rules {
         let time_limit = TimeLimit::new(SERVING_TIME_MAX);
         let mut engine = Engine::new();
         engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(time_limit.timer());
         // The sources were held to the library's bounds as they are written.
         engine.set_policy_length_config(PolicyLengthConfig {
             max_col: NonZeroU32::MAX,
@@ -123,15 +122,13 @@ impl Rules {
             add(&mut engine, schema, piece.name, &text, &piece.tokens)
                 .or_else(|_| add(&mut engine, schema, piece.name, piece.text, &piece.tokens))?;
         }
-        let entry = entry(package, schema);
-        Ok(Self {
-            schema,
-            package: package.to_owned(),
-            reads,
-            prototype: certify::compiled(engine, &entry, pieces)?,
-            idle: Mutex::new(Vec::new()),
-            time_limit,
-        })
+        let mut prototype = certify::compiled(engine, &entry(package, schema), pieces)?;
+        prototype.set_execution_timer_config(time_limit.timer());
+        let idle = Mutex::new(Vec::new());
+        let package = package.to_owned();
+        let rules = Self { schema, package, reads, prototype, idle, time_limit };
+        certify::binds_its_variables(first, rules.ask(Value::new_object()))?;
+        Ok(rules)
     }
 
     pub(super) fn limit_time(&mut self, limit: Duration) {
@@ -159,6 +156,11 @@ impl Rules {
     }
 
     fn eval(&self, input: Value) -> Result<Vec<Denial>, String> {
+        self.schema.denials(&self.package, &self.ask(input)?)
+    }
+
+    /// What the rule of this package answers.
+    fn ask(&self, input: Value) -> Result<Value, String> {
         let mut stopped = String::new();
         for one in self.time_limit.tries() {
             let idle = one.is_first().then(|| self.idle().pop()).flatten();
@@ -172,7 +174,7 @@ impl Rules {
                     if one.is_first() {
                         self.keep(evaluator);
                     }
-                    return self.schema.denials(&self.package, &result);
+                    return Ok(result);
                 }
                 Err(Stopped::ByTime(error)) if !one.is_used_up() => stopped = error,
                 Err(Stopped::ByTime(error) | Stopped::ByError(error)) => return Err(error),
