@@ -21,9 +21,9 @@ use crate::{
 /// Beyond that many callers a policy names too many principals to combine them.
 const CALLERS_MAX: usize = 4_000;
 
-/// The account of callers that nobody names.
+/// The account of anonymous callers, and of those that nobody names where it is not named itself.
 const ACCOUNT: &str = "000000000000";
-/// Their name.
+/// The name of callers that nobody names, likewise.
 const NOBODY: &str = "someone";
 
 #[derive(Debug)]
@@ -53,8 +53,10 @@ impl Callers {
             }
         }
         let mut callers = vec![Principal::anonymous(ACCOUNT)];
-        for account in named.accounts.iter().map(String::as_str).chain([ACCOUNT]) {
-            named.of_account(account, &mut callers);
+        let mut accounts = (0..=named.accounts.len()).map(|number| format!("{number:012}"));
+        let stranger = accounts.find(|account| !named.accounts.contains(account));
+        for account in named.accounts.iter().cloned().chain(stranger) {
+            named.of_account(&account, &mut callers);
             if callers.len() > CALLERS_MAX {
                 return Err(Limit::Principals);
             }
@@ -156,27 +158,25 @@ impl Named {
         let within = |there: &String| there == account;
         let named_users =
             self.users.iter().filter(|(there, _)| within(there)).map(|(_, name)| name.as_str());
-        let users: Vec<&str> = std::iter::once(NOBODY).chain(named_users).collect();
+        let nobody = stranger(NOBODY, |name| self.users.iter().any(|(_, there)| there == name));
+        let nobody = nobody.as_str();
+        let service = format!("{nobody}-service");
+        let service = stranger(&service, |name| self.users.iter().any(|(_, there)| there == name));
+        let users: Vec<&str> = std::iter::once(nobody).chain(named_users).collect();
         let others =
             || self.others.iter().filter(|(there, _)| within(there)).map(|(_, arn)| arn.clone());
         let user_arn = |name: &str| Principal::user(account, name).arn;
         callers.extend(users.iter().map(|name| Principal::user(account, name)));
-        callers.extend(others().map(|arn| Principal { arn, ..Principal::user(account, NOBODY) }));
+        callers.extend(others().map(|arn| Principal { arn, ..Principal::user(account, nobody) }));
         let sessions = self.session_arns(account);
         for parent in &users {
-            let own = users.iter().filter(|own| own != &parent || **own == NOBODY);
-            let service = own.map(|own| {
-                (
-                    PrincipalKind::ServiceAccount,
-                    user_arn(&if *own == NOBODY {
-                        format!("{NOBODY}-service")
-                    } else {
-                        (*own).to_owned()
-                    }),
-                )
+            let own = users.iter().filter(|own| own != &parent || **own == nobody);
+            let services = own.map(|own| {
+                let name = if *own == nobody { &service } else { *own };
+                (PrincipalKind::ServiceAccount, user_arn(name))
             });
             let session = sessions.iter().cloned().chain(others()).chain([user_arn(parent)]);
-            let derived = service.chain(session.map(|arn| (PrincipalKind::Session, arn)));
+            let derived = services.chain(session.map(|arn| (PrincipalKind::Session, arn)));
             callers.extend(derived.map(|(kind, arn)| Principal {
                 kind,
                 arn,
@@ -187,7 +187,7 @@ impl Named {
         callers.extend(sessions.into_iter().map(|arn| Principal {
             kind: PrincipalKind::Session,
             arn,
-            ..Principal::user(account, NOBODY)
+            ..Principal::user(account, nobody)
         }));
     }
 
@@ -196,12 +196,23 @@ impl Named {
         let roles =
             self.roles.iter().filter(|(there, _)| there == account).map(|(_, role)| role.as_str());
         let mut arns = Vec::new();
-        for role in roles.chain(["some-role"]) {
+        let other_role = stranger("some-role", |name| self.roles.iter().any(|(_, r)| r == name));
+        let other = stranger("some-session", |name| self.sessions.iter().any(|(.., s)| s == name));
+        for role in roles.chain([other_role.as_str()]) {
             let named = self.sessions.iter().filter(|(there, r, _)| there == account && r == role);
-            for session in named.map(|(.., session)| session.as_str()).chain(["some-session"]) {
+            for session in named.map(|(.., session)| session.as_str()).chain([other.as_str()]) {
                 arns.push(format!("arn:aws:sts::{account}:assumed-role/{role}/{session}"));
             }
         }
         arns
     }
+}
+
+/// A name that nobody has.
+fn stranger(name: &str, is_named: impl Fn(&str) -> bool) -> String {
+    let mut stranger = name.to_owned();
+    while is_named(&stranger) {
+        stranger.push_str("-else");
+    }
+    stranger
 }
