@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use audit::{
-    Class, Clock, Files, Indexer, Lead, LocalFiles, Log, Mirrored, Searcher, SystemClock, Tiles,
+    Acceptance, Class, Clock, Files, Gap, Indexer, Lead, LocalFiles, Log, Mirrored, Recovery,
+    Searcher, SystemClock, Tiles,
 };
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
@@ -23,6 +24,7 @@ use crate::bootstrap::Material;
 use crate::config::{MetricsAccess, Resolved};
 use crate::guardrails::{Looker, Rules};
 use crate::iam::Iam;
+use crate::memory::Memories;
 use crate::recorder::Recorder;
 use crate::retention::{self, Keeper};
 use crate::s3::auth::{Policy as SignaturePolicy, Verifier};
@@ -93,7 +95,9 @@ impl App {
         material: Material,
     ) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = Arc::new(open_log(files, &material, &clock)?);
+        let memories = Memories::read(resolved, &material.origin)?;
+        let (log, _) = open_log(files, &material, &clock, &memories, None)?;
+        let log = Arc::new(log);
         let metrics = Arc::new(Metrics::new());
         let recorder = Arc::new(Recorder::new(
             Arc::clone(&log),
@@ -420,14 +424,41 @@ fn log_files(resolved: &Resolved, material: &mut Material) -> anyhow::Result<Arc
     Ok(Arc::new(mirrored))
 }
 
+/// Says in the log that others know more of it, if it is that what somebody was shown, and lets everybody go on with what
+/// is there. Returns what was lost and the record that says so.
+///
+/// # Errors
+/// Nobody knows more, or something else than what `accepted` names; or the server is running. What is lost is lost, but
+/// nothing was written then.
+pub fn accept_gap(
+    resolved: &Resolved,
+    mut material: Material,
+    accepted: Acceptance,
+) -> anyhow::Result<(Gap, u64)> {
+    let files = log_files(resolved, &mut material)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let memories = Memories::read(resolved, &material.origin)?;
+    let (log, recovery) = open_log(files, &material, &clock, &memories, Some(accepted))?;
+    let gap = recovery.gap.context("the log was opened without the gap")?;
+    let begin = audit::pruned(&material.paths.audit_dir)?.map_or(0, |pruned| pruned.end);
+    // ORDER: the record is durable before anybody is sent on. After a crash in between, the next start asks again.
+    memories.put_back(&gap, begin)?;
+    log.close().context("closing the audit log")?;
+    Ok((gap, recovery.size))
+}
+
 fn open_log(
     files: Arc<dyn Files>,
     material: &Material,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Log> {
+    memories: &Memories,
+    accepted: Option<Acceptance>,
+) -> anyhow::Result<(Log, Recovery)> {
     let options = audit::Options {
         origin: material.origin.clone(),
         node: "n1".into(),
+        memories: memories.all(),
+        accepted,
         ..audit::Options::default()
     };
     let (log, recovery) = Log::open(files, material.audit_signers(), Arc::clone(clock), options)
@@ -440,7 +471,7 @@ fn open_log(
             "the audit log had an unacknowledged torn tail; it was moved to quarantine"
         );
     }
-    Ok(log)
+    Ok((log, recovery))
 }
 
 /// Each rule of the log that is not the default is a record before the first request.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use audit::{Clock, Log};
 
 pub use self::bucket::{Address, ArchiveError};
+pub(crate) use self::cursor::{Stored, file as cursor_file};
 pub use self::worker::Archive;
 use crate::siem::Secret;
 
@@ -52,14 +53,14 @@ pub struct House {
 /// # Errors
 /// The cursor cannot be read.
 pub(crate) fn next_record(state_dir: &std::path::Path, origin: &str) -> anyhow::Result<u64> {
-    let stored = cursor::load(&audit::LocalFiles::new(state_dir), origin)?;
-    Ok(stored.map_or(0, |stored| stored.next))
+    let stored = cursor::file(state_dir, origin).load::<Stored>()?;
+    Ok(stored.map_or(0, |(stored, _)| stored.next))
 }
 
 /// Addresses and cursors. See `crate::fuzz`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    cursor::fuzz(bytes);
+    crate::cursor::fuzz::<Stored>(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(address) = Address::parse(text) {
         assert!(address.url("a/b").starts_with(text.trim_end_matches('/')), "{text}");

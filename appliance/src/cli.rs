@@ -33,7 +33,7 @@ pub use exit::Exit;
         appliance audit search 'decision=deny'\n  \
         appliance audit verify\n\n\
         Exit codes: 0 ok, 1 negative answer, 2 usage, 3 configuration, \
-        4 not authenticated, 5 denied, 6 not found, 7 conflict, 9 unavailable; audit verify has more."
+        4 not authenticated, 5 denied, 6 not found, 7 conflict, 8 records are lost, 9 unavailable; audit verify has more."
 )]
 pub struct Cli {
     #[command(subcommand)]

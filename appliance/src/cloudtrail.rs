@@ -31,6 +31,7 @@ use std::time::Duration;
 use audit::{Clock, Log, Searcher};
 use storage::BucketName;
 
+pub(crate) use self::cursor::{Position, file as cursor_file};
 pub use self::exporter::Exporter;
 use self::key::SigningKey;
 use self::names::Names;
@@ -131,13 +132,14 @@ pub(crate) fn next_record(
     state_dir: &std::path::Path,
     origin: &str,
 ) -> anyhow::Result<Option<u64>> {
-    let position = cursor::load(&audit::LocalFiles::new(state_dir), origin)?;
-    Ok(position.map(|position| position.next))
+    let stored = cursor::file(state_dir, origin).load::<Position>()?;
+    Ok(stored.map(|(position, _)| position.next))
 }
 
 /// The body of `LookupEvents`, and the name of a call. See `crate::fuzz`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
+    crate::cursor::fuzz::<Position>(bytes);
     lookup::fuzz(bytes);
     let operation = std::str::from_utf8(bytes).ok().and_then(Operation::of);
     assert!(operation.is_none_or(|operation| operation.target().as_bytes() == bytes));

@@ -14,7 +14,9 @@ mod call;
 pub mod cli;
 pub mod cloudtrail;
 pub mod config;
+mod cursor;
 mod declaration;
+mod follower;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -22,6 +24,7 @@ pub mod guardrails;
 pub mod health;
 pub mod iam;
 pub mod kms;
+mod memory;
 pub mod recorder;
 mod redact;
 pub mod retention;

@@ -30,7 +30,7 @@ use std::time::Duration;
 use audit::{Clock, Files, LocalFiles, Log, SearchError};
 use tokio::sync::oneshot;
 
-pub use self::cursor::CursorError;
+pub(crate) use self::cursor::{Stored, file as cursor_file};
 pub use self::delivery::{Bounds, Retry};
 pub use self::destination::{ClientTls, Destination, Endpoint, Guarantee, Kind, Secret, Start};
 pub use self::format::{About, Format};
@@ -39,6 +39,7 @@ pub use self::sink::SinkError;
 pub use self::status::{State, Status};
 pub(crate) use self::worker::error_text;
 use self::worker::{Command, Worker};
+pub use crate::cursor::CursorError;
 use crate::telemetry::Metrics;
 
 /// How long a worker may take to carry out a command: it is between two system calls, or in an exchange that it drops.
@@ -233,6 +234,7 @@ pub fn check_filter(text: &str) -> Result<(), String> {
 /// Records of any content in every format, and answers of any receiver. See `crate::fuzz`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
+    crate::cursor::fuzz::<Stored>(bytes);
     format::fuzz(bytes);
     sink::fuzz(bytes);
 }

@@ -26,20 +26,28 @@ pub struct SealedSegment {
     pub files: Vec<String>,
 }
 
-/// Up to `count` segments from record `from` on, in order and without a gap, as far as they are sealed and packed.
+/// Up to `count` segments from the one with record `from` on, in order and without a gap, as far as they are sealed and
+/// packed. The first one begins earlier than `from` where that is no boundary of this log's segments.
 ///
 /// # Errors
 /// Reading the directory failed.
 pub fn sealed_segments(dir: &Path, from: u64, count: usize) -> io::Result<Vec<SealedSegment>> {
     let names = segment::names(&|path| durable::list(&dir.join(path)))?;
     let mut found = Vec::new();
-    for name in names.iter().filter(|name| name.first >= from).take(count) {
+    let containing = names.partition_point(|name| name.first <= from).saturating_sub(1);
+    for name in names.iter().skip(containing) {
+        if found.len() == count {
+            break;
+        }
         let expected = found.last().map_or(name.first, |last: &SealedSegment| last.end);
         let note = match fs::read(dir.join(name.seal_path())) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             note => note?,
         };
         let Some(seal) = Seal::peek(&note).filter(|seal| seal.first == name.first) else { break };
+        if seal.end <= from {
+            continue;
+        }
         if name.form != Form::Packed || name.first != expected {
             break;
         }

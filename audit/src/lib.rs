@@ -42,6 +42,7 @@ pub mod index;
 pub mod keyring;
 mod leaf;
 pub mod log;
+mod memory;
 pub mod note;
 pub mod proof;
 mod pruned;
@@ -69,6 +70,7 @@ pub use log::{
     PruneBounds, PruneError, PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune,
     read_blob,
 };
+pub use memory::{Acceptance, Conflict, Gap, Mark, Marks, Memory, ToldGap, mark_at};
 pub use note::{Ed25519Signer, Signer, Signers};
 pub use pruned::{Pruned, pruned};
 pub use query::{Query, QueryError};

@@ -20,6 +20,7 @@ use crate::{
     checkpoint::Head,
     durable::Files,
     encode::{self, Encoded, TooLarge},
+    memory::{Acceptance, Gap, Memory},
     record::Record,
     segment::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
 };
@@ -101,6 +102,11 @@ pub struct Options {
     pub free_bytes_min: u64,
     /// Time between two looks at the file system, at least: is there room, and is the file still in its place?
     pub look_interval: Duration,
+    /// What others remember of the log. It is opened only if it has what they know of, or if somebody accepts that it has
+    /// not.
+    pub memories: Vec<Memory>,
+    /// See `memories`.
+    pub accepted: Option<Acceptance>,
 }
 
 impl Default for Options {
@@ -117,6 +123,8 @@ impl Default for Options {
             sign_interval: Duration::from_millis(100),
             free_bytes_min: 64 << 20,
             look_interval: Duration::from_secs(1),
+            memories: Vec::new(),
+            accepted: None,
         }
     }
 }
@@ -132,6 +140,8 @@ pub struct Recovery {
     pub clean: bool,
     /// Whether the log was created just now.
     pub created: bool,
+    /// What others knew and the log does not, where somebody accepted it. The first record of this start says so.
+    pub gap: Option<Gap>,
 }
 
 /// Why a record was not taken.

@@ -12,6 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::{
     checkpoint::Head,
     durable, keyring,
+    memory::ToldGap,
     note::{NoteError, Vkey},
     pruned::Pruned,
     tree::Hash,
@@ -211,6 +212,9 @@ pub struct Report {
     pub head: Option<Head>,
     /// Records that are not there because they were pruned; their hashes were verified in their place.
     pub pruned: Option<Pruned>,
+    /// Records that were lost before the log went on: others knew them, and somebody accepted it. What is there is sound
+    /// all the same.
+    pub gaps: Vec<ToldGap>,
     /// Everything that is wrong, in the order it was met; at most [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// Remarks that are no findings, such as an unfinished write at the end.
@@ -219,6 +223,16 @@ pub struct Report {
 
 /// Findings listed in a report; more than that is one sentence in the remarks.
 pub const FINDINGS_MAX: usize = 1000;
+
+impl Report {
+    /// Adds a finding from outside the log's own bytes.
+    pub fn find(&mut self, finding: Finding) {
+        if self.state.weight() < finding.state.weight() {
+            self.state = finding.state;
+        }
+        self.findings.push(finding);
+    }
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -359,6 +373,8 @@ fn verify_now(
     seals.finish(&end, &mut findings)?;
     blobs::check(dir, "blob", &mut findings)?;
     blobs::check(dir, "quarantine", &mut findings)?;
+    let gaps = std::mem::take(&mut end.gaps);
+    gaps.iter().for_each(|gap| findings.remark(gap.to_string()));
     findings.close();
     let sound = if options.last_seen.is_some() { State::Valid } else { State::TailUnproven };
     Ok(Report {
@@ -370,6 +386,7 @@ fn verify_now(
         records: end.records,
         head: heads.newest(),
         pruned,
+        gaps,
         findings: findings.list,
         remarks: findings.remarks,
     })

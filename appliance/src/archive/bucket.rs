@@ -50,6 +50,8 @@ pub enum ArchiveError {
     Refused { what: String, status: StatusCode, said: String },
     #[error("reading the log")]
     Read(#[from] std::io::Error),
+    #[error(transparent)]
+    Record(#[from] audit::SearchError),
     #[error("writing the log")]
     Log(#[from] audit::LogError),
     #[error("the server stops")]

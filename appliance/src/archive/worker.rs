@@ -1,21 +1,18 @@
 //! The thread that copies: one segment after the other, as they are finished.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use audit::{Class, LocalFiles, Record, SealedSegment, Watch, sealed_segments};
+use audit::{Class, Marks, Record, SealedSegment, Watch, sealed_segments};
 use bytes::Bytes;
 
 use super::bucket::{ArchiveError, Bucket};
 use super::cursor::{self, Stored};
 use super::{House, Settings};
+use crate::cursor::Cursor;
+use crate::follower::{Follower, Stop};
 use crate::recorder::event_id;
 
-/// How long one look may hold the thread; the stop waits for it.
-const LOOK: Duration = Duration::from_millis(100);
 /// Between two looks for finished segments; one is finished each hour at least.
 const EVERY: Duration = Duration::from_secs(2);
 /// After a failure.
@@ -26,8 +23,7 @@ const SEGMENTS_MAX: usize = 16;
 /// The running archive. Ownership: its thread alone has the cursor.
 #[derive(Debug)]
 pub struct Archive {
-    stopping: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    follower: Follower,
 }
 
 impl Archive {
@@ -36,68 +32,49 @@ impl Archive {
     /// # Errors
     /// The cursor or the certificates cannot be used.
     pub fn start(settings: &Settings, house: House) -> anyhow::Result<Self> {
-        let files = LocalFiles::new(&house.state_dir);
-        let address = settings.address.as_str();
-        let stored = cursor::load(&files, &house.origin)?;
+        let cursor = cursor::file(&house.state_dir, &house.origin);
+        let address = settings.address.as_str().to_owned();
+        // The log is remembered also where copies go somewhere else now.
+        let (stored, marks) = cursor.load::<Stored>()?.unzip();
         let stored = stored.filter(|stored| stored.address == address);
-        let next = stored.map_or(0, |stored| stored.next);
+        let stored = stored.unwrap_or(Stored { address, next: 0 });
+        let marks = marks.unwrap_or_default();
         // From here on nothing is pruned that has no copy there.
-        cursor::store(&files, &Stored::new(&house.origin, address, next))?;
+        cursor.store(&stored, &marks)?;
         let bucket = Bucket::open(settings, &house.certs_dir)?;
-        let stopping = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             watch: house.log.subscribe(),
             settings: settings.clone(),
             house,
-            files,
+            cursor,
             bucket,
-            next,
-            stopping: Arc::clone(&stopping),
+            stored,
+            marks,
         };
-        let thread = std::thread::Builder::new().name("archive".into());
-        let thread = thread.spawn(move || worker.run())?;
-        Ok(Self { stopping, thread: Mutex::new(Some(thread)) })
+        Ok(Self { follower: Follower::start("archive", |stop| worker.work(stop))? })
     }
 
     /// Ends the thread; what is under way is copied again after the next start.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the archive panicked");
-        }
-    }
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        self.stop();
+        self.follower.stop();
     }
 }
 
 struct Worker {
     settings: Settings,
     house: House,
-    files: LocalFiles,
+    cursor: Cursor,
     bucket: Bucket,
     watch: Watch,
-    /// Every record before this one has a copy.
-    next: u64,
-    stopping: Arc<AtomicBool>,
+    /// What the cursor file says.
+    stored: Stored,
+    marks: Marks,
 }
 
 impl Worker {
-    fn run(mut self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(self.work()),
-            Err(error) => tracing::error!(%error, "the archive could not begin"),
-        }
-    }
-
-    async fn work(&mut self) {
-        while !self.is_stopping() {
-            let wait = match self.turn().await {
+    async fn work(mut self, stop: Stop) {
+        while !stop.is_set() && !self.watch.is_closed() {
+            let wait = match self.turn(&stop).await {
                 Ok(()) => EVERY,
                 Err(ArchiveError::Stopping) => return,
                 Err(error) => {
@@ -106,22 +83,15 @@ impl Worker {
                     RETRY
                 }
             };
-            let until = Instant::now() + wait;
-            while Instant::now() < until && !self.is_stopping() {
-                tokio::time::sleep(LOOK).await;
-            }
+            stop.rest(wait).await;
         }
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire) || self.watch.is_closed()
-    }
-
     /// Copies what is finished.
-    async fn turn(&mut self) -> Result<(), ArchiveError> {
+    async fn turn(&mut self, stop: &Stop) -> Result<(), ArchiveError> {
         let mut has_lock = None;
         loop {
-            let segments = sealed_segments(&self.house.audit_dir, self.next, SEGMENTS_MAX)?;
+            let segments = sealed_segments(&self.house.audit_dir, self.stored.next, SEGMENTS_MAX)?;
             if segments.is_empty() {
                 return Ok(());
             }
@@ -131,12 +101,17 @@ impl Worker {
                 None => *has_lock.insert(self.bucket.has_lock().await?),
             };
             for segment in segments {
-                self.copy(&segment, has_lock).await?;
+                self.copy(&segment, has_lock, stop).await?;
             }
         }
     }
 
-    async fn copy(&mut self, segment: &SealedSegment, has_lock: bool) -> Result<(), ArchiveError> {
+    async fn copy(
+        &mut self,
+        segment: &SealedSegment,
+        has_lock: bool,
+        stop: &Stop,
+    ) -> Result<(), ArchiveError> {
         let lock = self.settings.lock.filter(|_| has_lock);
         let until = lock.and_then(|lock| {
             let us = self.house.clock.now_us() + u64::try_from(lock.as_micros()).unwrap_or(0);
@@ -144,7 +119,7 @@ impl Worker {
         });
         let mut bytes = 0;
         for path in &segment.files {
-            if self.is_stopping() {
+            if stop.is_set() {
                 return Err(ArchiveError::Stopping);
             }
             let content = std::fs::read(self.house.audit_dir.join(path))?;
@@ -157,9 +132,10 @@ impl Worker {
         let mut record = Record::new(Class::Audit, "audit:archive", event);
         record.params = self.facts(segment, bytes, until, has_lock);
         self.house.log.append(&record)?.await?;
-        let address = self.settings.address.as_str();
-        cursor::store(&self.files, &Stored::new(&self.house.origin, address, segment.end))?;
-        self.next = segment.end;
+        let mark = audit::mark_at(&self.house.audit_dir, segment.end)?;
+        mark.into_iter().for_each(|mark| self.marks.push(mark));
+        self.stored.next = segment.end;
+        self.cursor.store(&self.stored, &self.marks)?;
         Ok(())
     }
 

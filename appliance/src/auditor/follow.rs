@@ -109,8 +109,7 @@ fn frames(follow: Follow) -> impl Stream<Item = Result<Frame<Bytes>, io::Error>>
 impl Follow {
     /// Waits for durable records, for a beat at most.
     fn wait(mut self) -> io::Result<Self> {
-        let durable = self.watch.wait_past(self.tail.position(), BEAT);
-        let rows = self.tail.poll_durable(durable).map_err(io::Error::other)?;
+        let rows = self.tail.follow(&self.watch, BEAT).map_err(io::Error::other)?;
         if rows.is_empty() {
             self.ready.push_back(Bytes::from_static(b": nothing new\n\n"));
         }

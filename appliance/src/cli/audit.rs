@@ -1,6 +1,7 @@
 //! `appliance audit`: the log as its directory has it, with or without a running server. `bundle`, `key`, and what is about
 //! retention, ask one.
 
+mod accept_gap;
 mod bundle;
 mod export;
 mod histogram;
@@ -58,6 +59,8 @@ pub(super) enum Audit {
     /// Show and change the key that signs the log of a running server.
     #[command(subcommand)]
     Key(key::Key),
+    /// Say in the log that records of it are lost, so that the server starts again.
+    AcceptGap(accept_gap::AcceptGap),
     /// Make the index again from the records.
     RebuildIndex(rebuild_index::RebuildIndex),
 }
@@ -79,6 +82,7 @@ impl Audit {
             Self::Holds(verb) => verb.run(),
             Self::Prune(verb) => verb.run(),
             Self::Key(verb) => verb.run(),
+            Self::AcceptGap(verb) => verb.run(),
             Self::RebuildIndex(verb) => verb.run(),
         }
     }

@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use audit::OpenError;
+
 use crate::bootstrap::BootstrapError;
 use crate::config::ConfigError;
 use crate::siem::SiemError;
@@ -75,6 +77,11 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
 fn code_of(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.exit;
+    }
+    match error.downcast_ref() {
+        Some(OpenError::Gap { .. }) => return Exit::Integrity,
+        Some(OpenError::NoGap { .. }) => return Exit::Negative,
+        _ => {}
     }
     let configuration = error.is::<ConfigError>()
         || error.is::<BootstrapError>()

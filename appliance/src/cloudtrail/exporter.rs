@@ -1,29 +1,24 @@
 //! The follower: one thread that reads what is durable, fills files, and closes periods.
-//!
-//! It has a runtime of its own, as the SIEM workers do: nothing of it takes from the requests, and blocking on the log's
-//! growth holds up only itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use audit::search::Tail;
-use audit::{LocalFiles, Row, Watch};
+use audit::{Mark, Marks, Row, Watch};
 use bytes::Bytes;
 
 use super::chain::{Digest, Link, period_end};
-use super::cursor::{self, CursorError, Position};
+use super::cursor::{self, Position};
 use super::desk::{Desk, DeskError};
 use super::file::{Draft, Listed, gzip};
 use super::key::{KeyError, SigningKey};
 use super::names::Names;
 use super::{House, Settings};
+use crate::cursor::{Cursor, CursorError};
+use crate::follower::{Follower, LOOK, Stop};
 use crate::siem::{Format, time_of};
 
-/// How long one look for new records may hold the thread; the stop waits for it.
-const LOOK: Duration = Duration::from_millis(100);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(5);
 /// Empty periods in a row that get a digest each. More, as after a month of standing still, share one: it says the same.
@@ -44,22 +39,17 @@ pub(super) struct Status {
 #[derive(Debug)]
 pub struct Exporter {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    follower: Follower,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    stopping: AtomicBool,
     status: Mutex<Status>,
 }
 
 impl Shared {
     fn change(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
     }
 }
 
@@ -69,7 +59,7 @@ impl Shared {
 pub(super) enum ExportError {
     #[error("the server stops")]
     Stopping,
-    #[error("the cursor")]
+    #[error(transparent)]
     Cursor(#[from] CursorError),
     #[error("storing a file")]
     Desk(#[from] DeskError),
@@ -91,17 +81,20 @@ impl Exporter {
         names: &Names,
         key: Arc<SigningKey>,
     ) -> Result<Self, ExportError> {
-        let files = LocalFiles::new(&house.state_dir);
+        let cursor = cursor::file(&house.state_dir, &house.about.origin);
         let watch = house.log.subscribe();
-        let position = match cursor::load(&files, &house.about.origin)? {
-            Some(position) => position,
+        let (position, marks) = match cursor.load()? {
+            Some(stored) => stored,
             None => {
                 let now_s = house.clock.now_us() / 1_000_000;
                 let position =
                     Position { next: watch.size(), from_s: now_s, since_s: now_s, previous: None };
+                let mut marks = Marks::default();
+                let mark = audit::mark_at(house.searcher.dir(), position.next)?;
+                mark.into_iter().for_each(|mark| marks.push(mark));
                 // From here on the chain has a beginning, also if this run ends before its first period does.
-                cursor::store(&files, &house.about.origin, &position)?;
-                position
+                cursor.store(&position, &marks)?;
+                (position, marks)
             }
         };
         let shared = Arc::new(Shared::default());
@@ -114,16 +107,17 @@ impl Exporter {
             names: names.clone(),
             key,
             tail: audit::tail(house.searcher.dir(), position.next.checked_sub(1)),
-            files,
+            cursor,
             watch,
             position,
+            marks,
+            last: None,
             draft: None,
             listed: Vec::new(),
             shared: Arc::clone(&shared),
         };
-        let thread = std::thread::Builder::new().name("cloudtrail".into());
-        let thread = thread.spawn(move || worker.run())?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        let follower = Follower::start("cloudtrail", |stop| worker.work(stop))?;
+        Ok(Self { shared, follower })
     }
 
     pub(super) fn status(&self) -> Status {
@@ -132,17 +126,7 @@ impl Exporter {
 
     /// Ends the thread; what it has of the period under way is made again after the next start.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the CloudTrail export panicked");
-        }
-    }
-}
-
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        self.stop();
+        self.follower.stop();
     }
 }
 
@@ -154,10 +138,14 @@ struct Worker {
     desk: Desk,
     bucket: String,
     period_s: u64,
-    files: LocalFiles,
+    cursor: Cursor,
     watch: Watch,
     tail: Tail,
     position: Position,
+    /// What the cursor file knows the log by.
+    marks: Marks,
+    /// The record before the one that is being taken in.
+    last: Option<Row>,
     /// The file being filled.
     draft: Option<Draft>,
     /// Files of this period that are stored.
@@ -166,46 +154,36 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(self.work()),
-            Err(error) => tracing::error!(%error, "the CloudTrail export could not begin"),
-        }
-    }
-
-    async fn work(&mut self) {
+    async fn work(mut self, stop: Stop) {
         let mut has_bucket = false;
-        while !self.shared.is_stopping() {
+        while !stop.is_set() {
             let turn = match has_bucket {
-                true => self.turn().await,
+                true => self.turn(&stop).await,
                 false => self.desk.create_bucket().await.map_err(ExportError::from),
             };
             match turn {
                 Ok(()) => has_bucket = true,
                 Err(ExportError::Stopping) => return,
-                Err(error) => self.start_over(&error).await,
+                Err(error) => {
+                    self.start_over(&error);
+                    stop.rest(RETRY).await;
+                }
             }
         }
     }
 
     /// Takes in what is durable; without anything new, waits for it a moment.
-    async fn turn(&mut self) -> Result<(), ExportError> {
-        let size = self.watch.size();
-        if self.tail.position() >= size {
-            if self.watch.is_closed() {
+    async fn turn(&mut self, stop: &Stop) -> Result<(), ExportError> {
+        if self.tail.position() >= self.watch.size() && self.watch.is_closed() {
+            return Err(ExportError::Stopping);
+        }
+        for row in self.tail.follow(&self.watch, LOOK)? {
+            // Storing a file may take long; what was not stored comes again.
+            if stop.is_set() {
                 return Err(ExportError::Stopping);
             }
-            self.watch.wait_past(size, LOOK);
-            return Ok(());
-        }
-        let rows = self.tail.poll_durable(size)?;
-        if rows.is_empty() {
-            // Durable and, on a slow disk, not yet to be read.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        for row in rows {
             self.take(&row).await?;
+            self.last = Some(row);
         }
         Ok(())
     }
@@ -271,8 +249,10 @@ impl Worker {
         let sha256 = sha256_hex(&body);
         let previous = Some(Link { bucket: self.bucket.clone(), key, sha256, signature });
         let position = Position { next, from_s: until_s, previous, ..self.position.clone() };
+        let last = self.last.as_ref().filter(|last| last.seq + 1 == next);
+        last.into_iter().for_each(|last| self.marks.push(Mark::of(last.seq, &last.leaf)));
         // ORDER: the digest is there before the cursor says so; in between, a crash makes the same digest again.
-        cursor::store(&self.files, &self.house.about.origin, &position)?;
+        self.cursor.store(&position, &self.marks)?;
         self.position = position;
         self.listed.clear();
         let now_us = self.house.clock.now_us();
@@ -289,24 +269,18 @@ impl Worker {
         gzip: Vec<u8>,
         user: BTreeMap<String, String>,
     ) -> Result<(), ExportError> {
-        if self.shared.is_stopping() {
-            return Err(ExportError::Stopping);
-        }
         Ok(self.desk.put(key, gzip, user).await?)
     }
 
-    /// After a failure: the period from its beginning, a little later. Nothing is skipped.
-    async fn start_over(&mut self, error: &ExportError) {
+    /// After a failure: the period from its beginning. Nothing is skipped.
+    fn start_over(&mut self, error: &ExportError) {
         let why = crate::siem::error_text(error);
         tracing::error!(why, "the CloudTrail export failed and will be tried again");
         self.shared.change(|status| status.error = Some(why));
         self.draft = None;
         self.listed.clear();
+        self.last = None;
         self.tail = audit::tail(self.house.searcher.dir(), self.position.next.checked_sub(1));
-        let until = Instant::now() + RETRY;
-        while Instant::now() < until && !self.shared.is_stopping() {
-            tokio::time::sleep(LOOK).await;
-        }
     }
 }
 

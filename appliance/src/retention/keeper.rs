@@ -13,6 +13,7 @@ use super::book::{Book, Proposal};
 use super::hold::{Hold, Subject};
 use super::identity::Who;
 use super::limits::{Limit, Possible, possible};
+use crate::follower::LOOK;
 use crate::scope::Scope;
 use crate::siem::Deliveries;
 use crate::{archive, cloudtrail};
@@ -353,15 +354,12 @@ impl Keeper {
     }
 
     fn read_on(&self) -> Result<Book, RetentionError> {
-        let size = self.house.log.durable_size();
+        let watch = self.house.log.subscribe();
+        let size = watch.size();
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let Reading { tail, book } = &mut *reading;
         while tail.position() < size {
-            let rows = tail.poll_durable(size)?;
-            if rows.is_empty() {
-                // Durable and, on a slow disk, not yet to be read.
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            let rows = tail.follow(&watch, LOOK)?;
             let taken = rows.iter().try_for_each(|row| book.take(row.seq, &row.leaf));
             if let Err(error) = taken {
                 // A book that lacks something is none: the next look begins again, and fails again.

@@ -1,18 +1,17 @@
-//! How far a destination has confirmed, in a file of its own that a crash leaves whole.
+//! How far a destination has confirmed; the file is a [`crate::cursor`].
 //!
-//! It is written through [`audit::Files::replace`]: bytes, their fsync, the rename, the directory's fsync. A failed
-//! write stops the destination; what is on disk then is an older position, which only repeats records.
-//!
-//! `siem/NAME/cursor.json` is one line: `{"format":1,"origin":…,"destination":…,"encoding":"kind/format","filter":…,
-//! "next":SEQ,"until":SEQ|null}`; every record before `next` is done with, and `next..until` may be under way.
+//! `siem/NAME/cursor.json` has `destination`, `encoding` (`kind/format`), `filter`, `next` and `until`: every record
+//! before `next` is done with, and `next..until` may be under way.
 
 use std::io;
+use std::path::Path;
 
-use audit::Files;
+use audit::Marks;
 use serde::{Deserialize, Serialize};
 
-/// The newest format that this release reads and writes.
-const FORMAT: u64 = 1;
+use crate::cursor::{self, CursorError, Place};
+
+const REMEDY: &str = "remove it to begin where `start` says, then replay from the last record that the destination has";
 
 /// Where a destination stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,130 +25,93 @@ pub(super) struct Position {
 /// What must be equal for a noted batch to mean the same bytes again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
-    pub origin: String,
     pub destination: String,
     pub encoding: String,
     pub filter: String,
 }
 
-/// The cursor file of one destination.
-#[derive(Debug)]
-pub(super) struct Cursor {
-    path: String,
-    identity: Identity,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u64,
+/// What is in the file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
     #[serde(flatten)]
     identity: Identity,
     next: u64,
     until: Option<u64>,
 }
 
-/// Why a cursor cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CursorError {
-    #[error("reading the SIEM cursor `{path}`")]
-    Read { path: String, source: io::Error },
-    #[error(
-        "the SIEM cursor `{path}` is damaged ({problem}); remove it to begin where `start` says, \
-         then replay from the last record that the destination has"
-    )]
-    Damaged { path: String, problem: String },
-    #[error("the SIEM cursor `{path}` belongs to the log `{found}`, and this one is `{ours}`")]
-    Foreign { path: String, found: String, ours: String },
+impl Place for Stored {
+    /// A batch is only noted when all of it was read, and only what is durable is read.
+    fn known(&self) -> u64 {
+        self.next.max(self.until.unwrap_or(0))
+    }
+
+    fn put_back(&mut self, next: u64) {
+        (self.next, self.until) = (next, None);
+    }
+}
+
+/// The cursor file in the directory of one destination.
+pub(crate) fn file(dir: &Path, origin: &str) -> cursor::Cursor {
+    cursor::Cursor::new(dir, origin, REMEDY)
+}
+
+/// The cursor of one destination.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    file: cursor::Cursor,
+    identity: Identity,
 }
 
 impl Cursor {
     #[must_use]
-    pub(super) fn new(identity: Identity) -> Self {
-        Self { path: format!("{}/cursor.json", identity.destination), identity }
+    pub(super) fn new(siem_dir: &Path, origin: &str, identity: Identity) -> Self {
+        Self { file: file(&siem_dir.join(&identity.destination), origin), identity }
     }
 
     /// The position of the last run, or `None` for a new destination. A batch noted under another filter or format is
     /// forgotten: the same range would be other bytes.
     ///
     /// # Errors
-    /// The file cannot be read, is no cursor, or is the cursor of another log.
-    pub(super) fn load(&self, files: &dyn Files) -> Result<Option<Position>, CursorError> {
-        let bytes = match files.read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(CursorError::Read { path: self.path.clone(), source }),
-        };
-        let damaged = |problem: String| CursorError::Damaged { path: self.path.clone(), problem };
-        let stored: Stored =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if stored.format > FORMAT {
-            return Err(damaged(format!("format {} is newer than {FORMAT}", stored.format)));
-        }
-        if stored.identity.origin != self.identity.origin {
-            return Err(CursorError::Foreign {
-                path: self.path.clone(),
-                found: stored.identity.origin,
-                ours: self.identity.origin.clone(),
-            });
-        }
-        let until = stored.until.filter(|_| stored.identity == self.identity);
-        Ok(Some(Position { next: stored.next, until }))
+    /// See [`CursorError`].
+    pub(super) fn load(&self) -> Result<Option<(Position, Marks)>, CursorError> {
+        let loaded = self.file.load::<Stored>()?;
+        Ok(loaded.map(|(stored, marks)| {
+            let until = stored.until.filter(|_| stored.identity == self.identity);
+            (Position { next: stored.next, until }, marks)
+        }))
     }
 
     /// Makes a position durable.
     ///
     /// # Errors
-    /// Those of [`Files::replace`]; nothing may be written after one.
-    pub(super) fn store(&self, files: &dyn Files, position: Position) -> io::Result<()> {
+    /// Nothing may be written after one.
+    pub(super) fn store(&self, position: Position, marks: &Marks) -> io::Result<()> {
         let Position { next, until } = position;
-        let stored = Stored { format: FORMAT, identity: self.identity.clone(), next, until };
-        let mut bytes = serde_json::to_vec(&stored)?;
-        bytes.push(b'\n');
-        files.replace(&self.path, &bytes)
+        self.file.store(&Stored { identity: self.identity.clone(), next, until }, marks)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use audit::LocalFiles;
-
     use super::*;
 
-    fn identity(origin: &str, filter: &str) -> Identity {
-        Identity {
-            origin: origin.into(),
-            destination: "soc".into(),
-            encoding: "native".into(),
-            filter: filter.into(),
-        }
+    fn identity(filter: &str) -> Identity {
+        let (destination, encoding) = ("soc".into(), "native".into());
+        Identity { destination, encoding, filter: filter.into() }
     }
 
     #[test]
     fn a_position_survives_and_a_batch_only_under_the_same_filter() {
         let dir = tempfile::tempdir().unwrap();
-        let files = LocalFiles::new(dir.path());
-        let cursor = Cursor::new(identity("log/a", "class=data"));
-        assert_eq!(cursor.load(&files).unwrap(), None);
+        let cursor = Cursor::new(dir.path(), "log/a", identity("class=data"));
+        assert_eq!(cursor.load().unwrap(), None);
         let position = Position { next: 7, until: Some(12) };
-        cursor.store(&files, position).unwrap();
-        assert_eq!(cursor.load(&files).unwrap(), Some(position));
-        let other = Cursor::new(identity("log/a", "class=kms"));
-        assert_eq!(other.load(&files).unwrap(), Some(Position { next: 7, until: None }));
-    }
-
-    #[test]
-    fn foreign_and_damaged_cursors_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let files = LocalFiles::new(dir.path());
-        let cursor = Cursor::new(identity("log/a", ""));
-        cursor.store(&files, Position { next: 7, until: None }).unwrap();
-        let foreign = Cursor::new(identity("log/b", "")).load(&files);
-        assert!(matches!(foreign, Err(CursorError::Foreign { .. })), "{foreign:?}");
-        for bytes in ["", "{", "{\"format\":1}", "{\"format\":2,\"next\":1}"] {
-            files.replace("soc/cursor.json", bytes.as_bytes()).unwrap();
-            let damaged = cursor.load(&files);
-            assert!(matches!(damaged, Err(CursorError::Damaged { .. })), "{bytes}: {damaged:?}");
-        }
+        cursor.store(position, &Marks::default()).unwrap();
+        assert_eq!(cursor.load().unwrap(), Some((position, Marks::default())));
+        let other = Cursor::new(dir.path(), "log/a", identity("class=kms"));
+        let without = Position { next: 7, until: None };
+        assert_eq!(other.load().unwrap(), Some((without, Marks::default())));
+        let known = file(&dir.path().join("soc"), "log/a").memory::<Stored>("soc").unwrap();
+        assert_eq!(known.unwrap().size, 12);
     }
 }

@@ -45,6 +45,12 @@ pub(super) fn is_complaint(leaf: &[u8]) -> bool {
     Head::of(leaf).is_ok_and(|head| head.class == "delivery" && head.action == "delivery:reject")
 }
 
+/// Whether this is the record of a gap in the log: every receiver is told that records which it has are not the log's any
+/// more.
+pub(super) fn is_gap(leaf: &[u8]) -> bool {
+    leaf.starts_with(br#"{"action":"audit:gap","class":"audit","#)
+}
+
 /// A record in the destination's format. `head` was read from `leaf`.
 pub(super) fn item(
     destination: &Destination,
@@ -64,9 +70,11 @@ pub(super) fn item(
     })
 }
 
-/// Names the records of a batch: log, destination, first and last record. Filter and format belong to the destination.
+/// Names the records of a batch: log, destination, first and last record, and the event of the last one, because behind a
+/// gap the log gives the numbers of lost records again. Filter and format belong to the destination.
 pub(super) fn batch_id(about: &About, destination: &Destination, items: &[Item]) -> String {
     let seq = |item: Option<&Item>| item.map_or(0, |item| item.seq);
     let (first, last) = (seq(items.first()), seq(items.last()));
-    format!("{}:{}:{first}-{last}", about.origin, destination.name)
+    let event = items.last().map_or("", |item| item.event.as_str());
+    format!("{}:{}:{first}-{last}:{event}", about.origin, destination.name)
 }

@@ -3,6 +3,7 @@
 //! It has a runtime of its own, so that a slow receiver takes nothing from the requests, and blocking on the disk or on
 //! the log's growth holds up only itself.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 use audit::query::Query;
 use audit::search::Tail;
 use audit::{
-    Class, Clock, ErrorInfo, Files, Log, LogError, Record, Resource, Row, SearchError, Watch,
+    Class, Clock, ErrorInfo, Files, Log, LogError, Mark, Marks, Record, Resource, Row, SearchError,
+    Watch,
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -20,15 +22,14 @@ use super::dead_letter::DeadLetter;
 use super::delivery::{Answer, Delivery, Item, Rejected, Step, Verdict};
 use super::destination::{Destination, Start};
 use super::format::time_text;
-use super::reading::{Head, batch_id, is_complaint, item};
+use super::reading::{Head, batch_id, is_complaint, is_gap, item};
 use super::sink::{self, Batch, Sink};
 use super::status::{Shared, State};
 use super::{About, House, SiemError};
+use crate::follower::LOOK;
 use crate::recorder::event_id;
 use crate::telemetry::DestinationMetrics;
 
-/// How long one look for new records may hold the thread; commands and the stop wait for it.
-const LOOK: Duration = Duration::from_millis(100);
 /// Lags that an operator must hear of, once each time they are reached.
 const LAG_ALARMS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(15 * 60)];
 
@@ -53,6 +54,10 @@ pub(super) struct Worker {
     filter: Option<Query>,
     files: Arc<dyn Files>,
     cursor: Cursor,
+    /// What the cursor file knows the log by.
+    marks: Marks,
+    /// Marks at ends of what was read, which come into the file once everything before them is done with.
+    read_marks: VecDeque<Mark>,
     dead_letter: DeadLetter,
     sink: Box<dyn Sink>,
     delivery: Delivery,
@@ -89,26 +94,28 @@ impl Worker {
     ) -> Result<Self, SiemError> {
         let name = &destination.name;
         let filter = parse_filter(name, &destination.filter, house.clock.now_us())?;
-        let cursor = Cursor::new(Identity {
-            origin: house.about.origin.clone(),
+        let identity = Identity {
             destination: name.clone(),
             encoding: format!("{}/{}", destination.kind.as_str(), destination.format.as_str()),
             filter: destination.filter.clone(),
-        });
+        };
+        let cursor = Cursor::new(&house.siem_dir, &house.about.origin, identity);
         let watch = house.log.subscribe();
         let pruned = audit::pruned(&house.audit_dir)?;
         let begin = pruned.map_or(0, |pruned| pruned.end);
-        let position = match cursor.load(files.as_ref())? {
-            Some(position) => position,
+        let (position, marks) = match cursor.load()? {
+            Some(stored) => stored,
             None => {
                 let next = match destination.start {
                     Start::Beginning => begin,
                     Start::Now => watch.size(),
                 };
                 let position = Position { next, until: None };
+                let mut marks = Marks::default();
+                audit::mark_at(&house.audit_dir, next)?.into_iter().for_each(|m| marks.push(m));
                 // From here on the destination has a place, also if it never gets anything.
-                cursor.store(files.as_ref(), position)?;
-                position
+                cursor.store(position, &marks)?;
+                (position, marks)
             }
         };
         let sink = sink::open(destination, &house.about, &house.certs_dir)
@@ -146,6 +153,8 @@ impl Worker {
             filter,
             files,
             cursor,
+            marks,
+            read_marks: VecDeque::new(),
             dead_letter: DeadLetter::new(name),
             sink,
             delivery,
@@ -221,22 +230,15 @@ impl Worker {
     async fn read(&mut self) -> Result<(), End> {
         // Connections live on this runtime, and get their turn here.
         tokio::task::yield_now().await;
-        let size = self.watch.size();
-        if self.delivery.read_to() >= size {
-            if self.watch.is_closed() {
-                return Err(End::LogClosed);
-            }
-            self.watch.wait_past(size, LOOK);
-            return Ok(());
+        if self.delivery.read_to() >= self.watch.size() && self.watch.is_closed() {
+            return Err(End::LogClosed);
         }
-        let rows = match self.tail.poll_durable(size) {
+        let rows = match self.tail.follow(&self.watch, LOOK) {
             Ok(rows) => rows,
             Err(error) => return self.unreadable(&error).await,
         };
-        if rows.is_empty() {
-            // Durable and, on a slow disk, not yet to be read.
-            self.rest(tokio::time::sleep(Duration::from_millis(5))).await?;
-        }
+        // One mark for each look: a hash of every record would cost a tenth of delivery.
+        self.read_marks.extend(rows.last().map(|row| Mark::of(row.seq, &row.leaf)));
         for row in rows {
             let seq = row.seq;
             let item = self.item(row)?;
@@ -265,14 +267,17 @@ impl Worker {
         let leaf = Bytes::from(row.leaf);
         let head = Head::of(&leaf)?;
         self.read_us = head.time_us();
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(&leaf)) {
+        if self.filter.as_ref().is_some_and(|f| !f.matches(&leaf)) && !is_gap(&leaf) {
             return Ok(None);
         }
         item(&self.destination, &self.about, row.seq, &head, &leaf).map(Some)
     }
 
     fn persist(&mut self, position: Position) -> Result<(), End> {
-        self.cursor.store(self.files.as_ref(), position)?;
+        while let Some(mark) = self.read_marks.pop_front_if(|mark| mark.size <= position.next) {
+            self.marks.push(mark);
+        }
+        self.cursor.store(position, &self.marks)?;
         self.delivery.persisted(position, self.now_ms());
         Ok(())
     }
@@ -352,6 +357,7 @@ impl Worker {
                 record.params.insert("was".into(), self.delivery.next().to_string());
                 append(&self.log, &record).await?;
                 self.delivery.replay(from);
+                self.read_marks.clear();
                 self.tail = audit::tail(&self.audit_dir, from.checked_sub(1));
                 self.persist(Position { next: from, until: None })?;
                 let _ = reply.send(Ok(from));

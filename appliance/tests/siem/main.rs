@@ -13,6 +13,7 @@ mod binary;
 mod bulk;
 mod commands;
 mod minio;
+mod put_back;
 mod receiver;
 mod rsyslog;
 mod scene;

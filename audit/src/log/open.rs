@@ -12,8 +12,10 @@ use crate::{
     checkpoint::{CheckpointError, Head},
     durable::{Files, read_optional},
     keyring::{Change, FollowError, Keyring},
+    memory::{self, Acceptance, Gap},
     note::{KeyId, NoteError, Signer, Signers, Vkey},
     segment::{self, Recovered, recover::RecoverError},
+    tip::Tip,
 };
 
 use super::{
@@ -88,6 +90,25 @@ pub enum OpenError {
         /// Size of the head.
         size: u64,
     },
+    /// Others know records that the log does not have.
+    #[error(
+        "{gap}. Put the log back from a copy that has them; if there is none, `audit accept-gap {digest}` says in the log \
+         that they are lost and lets it go on"
+    )]
+    Gap {
+        /// [`Gap::digest`], by which it can be accepted.
+        digest: Sha256Hex,
+        /// Who knows what.
+        gap: Box<Gap>,
+    },
+    /// Somebody accepted that records are lost, and none are.
+    #[error(
+        "nobody knows more of the audit log than its {size} records, so there is nothing to accept"
+    )]
+    NoGap {
+        /// Records of the log.
+        size: u64,
+    },
     /// The copies of a log on several drives cannot be brought together.
     #[error("{0}")]
     Copies(String),
@@ -133,13 +154,15 @@ impl Log {
             _ => OpenError::Io { path: "LOCK".to_owned(), source },
         })?;
         files.reconcile().map_err(|error| OpenError::Copies(error.to_string()))?;
-        let first = check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref())?;
+        let first =
+            check_identity(files.as_ref(), signer.as_ref(), &vkey, clock.as_ref(), &options)?;
         let created = first.is_none();
         let keys = keys_of(files.as_ref(), &first.unwrap_or(vkey), &signers)?;
         let in_force = OpenError::NotInForce { current: keys.current().id() };
         let signer = Arc::clone(signers.of(keys.current()).ok_or(in_force)?);
         let (known, torn_head) = newest_head(files.as_ref(), &keys)?;
         let recovered = recover(files.as_ref(), known.as_ref())?;
+        let gap = memory::settle(files.as_ref(), &recovered.tip, &options)?;
         let clean = torn_head.is_none() && is_clean(known.as_ref(), &recovered);
         // ORDER: repairs come after every reason to refuse.
         if let Some(torn) = &torn_head {
@@ -151,7 +174,8 @@ impl Log {
             .map_err(io_error("seg"))?;
         let torn: Vec<Torn> = torn.into_iter().chain(torn_head).collect();
         let discarded_bytes = torn.iter().map(|torn| torn.bytes.len() as u64).sum();
-        let recovery = Recovery { size: recovered.tip.size(), clean, created, discarded_bytes };
+        let recovery =
+            Recovery { size: recovered.tip.size(), clean, created, discarded_bytes, gap };
         let shared = Arc::new(Shared {
             files: files.clone(),
             queue: Queue::new(options.queue_bytes_max),
@@ -177,6 +201,9 @@ impl Log {
             unsaid: None,
             events: VecDeque::new(),
         };
+        if let Some((gap, accepted)) = recovery.gap.as_ref().zip(options.accepted.as_ref()) {
+            record_gap(&mut writer, gap, accepted).map_err(OpenError::Start)?;
+        }
         let unrecorded = keys::unrecorded(&keys, known.as_ref());
         record_start(&mut writer, &recovery, &torn, unrecorded).map_err(OpenError::Start)?;
         let sealing = Sealer {
@@ -246,6 +273,7 @@ fn check_identity(
     signer: &dyn Signer,
     vkey: &Vkey,
     clock: &dyn Clock,
+    options: &Options,
 ) -> Result<Option<Vkey>, OpenError> {
     let path = identity::PATH;
     let Some(bytes) = read_optional(files, path).map_err(io_error(path))? else {
@@ -254,6 +282,8 @@ fn check_identity(
         if !records.is_empty() || heads.is_some() {
             return Err(OpenError::Absent { path: path.to_owned() });
         }
+        // A log that others know does not begin again without a word.
+        memory::settle(files, &Tip::default(), options)?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| OpenError::Start(e.to_string()))?;
         let note = identity::create(vkey.name(), signer, clock.now_us(), &random)
@@ -379,6 +409,15 @@ fn active_segment(
     }
     let writer = segment::Writer::reopen(files.clone(), name.clone(), *end, clock.now_us(), ahead)?;
     Ok((writer, torn))
+}
+
+/// ORDER: before everything else, so that the gap is the first thing after it.
+fn record_gap(writer: &mut Writer, gap: &Gap, accepted: &Acceptance) -> Result<(), String> {
+    let params = gap.params(accepted);
+    let params: Vec<_> =
+        params.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    tracing::warn!(%gap, by = accepted.by, "the audit log goes on behind a gap");
+    writer.commit_own("audit:gap", &params)
 }
 
 fn record_start(

@@ -1,9 +1,14 @@
 //! Records in order: all there are, and those that come.
 #![deny(clippy::indexing_slicing)]
 
-use std::{collections::VecDeque, path::Path};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
+    log::Watch,
     segment::{Leaves, Name, Place},
     tree::{self, Hash},
 };
@@ -18,6 +23,9 @@ pub struct Tail {
 
 /// Bytes of one answer of [`Tail::poll`], at most a batch more.
 const POLL_BYTES_MAX: usize = 8 << 20;
+
+/// Between two looks for what is durable and not yet to be read.
+const UNREADABLE_PAUSE: Duration = Duration::from_millis(2);
 
 /// What one batch brought.
 #[derive(Debug)]
@@ -77,6 +85,28 @@ impl Tail {
     pub fn poll_durable(&mut self, size: u64) -> Result<Vec<Row>, SearchError> {
         let brought = self.poll_located(size)?;
         Ok(brought.map_or(Vec::new(), |b| b.rows.into_iter().map(|located| located.row).collect()))
+    }
+
+    /// Waits up to `timeout` for records that are durable by `watch` and gives them; empty when none came, or the log was
+    /// closed. Blocks its thread.
+    ///
+    /// # Errors
+    /// As [`Tail::poll_durable`].
+    pub fn follow(&mut self, watch: &Watch, timeout: Duration) -> Result<Vec<Row>, SearchError> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let size = watch.wait_past(self.position(), left);
+            let rows = self.poll_durable(size)?;
+            let is_over = left.is_zero() || size <= self.position() && watch.is_closed();
+            if !rows.is_empty() || is_over {
+                return Ok(rows);
+            }
+            if size > self.position() {
+                // Durable on most copies, and not yet on the one that is read: nobody says when it is.
+                std::thread::sleep(UNREADABLE_PAUSE.min(left));
+            }
+        }
     }
 
     /// The same with places, and only batches that end at or before `size`.

@@ -181,6 +181,7 @@ fn report(
     records: Records,
     mut findings: Findings,
 ) -> Report {
+    end.gaps.iter().for_each(|gap| findings.remark(gap.to_string()));
     findings.close();
     if records.seen == Seen::Hashes {
         findings.remark(
@@ -200,6 +201,7 @@ fn report(
         records: records.read,
         head,
         pruned: None,
+        gaps: end.gaps.clone(),
         findings: findings.list,
         remarks: findings.remarks,
     }

@@ -44,7 +44,7 @@ impl Strict {
         findings: &mut Findings,
     ) {
         let action = value.get("action").and_then(Value::as_str);
-        let started = matches!(action, Some("audit:start" | "audit:recovery"));
+        let started = matches!(action, Some("audit:start" | "audit:recovery" | "audit:gap"));
         let gap = time_us.zip(self.last_us).map_or(0, |(now, last)| now.saturating_sub(last));
         if gap > SILENCE_US && !self.stopped && !started {
             let what = format!("no heartbeat for {} s before this record", gap / 1_000_000);

@@ -4,6 +4,7 @@ use std::{collections::HashSet, fs, io, ops::Range, path::Path};
 
 use crate::{
     durable,
+    memory::ToldGap,
     segment::{
         self, Control, Form, Frame, Leaves, Name, Reader, Tail,
         check::{self, Fault, Known, What},
@@ -39,6 +40,8 @@ pub(super) struct End {
     /// The last thing read was damaged, so fewer records than promised are no further finding.
     pub(super) damaged_tail: bool,
     pub(super) front: Front,
+    /// Records that are lost, as others say.
+    pub(super) gaps: Vec<ToldGap>,
 }
 
 /// The walk's state.
@@ -258,6 +261,7 @@ impl Walk<'_, '_> {
             self.seals.record(seq, leaf);
             if self.known == Known::Tree {
                 self.front.record(seq, leaf);
+                self.end.gaps.extend(ToldGap::of(seq, leaf));
             }
             self.changes.record(seq, leaf);
             if self.options.strict {

@@ -1,5 +1,6 @@
 //! `appliance audit verify`: the verdict on a log, for people and for programs.
 
+mod gaps;
 mod mirrors;
 mod proof;
 mod remote;
@@ -70,6 +71,9 @@ pub(in crate::cli) struct Verify {
     /// Also compare the index with the records: every place, and the values of a thousand records.
     #[arg(long)]
     index: bool,
+    /// A gap that you know of, by the record that tells of it: the log is not called incomplete because of it.
+    #[arg(long, value_name = "RECORD")]
+    known_gap: Vec<u64>,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -131,6 +135,7 @@ impl Verify {
         }
         bar.finish_and_clear();
         stamps.add_to(&mut report);
+        gaps::judge(&mut report, &self.known_gap);
         if let Some(newest) = newest {
             self.keep(&report, || newest.context("reading the newest checkpoint"))?;
         }
@@ -160,7 +165,8 @@ impl Verify {
         let options = VerifyOptions { vkey, last_seen, strict: self.strict, progress: &progress };
         let verified = log.verify(&options);
         bar.finish_and_clear();
-        let report = verified.with_context(verifying)?;
+        let mut report = verified.with_context(verifying)?;
+        gaps::judge(&mut report, &self.known_gap);
         self.keep(&report, || newest.context("the log has no signed head yet"))?;
         Ok(report)
     }
@@ -255,6 +261,7 @@ fn json(report: &Report) -> serde_json::Value {
         "root": STANDARD.encode(report.root),
         "records": report.records,
         "pruned": report.pruned.map(|pruned| serde_json::json!({ "end": pruned.end, "record": pruned.record })),
+        "gaps": gaps::json(report),
         "head": head,
         "findings": findings,
         "remarks": report.remarks,

@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     checkpoint::Head,
+    memory::ToldGap,
     pruned::Pruned,
     segment::check,
     tiles::{Kind, TILE_WIDTH, TilePath},
@@ -45,6 +46,7 @@ pub(super) struct Walk<'a, 'b> {
     lost: bool,
     records: Records,
     front: Front,
+    gaps: Vec<ToldGap>,
     last_us: u64,
     strict: Strict,
     /// The tile at the end was said to be wrong.
@@ -69,6 +71,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             lost: false,
             records: Records { seen: Seen::Records, read: 0 },
             front: Front::default(),
+            gaps: Vec::new(),
             last_us: 0,
             strict: Strict::default(),
             edge_is_named: false,
@@ -86,7 +89,8 @@ impl<'a, 'b> Walk<'a, 'b> {
 
     pub(super) fn into_parts(self) -> (End, Records, Front) {
         let file = Some("checkpoint".to_owned());
-        let end = End { tip: self.tip, file, damaged_tail: self.lost, ..End::default() };
+        let (tip, damaged_tail, gaps) = (self.tip, self.lost, self.gaps);
+        let end = End { tip, file, damaged_tail, gaps, ..End::default() };
         (end, self.records, self.front)
     }
 
@@ -254,6 +258,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         let (Some(offset), Some(seq)) = at else { return };
         self.changes.record(seq, record);
         self.front.said.extend(Said::of(seq, record));
+        self.gaps.extend(ToldGap::of(seq, record));
         if self.options.strict {
             self.strict.record(path, offset, record, self.findings);
         }
