@@ -10,7 +10,10 @@ use std::{
     hint::black_box,
     os::unix::fs::FileExt as _,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +39,8 @@ fn main() {
     tasks(&log, 64);
     tasks(&log, 256);
     open_loop(&log);
+    heads(&log, &log_dir);
+    recovery(&log_dir, &dir.path().join("crashed"));
     log.close().unwrap();
     let growing = open(&dir.path().join("growing"), 0);
     println!("without zeros written ahead:");
@@ -168,6 +173,70 @@ fn cpu_us() -> u64 {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
     ticks * 10_000
+}
+
+/// From the moment that a record is acknowledged to the moment that a signed head in the directory covers it, while 64
+/// tasks append.
+fn heads(log: &Log, dir: &Path) {
+    let started = Instant::now();
+    let ended = AtomicBool::new(false);
+    let (acked, seen) = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen: Vec<(u64, Instant)> = Vec::new();
+            let newest = |seen: &[(u64, Instant)]| seen.last().map_or(0, |(size, _)| *size);
+            while !ended.load(Ordering::Acquire) || newest(&seen) < log.durable_size() {
+                let checkpoint = fs::read_to_string(dir.join("checkpoint")).unwrap();
+                let size = checkpoint.lines().nth(1).unwrap().parse().unwrap();
+                if size > newest(&seen) {
+                    seen.push((size, Instant::now()));
+                }
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            seen
+        });
+        let callers = (0..64).map(|caller| async move {
+            let mut acked = Vec::new();
+            while started.elapsed() < RUN {
+                let committed = log.append(&record(caller)).unwrap().await.unwrap();
+                acked.push((committed.end, Instant::now()));
+            }
+            acked
+        });
+        let all: futures::stream::FuturesUnordered<_> = callers.collect();
+        let acked = futures::executor::block_on(all.collect::<Vec<_>>()).concat();
+        ended.store(true, Ordering::Release);
+        (acked, watcher.join().unwrap())
+    });
+    let covered = |(end, at): &(u64, Instant)| {
+        let first = seen.partition_point(|(size, _)| size < end);
+        seen[first].1.saturating_duration_since(*at)
+    };
+    let mut times: Vec<Duration> = acked.iter().map(covered).collect();
+    let name = format!("acknowledged to signed, {} heads", seen.len());
+    print(&name, acked.len() as u64, started.elapsed(), &mut times);
+}
+
+/// The start after a crash: of a copy of a log that was being written.
+fn recovery(dir: &Path, crashed: &Path) {
+    copy(dir, crashed);
+    let started = Instant::now();
+    let log = open(crashed, 4 << 20);
+    let took = started.elapsed();
+    println!("recovery of {} records: ready after {took:?}", log.durable_size());
+    log.close().unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            // A segment that is packed meanwhile is there in the other form.
+            false => drop(fs::copy(entry.path(), to)),
+        }
+    }
 }
 
 /// One thread appends as fast as the queue takes it and looks at the answers as they come.
