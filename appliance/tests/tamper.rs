@@ -12,6 +12,8 @@ use serde_json::Value;
 
 #[path = "tamper/copies.rs"]
 mod copies;
+#[path = "tamper/witness.rs"]
+mod witness;
 
 const BATCH_END: &[u8] = b"{\"_c\":";
 const BLOCK_BYTES: usize = 4096;
@@ -226,7 +228,6 @@ struct Verdict {
     code: i64,
     /// Files that the findings name.
     files: Vec<String>,
-    #[expect(dead_code, reason = "read through Debug when a test fails")]
     said: String,
 }
 

@@ -5,6 +5,7 @@ mod mirrors;
 mod proof;
 mod remote;
 mod timestamps;
+mod trusted;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use audit::index::Mismatch;
-use audit::note::Vkey;
 use audit::{Finding, Head, Keyring, RemoteLog, Report, State, VerifyOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +21,7 @@ use http::Uri;
 
 use self::remote::Host;
 use self::timestamps::Stamps;
+use self::trusted::{Trusted, Witnessed};
 use super::place::Place;
 use super::progress;
 use crate::cli::Exit;
@@ -33,6 +34,7 @@ use crate::cli::exit::failure;
     appliance audit verify --remember /mnt/elsewhere/seen\n  \
     appliance audit verify /mnt/copy/audit --vkey audit.vkey --json\n  \
     appliance audit verify https://192.0.2.7:9000 --vkey audit.vkey --since yesterday.checkpoint\n  \
+    appliance audit verify --policy policy.txt --since witnessed.checkpoint\n  \
     appliance audit verify --proof evidence --vkey audit.vkey\n\n\
     Exit codes: 0 valid, 3 valid but nothing outside confirms the end (use --since), 10 modified, 11 missing, \
     12 reordered, 13 truncated, 14 forked, 15 bad signature, unknown key or a key out of its window, 16 unsealed, 17 index mismatch, 2 usage or reading.")]
@@ -52,6 +54,10 @@ pub(in crate::cli) struct Verify {
     /// Verifier key or a file of it; the deployment's audit.vkey otherwise.
     #[arg(long, value_name = "KEY|FILE")]
     vkey: Option<String>,
+    /// Whom to trust, in a file as C2SP tlog-policy describes it: the log's key, and witnesses whose signatures its newest
+    /// head or that of --since must have. With several logs in it, --vkey says which one.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// A checkpoint that you kept: proves that nothing before it was cut off or rewritten.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
@@ -92,8 +98,8 @@ impl Verify {
             return Err(failure(Exit::Usage, "a log is verified, or the proof of one record"));
         }
         if let Some(path) = &self.proof {
-            let vkey = self.place.vkey(self.vkey.as_deref()).map_err(usage)?;
-            return proof::check(path, &vkey, self.json).map_err(usage);
+            let trusted = self.trusted(&self.place).map_err(usage)?;
+            return proof::check(path, &trusted, self.json).map_err(usage);
         }
         let report = match self.target.as_deref().map(|target| (target, address(target))) {
             Some((_, Some(url))) => self.report_from_afar(&url),
@@ -111,19 +117,20 @@ impl Verify {
 
     fn report(&self, place: &Place) -> anyhow::Result<Report> {
         let dir = place.dir()?;
-        let vkey = place.vkey(self.vkey.as_deref())?;
-        let first = Vkey::parse(&vkey).context("reading the verifier key")?;
+        let trusted = self.trusted(place)?;
+        let vkey = trusted.vkey.to_string();
         // Changes that do not follow are a finding of their own; what was kept may be older than they are.
-        let keys = Keyring::of_directory(&first, &dir).unwrap_or_else(|_| first.into());
-        let last_seen = self.last_seen(&keys)?;
+        let keys = Keyring::of_directory(&trusted.vkey, &dir)
+            .unwrap_or_else(|_| trusted.vkey.clone().into());
         let stamps = Stamps::read(&dir, &keys)?;
         // ORDER: the head to remember is read before the walk, so the walk covers it.
-        let newest = self.remember.as_ref().map(|_| std::fs::read(dir.join("checkpoint")));
+        let newest = std::fs::read(dir.join("checkpoint"));
+        let outside = self.outside(&trusted, &keys, newest.as_deref().ok())?;
         let bar = progress::bar("{bytes}/{total_bytes} {wide_bar} {eta}");
         let progress = progress::onto(&bar);
         let options = VerifyOptions {
             vkey: vkey.clone(),
-            last_seen,
+            last_seen: outside.last_seen,
             strict: self.strict,
             progress: &progress,
         };
@@ -136,9 +143,8 @@ impl Verify {
         bar.finish_and_clear();
         stamps.add_to(&mut report);
         gaps::judge(&mut report, &self.known_gap);
-        if let Some(newest) = newest {
-            self.keep(&report, || newest.context("reading the newest checkpoint"))?;
-        }
+        outside.add_to(&mut report);
+        self.keep(&report, || newest.context("reading the newest checkpoint"))?;
         if self.index {
             compare_index(&dir, &mut report);
         }
@@ -151,22 +157,28 @@ impl Verify {
             let what = "--index and --mirror are about directories; verify each address by itself";
             return Err(failure(Exit::Usage, what));
         }
-        let vkey = self.place.vkey(self.vkey.as_deref())?;
-        let first = Vkey::parse(&vkey).context("reading the verifier key")?;
+        let trusted = self.trusted(&self.place)?;
+        let first = &trusted.vkey;
         let timeout = Duration::from_secs(self.timeout.unwrap_or(TIMEOUT_S));
         let resolved = self.place.resolved()?;
         let host = Host::open(url, first.name(), self.ca.clone(), &resolved, timeout)?;
         let verifying = || format!("verifying {url}");
-        let log = RemoteLog::open(&host, &first).with_context(verifying)?;
-        let last_seen = self.last_seen(log.keys())?;
+        let log = RemoteLog::open(&host, first).with_context(verifying)?;
         let newest = log.checkpoint().map(<[u8]>::to_vec);
+        let outside = self.outside(&trusted, log.keys(), newest.as_deref())?;
         let bar = progress::bar("{pos}/{len} records {wide_bar} {eta}");
         let progress = progress::onto(&bar);
-        let options = VerifyOptions { vkey, last_seen, strict: self.strict, progress: &progress };
+        let options = VerifyOptions {
+            vkey: first.to_string(),
+            last_seen: outside.last_seen,
+            strict: self.strict,
+            progress: &progress,
+        };
         let verified = log.verify(&options);
         bar.finish_and_clear();
         let mut report = verified.with_context(verifying)?;
         gaps::judge(&mut report, &self.known_gap);
+        outside.add_to(&mut report);
         self.keep(&report, || newest.context("the log has no signed head yet"))?;
         Ok(report)
     }
@@ -186,14 +198,56 @@ impl Verify {
         Ok(())
     }
 
-    fn last_seen(&self, keys: &Keyring) -> anyhow::Result<Option<Head>> {
+    fn trusted(&self, place: &Place) -> anyhow::Result<Trusted> {
+        Trusted::read(place, self.vkey.as_deref(), self.policy.as_deref())
+    }
+
+    /// What is known of the log's heads from elsewhere. `newest` is the log's own head.
+    fn outside(
+        &self,
+        trusted: &Trusted,
+        keys: &Keyring,
+        newest: Option<&[u8]>,
+    ) -> anyhow::Result<Outside> {
+        let mut checkpoints: Vec<_> =
+            newest.map(|bytes| ("checkpoint".to_owned(), bytes.to_vec())).into_iter().collect();
         let remembered = self.remember.as_ref().filter(|path| path.is_file());
-        let Some(path) = self.since.as_ref().or(remembered) else { return Ok(None) };
-        let bytes = std::fs::read(path).with_context(|| format!("reading `{}`", path.display()))?;
-        let head = keys
-            .head_to_compare(&bytes)
-            .with_context(|| format!("`{}` is no checkpoint of this log", path.display()))?;
-        Ok(Some(head))
+        let mut last_seen = None;
+        if let Some(path) = self.since.as_ref().or(remembered) {
+            let file = path.display().to_string();
+            let bytes = std::fs::read(path).with_context(|| format!("reading `{file}`"))?;
+            let head = keys.head_to_compare(&bytes);
+            last_seen =
+                Some(head.with_context(|| format!("`{file}` is no checkpoint of this log"))?);
+            checkpoints.push((file, bytes));
+        }
+        let witnessed = trusted.witnessed(&checkpoints, keys);
+        let by_them = witnessed.as_ref().ok().and_then(|seen| seen.as_ref().map(|seen| seen.head));
+        Ok(Outside { last_seen: last_seen.or(by_them), witnessed })
+    }
+}
+
+/// What is known of a log's heads from elsewhere.
+#[derive(Debug)]
+struct Outside {
+    /// A head that somebody kept or witnessed.
+    last_seen: Option<Head>,
+    /// What the policy asks for, or what to report because it is not there.
+    witnessed: Result<Option<Witnessed>, Finding>,
+}
+
+impl Outside {
+    fn add_to(self, report: &mut Report) {
+        match self.witnessed {
+            Ok(Some(seen)) => report.remarks.push(seen.to_string()),
+            Ok(None) => {}
+            Err(finding) => {
+                if matches!(report.state, State::Valid | State::TailUnproven) {
+                    report.state = finding.state;
+                }
+                report.findings.push(finding);
+            }
+        }
     }
 }
 

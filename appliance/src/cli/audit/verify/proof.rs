@@ -12,6 +12,7 @@ use audit::{Head, Keyring, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::trusted::Trusted;
 use crate::cli::Exit;
 
 /// Names inside a bundle that `prove` wrote.
@@ -19,10 +20,10 @@ const PROOF_FILE: &str = "record.tlog-proof";
 const RECORD_FILE: &str = "record.json";
 
 /// Checks a proof file or a bundle under a key and prints the verdict.
-pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit> {
-    let vkey = Vkey::parse(vkey).context("reading the verifier key")?;
+pub(super) fn check(path: &Path, trusted: &Trusted, json: bool) -> anyhow::Result<Exit> {
+    let vkey = &trusted.vkey;
     let bundle = path.is_dir();
-    let keys = keys_beside(path, &vkey);
+    let keys = keys_beside(path, vkey);
     let file = if bundle { path.join(PROOF_FILE) } else { path.to_owned() };
     let text =
         fs::read_to_string(&file).with_context(|| format!("reading `{}`", file.display()))?;
@@ -33,8 +34,10 @@ pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit>
         false => proof.extra.clone(),
     };
     let verdict = proof.verify_by(record.as_deref(), &keys);
+    let checkpoint = [(file.display().to_string(), proof.checkpoint.clone().into())];
+    let witnessed = trusted.witnessed(&checkpoint, &keys);
     let state = match &verdict {
-        Ok(_) => State::Valid,
+        Ok(_) => witnessed.as_ref().map_or_else(|finding| finding.state, |_| State::Valid),
         Err(ProofError::Checkpoint(CheckpointError::Note(NoteError::UnknownKey))) => {
             State::UnknownKey
         }
@@ -44,13 +47,17 @@ pub(super) fn check(path: &Path, vkey: &str, json: bool) -> anyhow::Result<Exit>
         }
         Err(ProofError::NotIncluded | ProofError::Malformed) => State::Modified,
     };
-    let said = match &verdict {
-        Ok(head) => format!("record {} of {} in the log {}", proof.index, head.size, vkey.name()),
-        Err(error) => error.to_string(),
+    let said = match (&verdict, &witnessed) {
+        (Ok(head), Ok(witnessed)) => {
+            let seen = witnessed.as_ref().map_or(String::new(), |seen| format!("; {seen}"));
+            format!("record {} of {} in the log {}{seen}", proof.index, head.size, vkey.name())
+        }
+        (Ok(_), Err(finding)) => finding.what.clone(),
+        (Err(error), _) => error.to_string(),
     };
     let mut out = io::stdout().lock();
     match json {
-        true => writeln!(out, "{}", object(state, &said, &proof, verdict.ok(), &vkey))?,
+        true => writeln!(out, "{}", object(state, &said, &proof, verdict.ok(), vkey))?,
         false => writeln!(out, "{state}: {said}")?,
     }
     Ok(Exit::Verification(state.exit_code()))
