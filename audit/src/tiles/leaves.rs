@@ -18,6 +18,9 @@ use crate::{
 /// A whole line is in any window of this size that begins inside the line before it.
 const WINDOW_BYTES: usize = 2 * LEAF_BYTES_MAX + 2 * BLOCK_BYTES;
 
+/// Nearly always there is a whole line in as little as this.
+const WINDOW_BYTES_FIRST: usize = 2 * BLOCK_BYTES;
+
 /// Gives every record of `range` to `take`, in order, and returns how many there were: fewer than asked for when the log
 /// ends or a record is not in its place.
 ///
@@ -99,6 +102,14 @@ fn before(file: &Lines, seq: u64) -> io::Result<u64> {
 
 /// The first whole line after `offset`: where it begins, and the record that it is or, for a control line, that follows.
 fn first_line(file: &Lines, offset: u64, window: &mut [u8]) -> io::Result<Option<(u64, u64)>> {
+    let short = window.get_mut(..WINDOW_BYTES_FIRST).unwrap_or_default();
+    match first_line_in(file, offset, short)? {
+        None => first_line_in(file, offset, window),
+        found => Ok(found),
+    }
+}
+
+fn first_line_in(file: &Lines, offset: u64, window: &mut [u8]) -> io::Result<Option<(u64, u64)>> {
     let start = offset.saturating_sub(1);
     let filled = file.fill(window, start)?;
     let bytes = window.get(..filled).unwrap_or_default();

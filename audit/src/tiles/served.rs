@@ -33,6 +33,8 @@ const RECORDS_AT_ONCE: u64 = 64 * WIDTH;
 /// Hashing goes after requests where the processors are busy.
 const NICENESS: i32 = 10;
 
+/// Pause after new tiles, so that the next look finds more than one: finding the records costs as much as hashing 256.
+const GATHER_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked whether the log is read from somewhere else.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -269,6 +271,9 @@ impl Hasher {
             let next = read(&self.shelf).covered() + WIDTH;
             self.watch.wait_past_unless(next - 1, LOOK_INTERVAL, &self.stop);
             self.catch_up()?;
+            if read(&self.shelf).covered() >= next {
+                self.watch.wait_past_unless(u64::MAX, GATHER_INTERVAL, &self.stop);
+            }
         }
         Ok(())
     }
