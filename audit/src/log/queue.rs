@@ -22,7 +22,7 @@ const BYTES_ENOUGH: usize = BATCH_BYTES_MAX / 2;
 /// Callers who must have been waiting at the last commit for the next one to give them time to come back.
 const CALLERS_MANY: usize = 8;
 /// That time, at most; a faster disk gets no more than its own time.
-const GATHER_MAX: Duration = Duration::from_micros(300);
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// Records of one call, and whom to tell.
 #[derive(Debug)]
