@@ -16,7 +16,7 @@ use cms::cert::x509::spki::AlgorithmIdentifier;
 use cms::signed_data::SignedData;
 use der::asn1::{Any, Int, OctetString};
 use der::oid::ObjectIdentifier;
-use der::{Decode as _, Encode as _};
+use der::{Decode as _, Encode as _, Tag, Tagged as _};
 use sha2::{Digest as _, Sha256};
 use x509_tsp::{MessageImprint, TimeStampReq, TimeStampResp, TspVersion, TstInfo};
 
@@ -101,7 +101,7 @@ pub fn check(reply: &[u8], bytes: &[u8], nonce: Option<[u8; 8]>) -> Result<Stamp
         return Err(unexpected("time-stamp"));
     }
     let content = signed.econtent.ok_or_else(|| unexpected("time-stamp"))?;
-    let stamp = TstInfo::from_der(content.value())?;
+    let stamp = TstInfo::from_der(&in_whole_seconds(content.value())?)?;
     let expected = imprint(bytes)?;
     if stamp.message_imprint.hash_algorithm.oid != SHA256
         || stamp.message_imprint.hashed_message != expected.hashed_message
@@ -115,6 +115,27 @@ pub fn check(reply: &[u8], bytes: &[u8], nonce: Option<[u8; 8]>) -> Result<Stamp
     }
     let time_s = stamp.gen_time.to_unix_duration().as_secs();
     Ok(Stamp { time_s, policy: stamp.policy.to_string() })
+}
+
+/// The same time-stamp without the fraction of its second, which RFC 3161 section 2.4.2 allows and `der` does not read.
+/// DER ends a fraction with another digit than 0 and with `Z`.
+fn in_whole_seconds(stamp: &[u8]) -> Result<Vec<u8>, TimestampError> {
+    let mut members = Vec::<Any>::from_der(stamp)?;
+    let Some(time) = members.iter_mut().find(|member| member.tag() == Tag::GeneralizedTime) else {
+        return Ok(stamp.to_vec());
+    };
+    let text = String::from_utf8_lossy(time.value()).into_owned();
+    let Some((whole, fraction)) = text.split_once('.') else { return Ok(stamp.to_vec()) };
+    let digits = fraction.strip_suffix('Z').unwrap_or_default();
+    let is_one = digits.bytes().all(|digit| digit.is_ascii_digit());
+    if digits.is_empty() || digits.ends_with('0') || !is_one {
+        return Err(TimestampError::Malformed(format!(
+            "it has the time `{}`",
+            text.escape_debug()
+        )));
+    }
+    *time = Any::new(Tag::GeneralizedTime, format!("{whole}Z").into_bytes())?;
+    Ok(members.to_der()?)
 }
 
 /// What is kept of time-stamps in the log's directory.
@@ -166,6 +187,34 @@ pub fn checkpoint(dir: &Path, size: u64) -> io::Result<Vec<u8>> {
 /// It cannot be read.
 pub fn reply(dir: &Path, size: u64) -> io::Result<Vec<u8>> {
     std::fs::read(dir.join(format!("{DIRECTORY}/{size}.tsr")))
+}
+
+/// Gives each of several copies of a log what another one has, and it has not: a drive that was replaced comes back
+/// without. What cannot be given is told.
+#[must_use]
+pub fn share(copies: &[PathBuf]) -> Vec<(PathBuf, io::Error)> {
+    let mut failed = Vec::new();
+    for to in copies {
+        for from in copies.iter().filter(|from| *from != to) {
+            if let Err(error) = fill(from, to) {
+                failed.push((to.clone(), error));
+            }
+        }
+    }
+    failed
+}
+
+fn fill(from: &Path, to: &Path) -> io::Result<()> {
+    let (theirs, ours) = (kept(from)?, kept(to)?);
+    for size in &theirs.asked - &(&ours.asked | &ours.stamped) {
+        keep_checkpoint(to, size, &checkpoint(from, size)?)?;
+    }
+    for size in &theirs.stamped - &ours.stamped {
+        let (note, reply) = (checkpoint(from, size)?, reply(from, size)?);
+        keep_checkpoint(to, size, &note)?;
+        keep_reply(to, size, &reply)?;
+    }
+    Ok(())
 }
 
 /// Keeps what is to be stamped. ORDER: before its reply, so that a reply is never without what it is over.
@@ -226,14 +275,61 @@ mod tests {
         let seeds = fixtures::corpus::seeds("appliance/timestamp");
         let read = |seed: &Vec<u8>| check(seed, b"checkpoint", None);
         let stamps: Vec<_> = seeds.iter().filter_map(|seed| read(seed).ok()).collect();
-        assert_eq!(stamps.len(), 1);
-        assert_eq!(stamps[0].policy, "1.2.3.4.1");
-        assert!(stamps[0].time().starts_with("2026-11-26T"), "{}", stamps[0].time());
+        // One of them tells microseconds.
+        assert_eq!(stamps.len(), 2);
+        for stamp in stamps {
+            assert_eq!(stamp.policy, "1.2.3.4.1");
+            assert!(stamp.time().starts_with("2026-11-26T"), "{}", stamp.time());
+        }
         assert!(seeds.iter().any(|seed| read(seed) == Err(TimestampError::Refused(2))));
         let others = seeds.iter().filter(|seed| check(seed, b"other", None).is_ok());
         assert_eq!(others.count(), 0);
         let nonces = seeds.iter().filter(|seed| check(seed, b"checkpoint", Some([1; 8])).is_ok());
         assert_eq!(nonces.count(), 0);
+    }
+
+    #[test]
+    fn fractions_of_a_second_are_passed_over() {
+        let stamp = |time: &str| {
+            let time = Any::new(Tag::GeneralizedTime, time.as_bytes()).unwrap();
+            vec![Any::new(Tag::Integer, [1]).unwrap(), time].to_der().unwrap()
+        };
+        let whole = stamp("20261126065826Z");
+        for time in ["20261126065826Z", "20261126065826.103964Z", "20261126065826.5Z"] {
+            assert_eq!(in_whole_seconds(&stamp(time)), Ok(whole.clone()), "{time}");
+        }
+        for time in
+            ["20261126065826.Z", "20261126065826.50Z", "20261126065826.5", "20261126065826.-5Z"]
+        {
+            assert!(in_whole_seconds(&stamp(time)).is_err(), "{time}");
+        }
+        assert!(in_whole_seconds(b"").is_err());
+    }
+
+    #[test]
+    fn copies_share_what_one_of_them_has() {
+        let scratch = tempfile::tempdir().unwrap();
+        let copies = ["a", "b", "c"].map(|name| scratch.path().join(name));
+        copies.iter().for_each(|copy| std::fs::create_dir(copy).unwrap());
+        let [a, b, c] = &copies;
+        keep_checkpoint(a, 3, b"three").unwrap();
+        keep_reply(a, 3, b"reply").unwrap();
+        keep_checkpoint(b, 3, b"three").unwrap();
+        keep_checkpoint(c, 9, b"nine").unwrap();
+        assert!(share(&copies).is_empty());
+        for copy in &copies {
+            let kept = kept(copy).unwrap();
+            assert_eq!((kept.stamped, kept.asked), ([3].into(), [9].into()), "{}", copy.display());
+            assert_eq!(reply(copy, 3).unwrap(), b"reply");
+        }
+        // The first reply stays.
+        keep_reply(b, 3, b"later").unwrap();
+        assert!(share(&copies).is_empty());
+        assert_eq!(reply(a, 3).unwrap(), b"reply");
+        std::fs::remove_file(c.join("tsr/9.checkpoint")).unwrap();
+        std::fs::remove_file(a.join("tsr/9.checkpoint")).unwrap();
+        std::fs::write(a.join("tsr/9.tsr"), "without what it is over").unwrap();
+        assert_eq!(share(&copies).len(), 2);
     }
 
     #[test]

@@ -65,6 +65,20 @@ impl Place {
         }
     }
 
+    /// Every copy of the log that is there.
+    pub(super) fn copies(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut copies = match &self.audit_dir {
+            Some(dir) => vec![dir.clone()],
+            None => {
+                let resolved = self.resolved()?;
+                let first = resolved.audit_dir();
+                std::iter::once(first).chain(resolved.audit_mirrors).collect()
+            }
+        };
+        copies.retain(|copy| copy.is_dir());
+        Ok(copies)
+    }
+
     /// The other copies of the log that the configuration names; a directory by itself has none.
     pub(super) fn mirrors(&self) -> anyhow::Result<Vec<PathBuf>> {
         match &self.audit_dir {

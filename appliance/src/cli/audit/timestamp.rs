@@ -33,7 +33,7 @@ const REPLY_BYTES_MAX: usize = 256 << 10;
     appliance audit timestamp --tsa https://tsa.example.com/tsr\n  \
     appliance audit timestamp --request head.tsq     # carry it to an authority, then:\n  \
     appliance audit timestamp --response head.tsr\n\n\
-    The reply is kept as tsr/SIZE.tsr in the log's directory, beside tsr/SIZE.checkpoint, which it is over. Whether to \
+    The reply is kept as tsr/SIZE.tsr in each copy of the log, beside tsr/SIZE.checkpoint, which it is over. Whether to \
     believe the authority is for you to say: openssl ts -verify -data SIZE.checkpoint -in SIZE.tsr -CAfile TSA-CA.pem\n\n\
     Exit codes: 0 stamped or asked, 2 usage, 8 the reply is about something else, 9 no answer.")]
 pub(in crate::cli) struct Timestamp {
@@ -69,36 +69,44 @@ struct Way {
 
 impl Timestamp {
     pub(in crate::cli) fn run(self) -> anyhow::Result<Exit> {
-        let dir = self.place.dir()?;
+        let dir = self.place.readable()?;
+        let copies = self.place.copies()?;
+        share(&copies);
+        let stamped = self.stamp(&dir)?;
+        share(&copies);
+        Ok(stamped)
+    }
+
+    fn stamp(&self, dir: &Path) -> anyhow::Result<Exit> {
         if let Some(path) = &self.way.response {
-            return self.take_in(&dir, path);
+            return self.take_in(dir, path);
         }
         let vkey = self.place.vkey(self.vkey.as_deref())?;
         let vkey = Vkey::parse(&vkey).context("reading the verifier key")?;
         let note =
             std::fs::read(dir.join("checkpoint")).context("reading the newest checkpoint")?;
         let head =
-            Keyring::of_directory(&vkey, &dir)?.head(&note).context("the newest checkpoint")?;
-        let kept = timestamp::kept(&dir).context("reading what is stamped")?;
+            Keyring::of_directory(&vkey, dir)?.head(&note).context("the newest checkpoint")?;
+        let kept = timestamp::kept(dir).context("reading what is stamped")?;
         if kept.stamped.contains(&head.size) {
             // An earlier stamp says more than a later one.
-            let note = timestamp::checkpoint(&dir, head.size).context("reading what is stamped")?;
-            let reply = timestamp::reply(&dir, head.size).context("reading its time-stamp")?;
+            let note = timestamp::checkpoint(dir, head.size).context("reading what is stamped")?;
+            let reply = timestamp::reply(dir, head.size).context("reading its time-stamp")?;
             let stamp = checked(&reply, &note, None)?;
-            return self.say(&dir, head.size, &stamp);
+            return self.say(dir, head.size, &stamp);
         }
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
         let request = timestamp::request(&note, nonce)?;
         let Some(tsa) = &self.way.tsa else {
-            return self.hand_out(&dir, head.size, &note, &request);
+            return self.hand_out(dir, head.size, &note, &request);
         };
         let reply = self.exchange(tsa, request)?;
         let stamp = checked(&reply, &note, Some(nonce))?;
-        timestamp::keep_checkpoint(&dir, head.size, &note)
-            .and_then(|()| timestamp::keep_reply(&dir, head.size, &reply))
+        timestamp::keep_checkpoint(dir, head.size, &note)
+            .and_then(|()| timestamp::keep_reply(dir, head.size, &reply))
             .context("keeping the time-stamp")?;
-        self.say(&dir, head.size, &stamp)
+        self.say(dir, head.size, &stamp)
     }
 
     /// ORDER: what the request is over is kept before the request leaves.
@@ -186,6 +194,13 @@ impl Timestamp {
             true => Ok(body),
             false => Err(unavailable(format!("{tsa} answered {status}"))),
         }
+    }
+}
+
+/// A copy that cannot take part is no reason to be without a stamp.
+fn share(copies: &[PathBuf]) {
+    for (copy, error) in timestamp::share(copies) {
+        eprintln!("warning: time-stamps are not all in `{}`: {error}", copy.display());
     }
 }
 

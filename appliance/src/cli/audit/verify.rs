@@ -122,7 +122,7 @@ impl Verify {
         // Changes that do not follow are a finding of their own; what was kept may be older than they are.
         let keys = Keyring::of_directory(&trusted.vkey, &dir)
             .unwrap_or_else(|_| trusted.vkey.clone().into());
-        let stamps = Stamps::read(&dir, &keys)?;
+        let stamps = Stamps::read(&place.copies()?, &keys)?;
         // ORDER: the head to remember is read before the walk, so the walk covers it.
         let newest = std::fs::read(dir.join("checkpoint"));
         let outside = self.outside(&trusted, &keys, newest.as_deref().ok())?;

@@ -1,6 +1,7 @@
 //! What time-stamp authorities said about the log, for its report.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use audit::{Finding, Head, Keyring, Report, State};
@@ -17,10 +18,16 @@ pub(super) struct Stamps {
 }
 
 impl Stamps {
-    /// Reads all of them. Each must be over a head that one of the log's keys signed.
-    pub(super) fn read(dir: &Path, keys: &Keyring) -> anyhow::Result<Self> {
-        let mut stamps = Self::default();
-        for size in timestamp::kept(dir).context("reading the time-stamps")?.stamped {
+    /// Reads all of them, from whichever copy of the log has them. Each must be over a head that one of the log's keys
+    /// signed.
+    pub(super) fn read(copies: &[PathBuf], keys: &Keyring) -> anyhow::Result<Self> {
+        let (mut stamps, mut places) = (Self::default(), BTreeMap::new());
+        for copy in copies {
+            for size in timestamp::kept(copy).context("reading the time-stamps")?.stamped {
+                places.entry(size).or_insert(copy);
+            }
+        }
+        for (size, dir) in places {
             let file = format!("tsr/{size}.tsr");
             match judge(dir, size, keys) {
                 Ok((head, stamp)) => {
