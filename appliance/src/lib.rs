@@ -16,6 +16,7 @@ pub mod cloudtrail;
 pub mod config;
 mod cursor;
 mod declaration;
+mod evidence;
 mod follower;
 mod frame;
 #[cfg(any(test, fuzzing))]

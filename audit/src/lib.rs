@@ -72,7 +72,7 @@ pub use log::{
 };
 pub use memory::{Acceptance, Conflict, Gap, Mark, Marks, Memory, ToldGap, mark_at};
 pub use note::{Ed25519Signer, Signer, Signers};
-pub use pruned::{Pruned, pruned};
+pub use pruned::{Pruned, leaf_hash, pruned};
 pub use query::{Query, QueryError};
 pub use record::{
     Auth, Class, ErrorInfo, EventId, Kms, Matched, Net, Outcome, Phase, Principal, Record,

@@ -91,6 +91,19 @@ pub fn pruned(dir: &Path) -> io::Result<Option<Pruned>> {
     Pruned::read(&|path| fs::read(dir.join(path)))
 }
 
+/// The leaf hash of a record of the log in `dir`, which may have been pruned; `None` where the log has no such record.
+///
+/// # Errors
+/// Reading failed.
+pub fn leaf_hash(dir: &Path, seq: u64) -> io::Result<Option<Hash>> {
+    let mut found = None;
+    leaf_hashes(dir, seq..seq.saturating_add(1), &mut |_, hash, _| {
+        found = Some(hash);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// A tile of kept hashes that is not there, or not a tile.
 #[derive(Debug)]
 pub(crate) struct Lost {

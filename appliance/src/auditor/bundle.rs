@@ -28,6 +28,7 @@ use super::ask::{at_leisure, misunderstood, too_large, unanswered, unsigned};
 use super::serve::Found;
 use super::{Context, log};
 use crate::admin::AdminError;
+use crate::evidence::CHECK_PY;
 use crate::redact;
 
 /// Records of one bundle; each costs a proof of a few hundred bytes.
@@ -38,7 +39,6 @@ const BYTES_MAX: usize = 64 << 20;
 const EVENTS_MAX: usize = 100;
 
 const VERIFY_MD: &str = include_str!("bundle/VERIFY.md");
-const CHECK_PY: &str = include_str!("bundle/check.py");
 
 /// The body of `POST bundle`.
 #[derive(Debug, Deserialize)]

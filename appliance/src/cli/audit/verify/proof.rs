@@ -18,6 +18,8 @@ use crate::cli::Exit;
 /// Names inside a bundle that `prove` wrote.
 const PROOF_FILE: &str = "record.tlog-proof";
 const RECORD_FILE: &str = "record.json";
+/// Of a record that was pruned.
+const HASH_FILE: &str = "record.sha256";
 
 /// Checks a proof file or a bundle under a key and prints the verdict.
 pub(super) fn check(path: &Path, trusted: &Trusted, json: bool) -> anyhow::Result<Exit> {
@@ -29,11 +31,20 @@ pub(super) fn check(path: &Path, trusted: &Trusted, json: bool) -> anyhow::Resul
         fs::read_to_string(&file).with_context(|| format!("reading `{}`", file.display()))?;
     let proof = ProofFile::parse(&text).with_context(|| format!("`{}`", file.display()))?;
     // In a bundle people look at the record beside the proof, so that one is what has to be proven.
-    let record = match bundle {
-        true => Some(fs::read(path.join(RECORD_FILE)).context("reading the bundle's record")?),
-        false => proof.extra.clone(),
+    let hash = if bundle { hash_of_pruned(path)? } else { None };
+    let verdict = match &hash {
+        Some(hash) => proof.verify_hash(hash, &keys),
+        None => {
+            let record = match bundle {
+                true => {
+                    Some(fs::read(path.join(RECORD_FILE)).context("reading the bundle's record")?)
+                }
+                false => proof.extra.clone(),
+            };
+            proof.verify_by(record.as_deref(), &keys)
+        }
     };
-    let verdict = proof.verify_by(record.as_deref(), &keys);
+    let what = if hash.is_some() { "the hash of the pruned record" } else { "record" };
     let checkpoint = [(file.display().to_string(), proof.checkpoint.clone().into())];
     let witnessed = trusted.witnessed(&checkpoint, &keys);
     let state = match &verdict {
@@ -50,7 +61,7 @@ pub(super) fn check(path: &Path, trusted: &Trusted, json: bool) -> anyhow::Resul
     let said = match (&verdict, &witnessed) {
         (Ok(head), Ok(witnessed)) => {
             let seen = witnessed.as_ref().map_or(String::new(), |seen| format!("; {seen}"));
-            format!("record {} of {} in the log {}{seen}", proof.index, head.size, vkey.name())
+            format!("{what} {} of {} in the log {}{seen}", proof.index, head.size, vkey.name())
         }
         (Ok(_), Err(finding)) => finding.what.clone(),
         (Err(error), _) => error.to_string(),
@@ -61,6 +72,19 @@ pub(super) fn check(path: &Path, trusted: &Trusted, json: bool) -> anyhow::Resul
         false => writeln!(out, "{state}: {said}")?,
     }
     Ok(Exit::Verification(state.exit_code()))
+}
+
+/// The hash in a bundle without a record.
+fn hash_of_pruned(bundle: &Path) -> anyhow::Result<Option<[u8; 32]>> {
+    let path = bundle.join(HASH_FILE);
+    if bundle.join(RECORD_FILE).is_file() || !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).context("reading the bundle's hash")?;
+    let mut hash = [0; 32];
+    hex::decode_to_slice(text.trim_end(), &mut hash)
+        .with_context(|| format!("`{}` is no hash", path.display()))?;
+    Ok(Some(hash))
 }
 
 /// The given key with those that followed it, if their changes are in the bundle that `path` is or lies in. Whoever gives a
