@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, ensure};
+use fixtures::authority::Authority;
 use fixtures::clients::{self, Access};
 use fixtures::process::{Launch, Server};
 
@@ -21,6 +22,14 @@ fn a_bundle_convinces_strangers_and_a_changed_one_nobody() -> anyhow::Result<()>
     let mut shell = clients::shell(script, scratch.path())?;
     Access::root(&server)?.export(&mut shell);
     let output = shell.output()?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+
+    // What comes after lets the head be an earlier one.
+    let authority = Authority::start(&scratch.path().join("authority"))?;
+    let stamp = ["audit", "timestamp", "--tsa", authority.url()];
+    let output = appliance(&server.launch().data_dir(), &stamp).output()?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    let output = asked(&server, &["audit", "key", "list"])?;
     ensure!(output.status.success(), "{}", clients::text(&output));
 
     let tar = scratch.path().join("evidence.tar");
@@ -51,18 +60,24 @@ fn a_bundle_convinces_strangers_and_a_changed_one_nobody() -> anyhow::Result<()>
     ensure!(output.status.success() && said.starts_with("VALID: "), "{said}");
     let records = std::fs::read_to_string(opened.join("records.jsonl"))?;
     ensure!(records.lines().count() >= 6, "decisions, keys and outcomes of three calls: {records}");
-    guide_is_right(&opened, &elsewhere)?;
+    guide_is_right(&opened, &elsewhere, Some(&authority))?;
+    for kind in ["heads", "tsr"] {
+        let files = fixtures::data::files_below(&opened.join(kind))?;
+        ensure!(files.len() >= 2, "{kind}: {files:?}");
+    }
 
     let stranger = scratch.path().join("stranger.vkey");
     std::fs::write(&stranger, STRANGER)?;
     ensure!(!check(&opened, &stranger)?.status.success(), "the script believes any key");
     // One letter in each of its files, and one file more.
-    for name in std::fs::read_dir(&opened)? {
-        let path = name?.path();
-        if path.is_dir() || path.ends_with("check.py") {
+    for path in fixtures::data::files_below(&opened)? {
+        if path.ends_with("check.py") {
             continue;
         }
         let bytes = std::fs::read(&path)?;
+        if bytes.is_empty() {
+            continue;
+        }
         let mut changed = bytes.clone();
         let middle = changed.len() / 2;
         changed[middle] = if changed[middle] == b'a' { b'b' } else { b'a' };
@@ -137,11 +152,11 @@ fn evidence_outlives_a_change_of_the_key() -> anyhow::Result<()> {
     }
     let output = appliance(&data_dir, &["audit", "verify", "--proof"]).arg(&proof).output()?;
     ensure!(output.status.success(), "{}", clients::text(&output));
-    guide_is_right(&opened, &second)
+    guide_is_right(&opened, &second, None)
 }
 
 /// The commands of VERIFY.md, as they stand there, but for what would need the network.
-fn guide_is_right(opened: &Path, vkey: &Path) -> anyhow::Result<()> {
+fn guide_is_right(opened: &Path, vkey: &Path, authority: Option<&Authority>) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let output =
         Command::new("cp").arg("-r").arg(opened).arg(scratch.path().join("here")).output()?;
@@ -152,7 +167,11 @@ fn guide_is_right(opened: &Path, vkey: &Path) -> anyhow::Result<()> {
     let key = scratch.path().join("log.vkey");
     std::fs::copy(vkey, &key)?;
     let block = guide.split("```").nth(1).context("no commands")?.trim_start_matches("sh");
-    let block = block.replace("log.vkey", &text(&key));
+    let mut block = block.replace("log.vkey", &text(&key));
+    ensure!(block.contains("openssl ts") == authority.is_some(), "{block}");
+    if let Some(authority) = authority {
+        block = block.replace("tsa-ca.pem", &text(&authority.ca()));
+    }
     let commands: Vec<&str> = block.lines().filter(|line| !line.starts_with("pip ")).collect();
     let mut shell = clients::shell(&commands.join("\n"), &here)?;
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_appliance"));

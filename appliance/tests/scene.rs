@@ -41,6 +41,7 @@ fn the_log_tells_and_the_lab_foretells() -> anyhow::Result<()> {
     asked_who_was_denied_what(&launch)?;
     decisions_are_explained(&launch)?;
     key_use_is_recorded(&launch)?;
+    records_are_what_their_schema_says(&launch, scratch.path())?;
     simulated(&launch)?;
     nothing_changes(&launch, &world)
 }
@@ -196,6 +197,25 @@ fn key_use_is_recorded(launch: &Launch) -> anyhow::Result<()> {
     ensure!(writes.len() == 7, "{} data keys were made", writes.len());
     ensure!(reads.len() == 4, "{} data keys were opened", reads.len());
     Ok(())
+}
+
+/// Every record of the scene, before a validator of other people; and one that is none.
+fn records_are_what_their_schema_says(launch: &Launch, scratch: &Path) -> anyhow::Result<()> {
+    let schema = scratch.join("schema.json");
+    std::fs::write(&schema, audit::record::SCHEMA)?;
+    let output = appliance(launch, &["audit", "search", "", "--json", "--limit", "100000"])?;
+    expect(0, &output)?;
+    let records = scratch.join("records.jsonl");
+    std::fs::write(&records, &output.stdout)?;
+    let validate = || {
+        let script = data::checkout().join("fixtures/clients/record_schema.py");
+        let mut python = clients::command("python", scratch)?;
+        Ok::<_, anyhow::Error>(python.arg("-B").arg(script).arg(&schema).arg(&records).output()?)
+    };
+    expect(0, &validate()?)?;
+    let text = String::from_utf8(output.stdout)?;
+    std::fs::write(&records, text.replacen("\"action\"", "\"aktion\"", 1))?;
+    expect(1, &validate()?)
 }
 
 fn simulated(launch: &Launch) -> anyhow::Result<()> {

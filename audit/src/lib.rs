@@ -46,6 +46,7 @@ mod memory;
 pub mod note;
 pub mod proof;
 mod pruned;
+mod published;
 pub mod query;
 pub mod record;
 pub mod seal;
@@ -73,6 +74,7 @@ pub use log::{
 pub use memory::{Acceptance, Conflict, Gap, Mark, Marks, Memory, ToldGap, mark_at};
 pub use note::{Ed25519Signer, Signer, Signers};
 pub use pruned::{Pruned, leaf_hash, pruned};
+pub use published::first_head_over;
 pub use query::{Query, QueryError};
 pub use record::{
     Auth, Class, ErrorInfo, EventId, Kms, Matched, Net, Outcome, Phase, Principal, Record,

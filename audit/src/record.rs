@@ -1,6 +1,6 @@
 //! What happened: one record of the log, as plain data.
 //!
-//! The schema is version 1 of `FORMAT.md`, "Record". Every string may hold anything; [`crate::encode`] bounds it,
+//! The schema is version 1 of `FORMAT.md`, "Record", and [`SCHEMA`]. Every string may hold anything; [`crate::encode`] bounds it,
 //! and notes each cut in the member `trunc`. Two members are not here because only the log knows them: `seq`
 //! and `time`, stamped when the record is sequenced, and `node`, which belongs to the log.
 
@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 pub use event::{EventId, EventIdError};
 
 mod event;
+
+/// The written form as JSON Schema (draft 2020-12), for whoever reads records.
+pub const SCHEMA: &str = include_str!("record/schema.json");
 
 /// One decision, effect or fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,3 +317,6 @@ pub struct Trace {
     /// 16 hex digits.
     pub span_id: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,13 @@
 //! records.jsonl            the records, in order of seq, as they were hashed
 //! proofs/<seq>.tlog-proof  one per record
 //! checkpoint               the head that all proofs end in
+//! heads/<size>.*           for each record the first head that was published over it, and the way to `checkpoint`
+//! tsr/<size>.*             for each record the first head that an authority stamped, its reply, and the way
 //! policy.txt               the key that signed it, as C2SP tlog-policy
 //! key/NNNN.note            how that key follows from the log's first one, if it is another
 //! query.json               what was asked
 //! coverage.note            what the answer is complete for, signed
+//! schema.json              JSON Schema of the records
 //! VERIFY.md  check.py      how to check it
 //! manifest.note            SHA-256 of every file before it, signed
 //! ```
@@ -39,6 +42,11 @@ const BYTES_MAX: usize = 64 << 20;
 const EVENTS_MAX: usize = 100;
 
 const VERIFY_MD: &str = include_str!("bundle/VERIFY.md");
+/// The commands for a time-stamp, where there is one.
+const STAMP_SH: &str = "\n\n# The clock of the time-stamp authority, whose certificate you got from itself:\n\
+    openssl ts -verify -data tsr/{stamp}.checkpoint -in tsr/{stamp}.tsr -CAfile tsa-ca.pem";
+
+mod earlier;
 
 /// The body of `POST bundle`.
 #[derive(Debug, Deserialize)]
@@ -155,18 +163,27 @@ fn files(
         files.push((format!("proofs/{}.tlog-proof", row.seq), proof));
     }
     files.insert(0, ("records.jsonl".to_owned(), records));
+    let (earlier, stamp) = earlier::files(context, keys, head, rows)?;
+    bytes += earlier.iter().map(|(_, content)| content.len()).sum::<usize>();
+    if bytes > BYTES_MAX {
+        return Err(too_large("the bundle is longer than 64 MiB; narrow the query"));
+    }
+    let stamp = stamp.map(|size| STAMP_SH.replace("{stamp}", &size.to_string()));
     let example = rows.first().map_or(0, |row| row.seq);
     let guide = VERIFY_MD
         .replace("{origin}", vkey.name())
+        .replace("{stamp}", &stamp.unwrap_or_default())
         .replace("{records}", &rows.len().to_string())
         .replace("{seq}", &example.to_string())
         .replace("{size}", &head.size.to_string())
         .replace("{root}", &STANDARD.encode(head.root));
     let named = |(name, bytes): &(&str, Vec<u8>)| ((*name).to_owned(), bytes.clone());
     files.push(("checkpoint".to_owned(), note.to_vec()));
+    files.extend(earlier);
     files.push(("policy.txt".to_owned(), format!("log {vkey}\nquorum none\n").into_bytes()));
     files.extend(keys.notes().map(|(path, note)| (path, note.to_vec())));
     files.extend(more.iter().map(named));
+    files.push(("schema.json".to_owned(), audit::record::SCHEMA.as_bytes().to_vec()));
     files.push(("VERIFY.md".to_owned(), guide.into_bytes()));
     files.push(("check.py".to_owned(), CHECK_PY.as_bytes().to_vec()));
     let manifest = note::sign(&manifest(vkey, head, &files), signer);

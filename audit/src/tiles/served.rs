@@ -19,7 +19,8 @@ use crate::{
     log::{Log, Watch},
     note::{NoteError, Vkey},
     proof::{self, ProofFile, Subtrees as _},
-    pruned, search, tree,
+    pruned, search,
+    tree::{self, Hash},
 };
 
 use super::{
@@ -142,6 +143,25 @@ impl Tiles {
         let proof = ProofFile { extra: record, index: seq, path, checkpoint };
         let leaf = leaf.ok_or_else(mismatch)?;
         proof.verify_hash(&leaf, &self.keys.read()).map(|_| proof).map_err(|_| mismatch())
+    }
+
+    /// The way from an older head to a newer one (RFC 9162 section 2.1.4): hashes by which a stranger sees that the log of
+    /// the older is the beginning of the newer one's.
+    ///
+    /// # Errors
+    /// As [`Self::prove`]; [`ProveError::NotCovered`] when the older is empty or not older.
+    pub fn grown(&self, old: &Head, new: &Head) -> Result<Vec<Hash>, ProveError> {
+        if old.size == 0 || old.size > new.size {
+            return Err(ProveError::NotCovered { seq: old.size, covered: new.size });
+        }
+        let path = {
+            let shelf = read(&self.shelf);
+            proof::consistency(old.size, new.size, &mut Hashes::new(&shelf, new.size))?
+        };
+        match proof::verify_consistency(old, new, &path) {
+            true => Ok(path),
+            false => Err(ProveError::Mismatch { size: new.size }),
+        }
     }
 
     /// Ends the thread; what is kept can be read on.
