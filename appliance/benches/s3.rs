@@ -12,16 +12,15 @@
 //!   does nothing, and its reads do not wait for their records. So its ratio to ours is the price of records that are on a
 //!   disk before the answer. There is no server without a log to compare with.
 
-use std::fs::File;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use fixtures::clients::{self, Access};
 use fixtures::data;
 use fixtures::process::{Credentials, Launch, Server};
+use fixtures::seaweed::{Seaweed, Tls};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -31,7 +30,6 @@ const CONNECTIONS: [u32; 3] = [1, 16, 64];
 const CELL_SMALL: Duration = Duration::from_secs(5);
 /// 64 uploads of 16 MiB share the bandwidth: none ends before a gigabyte has been sent.
 const CELL_LARGE: Duration = Duration::from_secs(20);
-const PEER_READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// One measured cell of the table.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     let memory = tempfile::tempdir_in("/dev/shm").context("the log in memory needs a tmpfs")?;
     let light_server = without_waiting(&scratch.path().join("light"), memory.path())?;
     let light = Access::root(&light_server)?;
-    let peer = Peer::start(&scratch.path().join("peer"), &server)?;
+    let peer = peer(&scratch.path().join("peer"), &server)?;
     println!(
         "| operation | connections | ours /s | ours MB/s | p50 ms | p99 ms | SeaweedFS /s | MB/s | p50 ms | p99 ms | ratio | log % | index % | log in memory /s | ratio |"
     );
@@ -221,82 +219,17 @@ fn load(
     })
 }
 
-/// SeaweedFS on loopback with our certificate; ends with its value.
-struct Peer {
-    child: Child,
-    access: Access,
-}
-
-impl Peer {
-    fn start(directory: &Path, server: &Server) -> anyhow::Result<Self> {
-        let credentials =
-            Credentials { access_key: "bench".to_owned(), secret_key: "bench-secret".to_owned() };
-        std::fs::create_dir_all(directory.join("volumes"))?;
-        std::fs::write(
-            directory.join("identities.json"),
-            format!(
-                r#"{{"identities":[{{"name":"bench","credentials":[{{"accessKey":"{}","secretKey":"{}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#,
-                credentials.access_key, credentials.secret_key
-            ),
-        )?;
-        let certs = server.launch().data_dir().join("config/certs");
-        let (master, volume, filer, s3) = (free_port()?, free_port()?, free_port()?, free_port()?);
-        let log = File::create(directory.join("log"))?;
-        let child = Command::new(clients::executables()?.join("weed"))
-            .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"])
-            .args(["-volume.max=300", "-master.volumeSizeLimitMB=64"])
-            .arg(format!("-dir={}", directory.join("volumes").display()))
-            .arg(format!("-master.port={master}"))
-            .arg(format!("-volume.port={volume}"))
-            .arg(format!("-filer.port={filer}"))
-            .arg(format!("-s3.port={s3}"))
-            .arg(format!("-s3.config={}", directory.join("identities.json").display()))
-            .arg(format!("-s3.cert.file={}", certs.join("public.crt").display()))
-            .arg(format!("-s3.key.file={}", certs.join("private.key").display()))
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start SeaweedFS")?;
-        let access = Access {
-            endpoint: format!("https://127.0.0.1:{s3}"),
-            ca: server.ready()?.ca.clone(),
-            credentials,
-        };
-        let peer = Self { child, access };
-        peer.wait(directory, s3)?;
-        Ok(peer)
-    }
-
-    /// Listening is not enough: volumes must have registered, so a first object must have been stored.
-    fn wait(&self, directory: &Path, port: u16) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PEER_READY_WITHIN;
-        while Instant::now() < deadline {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok()
-                && prepare(&self.access, &directory.join("probe"), 16, 1).is_ok()
-            {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        bail!("SeaweedFS is not ready:\n{}", std::fs::read_to_string(directory.join("log"))?)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port that is free now; its gRPC twin, 10 000 above, must be a port too.
-fn free_port() -> anyhow::Result<u16> {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        if port < 55_000 {
-            return Ok(port);
-        }
-    }
+/// SeaweedFS with our certificate.
+fn peer(directory: &Path, server: &Server) -> anyhow::Result<Seaweed> {
+    let credentials =
+        Credentials { access_key: "bench".to_owned(), secret_key: "bench-secret".to_owned() };
+    let certs = server.launch().data_dir().join("config/certs");
+    let tls = Tls {
+        certificate: certs.join("public.crt"),
+        key: certs.join("private.key"),
+        ca: server.ready()?.ca.clone().context("no CA")?,
+    };
+    let peer = Seaweed::start(directory, credentials, 300, Some(tls))?;
+    peer.wait(|access| prepare(access, &directory.join("probe"), 16, 1).map(drop))?;
+    Ok(peer)
 }

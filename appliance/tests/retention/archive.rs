@@ -1,90 +1,30 @@
 //! Copies somewhere else: made, recorded, locked where the store can, and put back when the records are pruned here.
 
-use std::fs::File;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use fixtures::clients::{self, Access};
 use fixtures::process::{Credentials, Launch, Server};
+use fixtures::seaweed::Seaweed;
 use serde_json::Value;
 
 use super::scene::{BOB_SECRET, DAYS, Operator, aged, text};
 
-/// SeaweedFS starts four services.
-const PEER_READY_WITHIN: Duration = Duration::from_secs(90);
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// SeaweedFS on loopback, which has object lock; ends with its value.
-struct Peer {
-    child: Child,
-    access: Access,
-}
-
-impl Peer {
-    fn start(directory: &Path) -> anyhow::Result<Self> {
-        let credentials = Credentials {
-            access_key: "archiver".to_owned(),
-            secret_key: "archiver-secret-1".to_owned(),
-        };
-        std::fs::create_dir_all(directory.join("volumes"))?;
-        let identities = format!(
-            r#"{{"identities":[{{"name":"a","credentials":[{{"accessKey":"{}","secretKey":"{}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#,
-            credentials.access_key, credentials.secret_key
-        );
-        std::fs::write(directory.join("identities.json"), identities)?;
-        let (master, volume, filer, s3) = (free_port()?, free_port()?, free_port()?, free_port()?);
-        let log = File::create(directory.join("log"))?;
-        let child = Command::new(clients::executables()?.join("weed"))
-            .args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"])
-            .args(["-volume.max=20", "-master.volumeSizeLimitMB=64"])
-            .arg(format!("-dir={}", directory.join("volumes").display()))
-            .arg(format!("-master.port={master}"))
-            .arg(format!("-volume.port={volume}"))
-            .arg(format!("-filer.port={filer}"))
-            .arg(format!("-s3.port={s3}"))
-            .arg(format!("-s3.config={}", directory.join("identities.json").display()))
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start SeaweedFS")?;
-        let endpoint = format!("http://127.0.0.1:{s3}");
-        let peer = Self { child, access: Access { endpoint, ca: None, credentials } };
-        let create = "aws s3api create-bucket --bucket vault --object-lock-enabled-for-bucket && \
-                      echo 1 | aws s3 cp - s3://vault/probe";
-        let deadline = Instant::now() + PEER_READY_WITHIN;
-        while Instant::now() < deadline {
-            if TcpStream::connect(("127.0.0.1", s3)).is_ok()
-                && aws(&peer.access, create, &directory.join("probe")).is_ok()
-            {
-                return Ok(peer);
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        bail!("SeaweedFS is not ready:\n{}", std::fs::read_to_string(directory.join("log"))?)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended and was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port that is free now; its gRPC twin, 10 000 above, must be a port too.
-fn free_port() -> anyhow::Result<u16> {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        if port < 55_000 {
-            return Ok(port);
-        }
-    }
+/// SeaweedFS with a bucket that has object lock.
+fn locking(directory: &Path) -> anyhow::Result<Seaweed> {
+    let credentials = Credentials {
+        access_key: "archiver".to_owned(),
+        secret_key: "archiver-secret-1".to_owned(),
+    };
+    let peer = Seaweed::start(directory, credentials, 20, None)?;
+    let create = "aws s3api create-bucket --bucket vault --object-lock-enabled-for-bucket && \
+                  echo 1 | aws s3 cp - s3://vault/probe";
+    peer.wait(|access| aws(access, create, &directory.join("probe")).map(drop))?;
+    Ok(peer)
 }
 
 /// Runs the AWS command line against a store; what it printed.
@@ -145,7 +85,7 @@ fn verified(dir: &Path, vkey: &Path) -> anyhow::Result<Value> {
 #[test]
 fn pruned_records_come_back_from_a_locked_archive() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
-    let peer = Peer::start(&scratch.path().join("peer"))?;
+    let peer = locking(&scratch.path().join("peer"))?;
     let server = launched(scratch.path(), &peer.access)?;
     let alice = Operator { server: &server, credentials: None };
     let secret = scratch.path().join("bob");
