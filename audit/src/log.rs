@@ -36,7 +36,7 @@ pub(crate) mod blob;
 pub(crate) mod heads;
 pub(crate) mod identity;
 mod keys;
-mod open;
+pub(crate) mod open;
 mod own;
 mod pending;
 pub(crate) mod prune;

@@ -318,14 +318,14 @@ fn keys_of(files: &dyn Files, first: &Vkey, signers: &Signers) -> Result<Keyring
 }
 
 /// A write that a crash tore: its file, where it begins there, and its bytes.
-struct Torn {
+pub(crate) struct Torn {
     path: String,
     at: u64,
     bytes: Vec<u8>,
 }
 
 /// The largest signed head in `checkpoint` and the newest list of heads, and what a torn write left in that list.
-fn newest_head(
+pub(crate) fn newest_head(
     files: &dyn Files,
     keys: &Keyring,
 ) -> Result<(Option<Head>, Option<Torn>), OpenError> {

@@ -6,8 +6,9 @@ use std::{collections::HashSet, io};
 use crate::{
     checkpoint::Head,
     durable::{Files, read_optional},
-    keyring,
-    log::{Sha256Hex, heads, identity, prune},
+    keyring::{self, Keyring},
+    log::{Sha256Hex, heads, identity, open, prune},
+    note::Vkey,
     pruned::{self, Pruned},
     segment::{self, Form, Recovered},
 };
@@ -56,6 +57,18 @@ pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
             );
             return Err(named(copy, &what));
         }
+        if let Some(head) = newest_head(copy.files())
+            && (head.size > best.1.tip.size() || !has_root(best.0.files(), &head)?)
+        {
+            let what = format!(
+                "its newest head was signed for {} records, and of the {} that there are, on `{}`, they are not the first: \
+                 records are lost, or copies were put back to an earlier state; put back a copy that has them",
+                head.size,
+                best.1.tip.size(),
+                best.0.name()
+            );
+            return Err(named(copy, &what));
+        }
     }
     let others = holding.iter().map(|(copy, ..)| *copy).chain(empty);
     for copy in others.filter(|copy| !std::ptr::eq(*copy, best.0)) {
@@ -89,6 +102,15 @@ fn survey(files: &dyn Files) -> io::Result<Option<Recovered>> {
         segment::recover::RecoverError::Io(error) => error,
         other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
     })
+}
+
+/// The newest head that a copy has: more than the records beside it, it remembers how long the log was. A copy whose heads
+/// or keys cannot be read says nothing here; it is made equal to another one.
+fn newest_head(files: &dyn Files) -> Option<Head> {
+    let identity = identity::peek(&files.read(identity::PATH).ok()?)?;
+    let first = Vkey::parse(identity.vkeys.first()?).ok()?;
+    let keys = Keyring::of_files(&first, files).ok()?;
+    open::newest_head(files, &keys).ok()?.0
 }
 
 /// The first record that a copy has.

@@ -231,6 +231,36 @@ fn a_copy_with_another_story_stops_the_start_and_is_not_touched() {
 }
 
 #[test]
+fn a_copy_whose_heads_know_more_than_all_records_stops_the_start() {
+    let copies: [SimFiles; 3] = Default::default();
+    let log = open(&copies.each_ref()).unwrap();
+    append(&log, 0..20).unwrap();
+    log.close().unwrap();
+    let earlier = copies[0].snapshot();
+    let log = open(&copies.each_ref()).unwrap();
+    append(&log, 20..40).unwrap();
+    log.close().unwrap();
+    // The records of all copies are put back, and the heads of two of them.
+    let third = copies[2].snapshot();
+    for path in third.paths().iter().filter(|path| path.starts_with("seg/")) {
+        third.take_away(path);
+    }
+    for path in earlier.paths().iter().filter(|path| path.starts_with("seg/")) {
+        Files::replace(&third, path, &earlier.read(path).unwrap()).unwrap();
+    }
+    let put_back = [earlier.snapshot(), earlier.snapshot(), third];
+    for order in [[0, 1, 2], [2, 0, 1], [0, 2, 1]] {
+        let copies = order.map(|i| put_back[i].snapshot());
+        let before = copies.each_ref().map(contents);
+        let error = open(&copies.each_ref()).unwrap_err().to_string();
+        assert!(error.contains("newest head was signed for"), "{error}");
+        assert_eq!(copies.each_ref().map(contents), before, "nothing was written");
+    }
+    // Without that copy nothing tells.
+    open(&[&put_back[0], &put_back[1], &SimFiles::default()]).unwrap();
+}
+
+#[test]
 fn a_minority_alone_is_not_the_log() {
     let copies: [SimFiles; 3] = Default::default();
     let log = open(&copies.each_ref()).unwrap();
