@@ -45,6 +45,8 @@ use crate::telemetry::Metrics;
 /// How long a worker may take to carry out a command: it is between two system calls, or in an exchange that it drops.
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 
+const DAY_US: u64 = 86_400_000_000;
+
 /// What all destinations of one server share.
 #[derive(Clone, Debug)]
 pub struct House {
@@ -241,16 +243,27 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 /// The first record that is not older than a time. Times in the log never step back, so its half is always known.
 fn first_since(dir: &Path, size: u64, time_us: u64) -> Result<u64, SiemError> {
-    let begin = audit::pruned(dir)?.map_or(0, |pruned| pruned.end);
+    let pruned = audit::pruned(dir)?;
+    let begin = pruned.map_or(0, |pruned| pruned.end);
+    let time_at = |seq: u64| {
+        let leaf = audit::read_record(dir, seq)?
+            .ok_or_else(|| SiemError::Read(format!("record {seq} is not there")))?;
+        time_of(&leaf).ok_or_else(|| SiemError::Read(format!("record {seq} has no time")))
+    };
+    if let Some(pruned) = pruned
+        && let begins_us = time_at(begin)?
+        // Whole days go, so of the day that the log begins on now nothing did.
+        && time_us < begins_us - begins_us % DAY_US
+    {
+        let begins = audit::stamp::string(begins_us);
+        return Err(SiemError::PrunedSince { pruned, begins });
+    }
     let (mut low, mut high) = (begin, size);
     while low < high {
         let middle = low + (high - low) / 2;
-        let leaf = audit::read_record(dir, middle)?
-            .ok_or_else(|| SiemError::Read(format!("record {middle} is not there")))?;
-        match time_of(&leaf) {
-            Some(time) if time < time_us => low = middle + 1,
-            Some(_) => high = middle,
-            None => return Err(SiemError::Read(format!("record {middle} has no time"))),
+        match time_at(middle)? < time_us {
+            true => low = middle + 1,
+            false => high = middle,
         }
     }
     Ok(low)
@@ -278,6 +291,11 @@ pub enum SiemError {
     BeyondLog { from: u64, size: u64 },
     #[error("record {from} was {pruned}; the log begins with record {}", pruned.end)]
     Pruned { from: u64, pruned: audit::Pruned },
+    #[error(
+        "records since then were {pruned}; the log begins with record {} of {begins}, from which a replay can begin",
+        pruned.end
+    )]
+    PrunedSince { pruned: audit::Pruned, begins: String },
     #[error("reading the log: {0}")]
     Read(String),
     #[error("writing the log")]

@@ -105,9 +105,9 @@ impl From<SiemError> for AdminError {
     fn from(error: SiemError) -> Self {
         match error {
             SiemError::Unknown { .. } => Self::no_such_destination(error.to_string()),
-            SiemError::BeyondLog { .. } | SiemError::Pruned { .. } => {
-                Self::invalid_argument(error.to_string())
-            }
+            SiemError::BeyondLog { .. }
+            | SiemError::Pruned { .. }
+            | SiemError::PrunedSince { .. } => Self::invalid_argument(error.to_string()),
             SiemError::Stopped { .. } | SiemError::Busy { .. } => {
                 Self::destination_unavailable(error.to_string())
             }
