@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use audit::{Class, Log, PrunePlan, Pruned, Record, tail};
+use audit::{Class, Log, PrunePlan, Pruned, Record, Watch, tail};
 use serde::Serialize;
 
 use super::RetentionError;
@@ -42,7 +42,8 @@ pub struct House {
 /// Keeps records, and lets them go.
 ///
 /// Ownership: the app has one. `turn` is held by whoever changes anything, so that a hold and a prune cannot pass each
-/// other; `reading` is held while the log is read on.
+/// other; `reading` is held while a few megabytes of the log are read on. The first book after a start takes the whole log,
+/// so it is read before a turn is taken.
 #[derive(Debug)]
 pub struct Keeper {
     house: House,
@@ -172,7 +173,7 @@ impl Keeper {
         id: &str,
         reason: &str,
     ) -> Result<(), RetentionError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         if !self.book().await?.holds().contains_key(id) {
             return Err(RetentionError::NoHold(id.to_owned()));
         }
@@ -191,8 +192,8 @@ impl Keeper {
         scope: &Scope,
         reason: &str,
     ) -> Result<Proposed, RetentionError> {
-        let _turn = self.turn.lock().await;
         let reason = checked(reason)?;
+        let _turn = self.turn().await?;
         let book = self.book().await?;
         let Possible { plan, because } = self.possible(scope.now_us(), &book, u64::MAX).await?;
         let plan = plan.ok_or_else(|| RetentionError::Nothing(said(&because)))?;
@@ -217,7 +218,7 @@ impl Keeper {
         id: &str,
         reason: &str,
     ) -> Result<(), RetentionError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         let proposal = self.open_proposal(id).await?.1;
         let mut record = scope.record(Class::Audit, "audit:prune-refuse");
         record.params.insert("proposal".into(), proposal.id);
@@ -236,7 +237,7 @@ impl Keeper {
         id: &str,
         digest: &str,
     ) -> Result<Pruned, RetentionError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         let (book, proposal) = self.open_proposal(id).await?;
         if scope.now_us() > proposal.expires_us {
             return Err(RetentionError::Expired);
@@ -346,6 +347,13 @@ impl Keeper {
         Ok(limits)
     }
 
+    /// A turn, with the book read so far that little is left to read in it. A hold needs no book and waits for nobody who
+    /// reads one.
+    async fn turn(self: &Arc<Self>) -> Result<tokio::sync::MutexGuard<'_, ()>, RetentionError> {
+        self.book().await?;
+        Ok(self.turn.lock().await)
+    }
+
     /// What the log says now.
     async fn book(self: &Arc<Self>) -> Result<Book, RetentionError> {
         let keeper = Arc::clone(self);
@@ -356,18 +364,28 @@ impl Keeper {
     fn read_on(&self) -> Result<Book, RetentionError> {
         let watch = self.house.log.subscribe();
         let size = watch.size();
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let Reading { tail, book } = &mut *reading;
-        while tail.position() < size {
-            let rows = tail.follow(&watch, LOOK)?;
-            let taken = rows.iter().try_for_each(|row| book.take(row.seq, &row.leaf));
-            if let Err(error) = taken {
-                // A book that lacks something is none: the next look begins again, and fails again.
-                *reading = Reading::new(&self.house.dir);
-                return Err(RetentionError::Record(error));
+        loop {
+            if let Some(book) = self.read_some(&watch, size)? {
+                return Ok(book);
             }
         }
-        Ok(book.clone())
+    }
+
+    /// Reads a few megabytes, or waits a moment for them; the book, once it has the first `size` records.
+    fn read_some(&self, watch: &Watch, size: u64) -> Result<Option<Book>, RetentionError> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let Reading { tail, book } = &mut *reading;
+        if tail.position() >= size {
+            return Ok(Some(book.clone()));
+        }
+        let rows = tail.follow(watch, LOOK)?;
+        let taken = rows.iter().try_for_each(|row| book.take(row.seq, &row.leaf));
+        if let Err(error) = taken {
+            // A book that lacks something is none: the next look begins again, and fails again.
+            *reading = Reading::new(&self.house.dir);
+            return Err(RetentionError::Record(error));
+        }
+        Ok(None)
     }
 }
 
@@ -424,3 +442,6 @@ fn proposal_params(
     .map(|(name, value)| (name.to_owned(), value))
     .into()
 }
+
+#[cfg(test)]
+mod tests;
