@@ -28,6 +28,11 @@ use serde_json::{Value, json};
 /// Questions to one process of the solver.
 const BATCH: usize = 50;
 
+/// How the solver is asked: first as it comes; then, where it gave up, with other choices at the start. Work is limited
+/// by the solver's own count and not by a clock, so that a busy machine changes nothing. A million is about a second.
+const ATTEMPTS: [&[&str]; 2] =
+    [&["rlimit=1000000"], &["smt.random_seed=7", "smt.arith.solver=2", "rlimit=2000000"]];
+
 fn clause(variables: bool) -> impl Strategy<Value = (String, Value)> {
     let texts: &[&str] = match variables {
         true => &["x", "x*", "?", "xy", "home/*", "${aws:username}", "x${s3:prefix}"],
@@ -90,9 +95,26 @@ fn access(statements: &[Value]) -> Access {
 
 /// One answer for each question: `sat`, `unsat` or `unknown`.
 fn solve(questions: &[String]) -> Vec<String> {
+    let [first, again] = ATTEMPTS;
+    let mut answers = solve_with(first, questions);
+    let open = |(at, answer): (usize, &String)| (answer == "unknown").then_some(at);
+    let open: Vec<_> = answers.iter().enumerate().filter_map(open).collect();
+    let asked: Vec<_> = open.iter().map(|at| questions[*at].clone()).collect();
+    for (at, answer) in open.into_iter().zip(solve_with(again, &asked)) {
+        answers[at] = answer;
+    }
+    answers
+}
+
+/// The same from one process of the solver.
+fn solve_with(options: &[&str], questions: &[String]) -> Vec<String> {
+    if questions.is_empty() {
+        return Vec::new();
+    }
     let solver = std::env::var_os("POLICY_LAB_Z3").expect("`POLICY_LAB_Z3` names the solver");
     let mut child = Command::new(solver)
-        .args(["-in", "-t:5000", "-T:550"])
+        .arg("-in")
+        .args(options)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -105,7 +127,9 @@ fn solve(questions: &[String]) -> Vec<String> {
     writer.join().expect("written").expect("written");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(!text.contains("(error"), "{text}");
-    text.lines().map(str::to_owned).collect()
+    let answers: Vec<_> = text.lines().map(str::to_owned).collect();
+    assert_eq!(answers.len(), questions.len(), "{answers:?}");
+    answers
 }
 
 /// What both said, of so many pairs.
@@ -131,7 +155,6 @@ fn compare(variables: bool, cases: usize) -> Tally {
         let pairs: Vec<_> = (0..BATCH).map(|_| sample()).collect();
         let questions: Vec<_> = pairs.iter().map(|(a, b)| smt::question(a, b)).collect();
         let answers = solve(&questions);
-        assert_eq!(answers.len(), pairs.len(), "{answers:?}");
         for ((a, b), answer) in pairs.iter().zip(&answers) {
             let verdict = no_more_permissive(&access(a), &access(b), World::S3);
             let (ours, witness) = match &verdict {
@@ -164,16 +187,23 @@ fn cases() -> usize {
     asked.unwrap_or(500)
 }
 
+impl Tally {
+    /// Nearly everything was compared, and with both outcomes.
+    fn says_something(&self, undecided_percent: usize) {
+        let Self { compared, proved, undecided, unknown } = *self;
+        let all = compared + undecided + unknown;
+        assert!(proved > 0 && proved < compared, "{proved} of {compared} are proofs");
+        assert!(undecided * 100 <= all * undecided_percent, "{undecided} of {all} undecided");
+        assert!(unknown * 100 <= all, "{unknown} of {all} unknown to us");
+    }
+}
+
 #[test]
 fn proofs_and_refutations_are_the_solvers() {
-    let cases = cases();
-    let tally = compare(false, cases);
-    assert!(tally.compared > cases / 2 && tally.proved > 0 && tally.proved < tally.compared);
+    compare(false, cases()).says_something(2);
 }
 
 #[test]
 fn what_is_said_of_variables_is_what_the_solver_says() {
-    let cases = cases() / 5;
-    let tally = compare(true, cases);
-    assert!(tally.compared > cases / 2 && tally.proved > 0 && tally.unknown < cases / 10);
+    compare(true, cases() / 5).says_something(4);
 }

@@ -1,33 +1,33 @@
 //! A pair of identity policies as SMT-LIB: is there a request that the first allows and the second does not?
 //!
 //! Straight from the JSON. Strings are strings, patterns are regular expressions, a number is a real; a key is a state
-//! (absent, empty, one value, several) with values. Several values are as many as there could be demands.
+//! (absent, empty, one value, several) with values. Several values are as many as there could be demands: one for each
+//! clause of the question.
 
 use std::fmt::Write as _;
 
 use policy_lab::action::{CATALOGUE, ResourceKind};
 use serde_json::Value;
 
-/// Values of a key that has several: one for each clause of a question at most.
-const VALUES: usize = 12;
-
 const TEXTS: [(&str, &str); 3] =
     [("aws:username", "user"), ("aws:TagKeys", "tags"), ("s3:prefix", "prefix")];
 
 pub(crate) fn question(a: &[Value], b: &[Value]) -> String {
+    let count: usize = a.iter().chain(b).map(clauses).sum();
+    let values = count.max(2);
     let mut text = String::from(
         "(declare-const action Int)\n(declare-const kind Int)\n(declare-const path String)\n",
     );
     for (_, name) in TEXTS {
         let _ = writeln!(text, "(declare-const {name}-state Int)\n(assert (<= 0 {name}-state 3))");
-        for value in 0..VALUES {
+        for value in 0..values {
             let _ = writeln!(text, "(declare-const {name}-{value} String)");
         }
     }
     // A key that is a list by nature never has one value only.
     text += "(assert (not (= tags-state 2)))\n";
     text += "(declare-const keys-state Int)\n(assert (<= 0 keys-state 3))\n";
-    for value in 0..VALUES {
+    for value in 0..values {
         let _ = writeln!(
             text,
             "(declare-const keys-{value} Real)\n(declare-const keys-{value}-valid Bool)"
@@ -48,8 +48,15 @@ pub(crate) fn question(a: &[Value], b: &[Value]) -> String {
         );
     }
     text += "(assert (<= 0 kind 2))\n";
-    let _ = writeln!(text, "(assert {})\n(assert (not {}))", allowed(a), allowed(b));
+    let (new, old) = (allowed(a, values), allowed(b, values));
+    let _ = writeln!(text, "(assert {new})\n(assert (not {old}))");
     text
+}
+
+/// Keys under operators of a statement.
+fn clauses(statement: &Value) -> usize {
+    let operators = statement["Condition"].as_object().into_iter().flatten();
+    operators.map(|(_, keys)| keys.as_object().map_or(0, serde_json::Map::len)).sum()
 }
 
 fn any(parts: impl IntoIterator<Item = String>) -> String {
@@ -69,11 +76,11 @@ fn actions(wanted: impl Fn(&policy_lab::action::ActionInfo) -> bool) -> String {
     any(found.map(|(at, _)| format!("(= action {at})")))
 }
 
-fn allowed(statements: &[Value]) -> String {
+fn allowed(statements: &[Value], values: usize) -> String {
     let of = |effect: &str, sure: bool| {
         let effect = Value::from(effect);
         let parts = statements.iter().filter(|statement| statement["Effect"] == effect);
-        any(parts.map(|statement| applies(statement, sure)).collect::<Vec<_>>())
+        any(parts.map(|statement| applies(statement, sure, values)).collect::<Vec<_>>())
     };
     all([of("Allow", true), not(&of("Deny", false))])
 }
@@ -85,7 +92,7 @@ fn list(value: &Value) -> Vec<&str> {
     }
 }
 
-fn applies(statement: &Value, sure: bool) -> String {
+fn applies(statement: &Value, sure: bool, count: usize) -> String {
     let action = |patterns: &Value| {
         let patterns = list(patterns);
         actions(|info| patterns.iter().any(|p| covers(p.as_bytes(), info.name.as_bytes())))
@@ -112,7 +119,7 @@ fn applies(statement: &Value, sure: bool) -> String {
     let operators = statement["Condition"].as_object().into_iter().flatten();
     let clauses = operators.flat_map(|(operator, keys)| {
         let keys = keys.as_object().expect("an object");
-        keys.iter().map(move |(key, values)| clause(operator, key, &list(values), sure))
+        keys.iter().map(move |(key, values)| clause(operator, key, &list(values), sure, count))
     });
     all([action, resource].into_iter().chain(clauses))
 }
@@ -177,7 +184,7 @@ fn regex(pattern: &str) -> String {
     format!("(re.++ (str.to_re \"\") {})", signs.collect::<Vec<_>>().join(" "))
 }
 
-fn clause(operator: &str, key: &str, values: &[&str], sure: bool) -> String {
+fn clause(operator: &str, key: &str, values: &[&str], sure: bool, count: usize) -> String {
     let name = TEXTS.iter().find(|(known, _)| *known == key).map_or("keys", |(_, name)| name);
     let state = |number: u8| format!("(= {name}-state {number})");
     let (absent, empty, one, many) = (state(0), state(1), state(2), state(3));
@@ -196,7 +203,7 @@ fn clause(operator: &str, key: &str, values: &[&str], sure: bool) -> String {
             any(values.iter().map(|value| fit(&base.replace("Not", ""), name, at, value)));
         if negated { not(&matched) } else { matched }
     };
-    let each = || (0..VALUES).map(fits);
+    let each = || (0..count).map(fits);
     let doubt = if sure { "false" } else { "true" }.to_owned();
     let on_absent = |holds: bool| if holds { absent.clone() } else { "false".to_owned() };
     match set {
