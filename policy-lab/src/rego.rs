@@ -173,14 +173,14 @@ impl Guardrails {
         self.all(|rules| rules.denials(&view))
     }
 
-    /// The same for a review, which makes no more of the input document than the guardrails can see.
-    pub(crate) fn denials_in_review(
+    #[cfg(test)]
+    fn denials_of_all(
         &self,
         request: &Request,
         policies: &Decision,
     ) -> Result<Vec<Denial>, String> {
         let view = View { request, policies };
-        self.all(|rules| rules.denials_in_review(&view))
+        self.all(|rules| rules.denials_of_all(&view))
     }
 
     fn all(

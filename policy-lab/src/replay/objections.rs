@@ -66,7 +66,6 @@ fn ask(
     request: &Request,
     policies: &Decision,
 ) -> Result<Option<Reason>, Reason> {
-    let denials =
-        guardrails.denials_in_review(request, policies).map_err(|_| Reason::EngineError)?;
+    let denials = guardrails.denials(request, policies).map_err(|_| Reason::EngineError)?;
     Ok((!denials.is_empty()).then_some(Reason::Guardrail))
 }
