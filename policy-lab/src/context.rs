@@ -111,6 +111,10 @@ impl Context {
         name: &str,
         values: Option<Vec<String>>,
     ) -> Option<Taken> {
+        if let (Some(slot), Some(_)) = (self.slot_mut(key), &values) {
+            let values = std::mem::replace(slot, values.unwrap_or_default());
+            return Some(Taken { name: "".into(), values });
+        }
         let there = self.take(key);
         if let Some(values) = values {
             self.put(key.clone(), name, values);
@@ -120,10 +124,21 @@ impl Context {
 
     /// Makes a key what it was before [`Context::replace`].
     pub(crate) fn restore(&mut self, key: &Key, there: Option<Taken>) {
+        if let (Some(slot), Some(_)) = (self.slot_mut(key), &there) {
+            *slot = there.map(|taken| taken.values).unwrap_or_default();
+            return;
+        }
         self.take(key);
         if let Some(Taken { name, values }) = there {
             self.put(key.clone(), &name, values);
         }
+    }
+
+    /// The values of a row of the catalogue that is present.
+    fn slot_mut(&mut self, key: &Key) -> Option<&mut Vec<String>> {
+        let Key::Known(position) = key else { return None };
+        let rank = self.rank(*position).ok()?;
+        self.known.get_mut(rank)
     }
 
     fn take(&mut self, key: &Key) -> Option<Taken> {

@@ -10,6 +10,8 @@ mod nearest;
 mod text;
 mod trace;
 
+use std::sync::Arc;
+
 pub use self::flip::{Change, Flip};
 pub use self::json::json;
 pub use self::text::{Detail, text};
@@ -84,8 +86,8 @@ pub struct ElementTrace {
     pub miss: Option<Miss>,
     /// The element's value as the document writes it.
     pub wanted: String,
-    /// What the request has; `None` for a condition key that is absent.
-    pub found: Option<String>,
+    /// What the request has, one copy for all statements; `None` for a condition key that is absent.
+    pub found: Option<Arc<str>>,
     pub line: usize,
     pub column: usize,
 }

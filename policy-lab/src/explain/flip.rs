@@ -40,8 +40,7 @@ pub(super) fn find(set: &PolicySet, request: &mut Request, decision: &Decision) 
             })
         })?;
         let is_round = (effect == Effect::Allow) != decision.is_allowed();
-        let changes = || changes.iter().map(|candidate| candidate.change.clone()).collect();
-        is_round.then(|| Flip { changes: changes(), effect })
+        is_round.then(|| Flip { changes: trial.described(changes), effect })
     };
     candidates.iter().find_map(|change| try_changes(&[change])).or_else(|| {
         candidates.iter().enumerate().find_map(|(position, first)| {
@@ -52,7 +51,7 @@ pub(super) fn find(set: &PolicySet, request: &mut Request, decision: &Decision) 
     })
 }
 
-/// A change, with its key resolved.
+/// A change, with its key resolved; what the key has now is said once it is known to matter.
 struct Candidate {
     key: Key,
     change: Change,
@@ -75,6 +74,15 @@ impl Trial<'_> {
         }
         answer
     }
+
+    /// The changes, with what the keys have now.
+    fn described(&self, changes: &[&Candidate]) -> Vec<Change> {
+        let described = |candidate: &&Candidate| {
+            let from = self.0.context.get(&candidate.change.key).map(<[String]>::to_vec);
+            Change { from, ..candidate.change.clone() }
+        };
+        changes.iter().map(described).collect()
+    }
 }
 
 /// Changes of the keys that statements on this action and resource ask for.
@@ -92,17 +100,14 @@ fn candidates(set: &PolicySet, trial: &mut Trial<'_>) -> Vec<Candidate> {
                 let name = span.key.name(source);
                 for to in clause.alternatives(&trial.0.context) {
                     let change = Change { key: name.to_owned(), from: None, to };
-                    let mut candidate = Candidate { key: clause.key().clone(), change };
+                    let candidate = Candidate { key: clause.key().clone(), change };
                     let holds_then = trial.with(&[&candidate], |changed| {
                         statement.suffices(clause.holds(&changed.context))
                     });
                     let Change { key, to, .. } = &candidate.change;
-                    // What a key has now is the same for all.
                     let is_new =
                         || candidates.iter().all(|c| (&c.change.key, &c.change.to) != (key, to));
                     if holds_then != holds && is_new() {
-                        let there = trial.0.context.get(name);
-                        candidate.change.from = there.map(<[String]>::to_vec);
                         candidates.push(candidate);
                     }
                     if candidates.len() == CANDIDATES_MAX {

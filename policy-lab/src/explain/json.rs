@@ -61,7 +61,7 @@ fn element(trace: &ElementTrace) -> Value {
         "suffices": trace.suffices,
         "miss": trace.miss.map(super::Miss::as_str),
         "wanted": trace.wanted,
-        "found": trace.found,
+        "found": trace.found.as_deref(),
         "line": trace.line,
         "column": trace.column,
     })

@@ -1,5 +1,7 @@
 //! Every element of every statement, asked without a shortcut.
 
+use std::sync::Arc;
+
 use super::{Element, ElementTrace, Miss, StatementTrace};
 use crate::condition::{Clause, Truth};
 use crate::context::Slot;
@@ -9,21 +11,41 @@ use crate::{Attached, PolicySet, Request, evaluate};
 
 /// Traces all statements, in order.
 pub(super) fn statements(set: &PolicySet, request: &Request) -> Vec<StatementTrace> {
-    let mut traces = Vec::new();
+    let count = set.attachments().map(|(_, _, attached)| attached.policy.statements.len()).sum();
+    let mut traces = Vec::with_capacity(count);
+    let asked = Asked::of(request);
     for (layer, policy, attached) in set.attachments() {
         let lines = Lines::of(attached.policy.source());
         for (index, statement) in (0..).zip(&attached.policy.statements) {
             let place = StatementPlace { layer, policy, index };
-            traces
-                .push(Tracer { set, request, attached, lines: &lines, statement }.statement(place));
+            let tracer = Tracer { set, request, asked: &asked, attached, lines: &lines, statement };
+            traces.push(tracer.statement(place));
         }
     }
     traces
 }
 
+/// What every statement is held against, as text.
+struct Asked {
+    principal: Arc<str>,
+    action: Arc<str>,
+    resource: Arc<str>,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            principal: request.principal.arn.as_str().into(),
+            action: request.action.as_str().into(),
+            resource: request.resource.arn().into(),
+        }
+    }
+}
+
 struct Tracer<'a> {
     set: &'a PolicySet,
     request: &'a Request,
+    asked: &'a Asked,
     attached: &'a Attached,
     lines: &'a Lines<'a>,
     statement: &'a Statement,
@@ -31,7 +53,8 @@ struct Tracer<'a> {
 
 impl Tracer<'_> {
     fn statement(&self, place: StatementPlace) -> StatementTrace {
-        let mut elements = Vec::new();
+        // A principal, the action, the resource, and the conditions.
+        let mut elements = Vec::with_capacity(3 + self.statement.clauses().len());
         if place.layer == Layer::Bucket {
             elements.push(self.principal());
         }
@@ -68,14 +91,14 @@ impl Tracer<'_> {
             Named::Account => Some(Miss::PrincipalAccountOnly),
             _ => Some(Miss::PrincipalNotNamed),
         };
-        let found = Some(self.request.principal.arn.clone());
+        let found = Some(Arc::clone(&self.asked.principal));
         self.element(Element::Principal, speaks, miss, found, self.statement.spans().principal)
     }
 
     fn action(&self) -> ElementTrace {
         let covered = self.statement.covers_action(self.request);
         let miss = (!covered).then_some(Miss::ActionNotListed);
-        let found = Some(self.request.action.to_string());
+        let found = Some(Arc::clone(&self.asked.action));
         self.element(Element::Action, covered, miss, found, self.statement.spans().action)
     }
 
@@ -97,7 +120,7 @@ impl Tracer<'_> {
         let span = self.statement.spans().resource;
         (span != Span::default()).then(|| {
             let suffices = self.statement.suffices(outcome);
-            let found = Some(self.request.resource.arn());
+            let found = Some(Arc::clone(&self.asked.resource));
             self.element(Element::Resource, suffices, miss, found, span)
         })
     }
@@ -118,10 +141,10 @@ impl Tracer<'_> {
         };
         let found = match slot {
             Slot::Absent => None,
-            Slot::One(value) => Some(quoted(value)),
+            Slot::One(value) => Some(quoted(value).into()),
             Slot::Many(values) => {
                 let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
-                Some(format!("[{}]", values.join(", ")))
+                Some(format!("[{}]", values.join(", ")).into())
             }
         };
         self.element(element, self.statement.suffices(outcome), miss, found, span)
@@ -132,7 +155,7 @@ impl Tracer<'_> {
         element: Element,
         suffices: bool,
         miss: Option<Miss>,
-        found: Option<String>,
+        found: Option<Arc<str>>,
         span: Span,
     ) -> ElementTrace {
         let source = self.attached.policy.source();
@@ -142,5 +165,9 @@ impl Tracer<'_> {
 }
 
 fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.escape_debug())
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+    match value.bytes().all(is_plain) {
+        true => ["\"", value, "\""].concat(),
+        false => format!("\"{}\"", value.escape_debug()),
+    }
 }
