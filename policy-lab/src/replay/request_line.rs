@@ -5,7 +5,7 @@
 //!  "principal":{"arn":"arn:aws:iam::000000000000:user/alice","groups":["eng"]},
 //!  "ctx":{"aws:SourceIp":"10.1.2.3","aws:SecureTransport":true},"recorded":{"effect":"allow"}}
 //! ```
-//! Only `op` or `action` must be there. Without a principal the caller is anonymous; a plain name is a user. `ts` fills
+//! Only `op` or `action` must be there. Without a principal the caller is anonymous; a name without an ARN is a user. `ts` fills
 //! `aws:CurrentTime` and `aws:EpochTime` where `ctx` does not. With `"complete":["s3:*"]` only keys of `s3:` that are not
 //! in `ctx` are known to have been absent; without it, all are.
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::line::{context, object, principal, text, time_us, values};
 use super::{Complete, Event, LineError, Recorded, RecordedDecision};
 use crate::action::ResourceKind;
-use crate::{Action, Context, Principal, Request, Resource};
+use crate::{Action, Context, Principal, PrincipalKind, Request, Resource};
 
 const MEMBERS: [&str; 11] = [
     "id",
@@ -29,6 +29,9 @@ const MEMBERS: [&str; 11] = [
     "complete",
     "recorded",
 ];
+
+/// Members of a principal.
+const CALLER: [&str; 6] = ["account", "arn", "groups", "name", "parent", "type"];
 
 /// Operations whose action has another name, and the action when a version is named.
 const OPERATIONS: [(&str, &str, Option<&str>); 17] = [
@@ -63,7 +66,7 @@ pub fn request_line(number: usize, line: &str) -> Result<Option<Event>, LineErro
     let unknown =
         value.as_object().into_iter().flatten().find(|(k, _)| !MEMBERS.contains(&k.as_str()));
     if let Some((name, _)) = unknown {
-        return Err(LineError::new(format!("`{name}` is not a member of a request")));
+        return Err(no_member(name, "a request", &MEMBERS));
     }
     let time = text(&value, "ts")?;
     let time_us = time_us(time)?;
@@ -98,6 +101,10 @@ fn action(
         return Err(LineError::new(format!("`{name}` is not an operation we know")));
     }
     Ok(action)
+}
+
+fn no_member(name: &str, of: &str, members: &[&str]) -> LineError {
+    LineError::new(format!("`{name}` is not a member of {of}; there are {}", members.join(", ")))
 }
 
 /// The action that an S3 operation is decided by.
@@ -135,7 +142,30 @@ fn caller(value: Option<&Value>) -> Result<Principal, LineError> {
             Ok(Principal::user("000000000000", name))
         }
         Some(Value::String(arn)) => principal(&serde_json::json!({ "arn": arn })),
-        Some(object) => principal(object),
+        Some(object) => described(object),
+    }
+}
+
+/// A caller with several members. One that has a name and no ARN is a user, as a name alone is; a caller that would be
+/// taken for somebody else, or for nobody, is an error.
+fn described(object: &Value) -> Result<Principal, LineError> {
+    let Some(members) = object.as_object() else {
+        return Err(LineError::new("`principal` is neither a name, an ARN nor an object"));
+    };
+    if let Some(name) = members.keys().find(|name| !CALLER.contains(&name.as_str())) {
+        return Err(no_member(name, "a principal", &CALLER));
+    }
+    let read = principal(object)?;
+    let (name, kind) = (text(object, "name")?, text(object, "type")?);
+    match (text(object, "arn")?.filter(|arn| !arn.is_empty()), name) {
+        (None, Some(name)) if matches!(kind, None | Some("user" | "IAMUser")) => {
+            let account = text(object, "account")?.unwrap_or("000000000000");
+            Ok(Principal { groups: read.groups, ..Principal::user(account, name) })
+        }
+        (None, _) if read.kind != PrincipalKind::Anonymous || members.contains_key("parent") => {
+            Err(LineError::new("`principal` has no `arn`"))
+        }
+        _ => Ok(read),
     }
 }
 
@@ -189,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_a_user_in_an_object_too() {
+        let caller = |principal: &str| {
+            let line = format!(r#"{{"op":"ListBuckets","principal":{principal}}}"#);
+            request_line(1, &line)
+                .expect("a request")
+                .expect("not empty")
+                .recorded
+                .request
+                .principal
+        };
+        assert_eq!(caller(r#"{"name":"alice"}"#), caller(r#""alice""#));
+        let grouped = caller(r#"{"name":"alice","groups":["eng"],"type":"user","account":"1"}"#);
+        assert_eq!((grouped.arn.as_str(), grouped.groups.len()), ("arn:aws:iam::1:user/alice", 1));
+    }
+
+    #[test]
     fn lines_that_are_no_requests() {
         for (line, message) in [
             ("{", "EOF while parsing an object"),
@@ -198,7 +244,23 @@ mod tests {
             (r#"{"op":"GetObject"}"#, "`s3:GetObject` needs a `bucket`"),
             (r#"{"op":"GetObject","key":"k"}"#, "there is a `key` but no `bucket`"),
             (r#"{"op":"GetObject","bucket":7}"#, "`bucket` is not a string"),
-            (r#"{"op":"ListBuckets","tx":1}"#, "`tx` is not a member of a request"),
+            (
+                r#"{"op":"ListBuckets","tx":1}"#,
+                "`tx` is not a member of a request; there are id, ts, op, action, bucket, key, version, principal, ctx, \
+                 complete, recorded",
+            ),
+            (
+                r#"{"op":"ListBuckets","principal":{"group":"eng"}}"#,
+                "`group` is not a member of a principal; there are account, arn, groups, name, parent, type",
+            ),
+            (
+                r#"{"op":"ListBuckets","principal":7}"#,
+                "`principal` is neither a name, an ARN nor an object",
+            ),
+            (
+                r#"{"op":"ListBuckets","principal":{"name":"s","type":"service_account"}}"#,
+                "`principal` has no `arn`",
+            ),
             (r#"{"op":"ListBuckets","ts":"noon"}"#, "`noon` is not a time"),
         ] {
             assert_eq!(request_line(1, line).expect_err(line).message, message);
