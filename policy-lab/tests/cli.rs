@@ -8,6 +8,7 @@ mod transcript;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use audit::{
@@ -52,6 +53,28 @@ fn files(directory: &Path) {
     fs::create_dir_all(directory.join("half/directory.json")).expect("made");
     fs::write(directory.join("half/binary.json"), [0xff, 0xfe]).expect("written");
     write(directory, "world/bucket/team.json", &policy("Allow", "\n    \"Principal\": \"*\","));
+}
+
+/// `policy-lab … | head`: whoever closes the pipe has what they wanted.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    for (code, arguments) in [
+        (0, &["check", "--rules"][..]),
+        (0, &["canned"]),
+        (0, &["canned", "readwrite"]),
+        (1, &["prove", "equivalent", "readonly", "writeonly"]),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_policy-lab"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(code), ""), "{arguments:?}");
+    }
 }
 
 #[test]

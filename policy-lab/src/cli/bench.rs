@@ -15,7 +15,7 @@ use policy_lab::{Attached, Compiled, Guardrails, PolicySet, evaluate, report, ru
 use serde_json::json;
 
 use super::events::Events;
-use super::{Failure, Verdict, input, spec};
+use super::{Failure, Verdict, input, output, spec};
 
 /// Requests that are timed at most; more say nothing new.
 const REQUESTS_MAX: usize = 10_000;
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         return Err(anyhow!("{} has no request to decide", replayed.source).into());
     }
     let title = Title { source: replayed.source, load, sets: sets.len(), compile: costs.compile };
-    print!("{}", if arguments.json { document(&title, &costs) } else { table(&title, &costs) });
+    output::print(&if arguments.json { document(&title, &costs) } else { table(&title, &costs) })?;
     Ok(Verdict::Fine)
 }
 

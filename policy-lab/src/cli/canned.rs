@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use policy_lab::canned;
 
-use super::{Failure, Verdict};
+use super::{Failure, Verdict, output};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -13,14 +13,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let Some(name) = &arguments.name else {
-        for (name, _) in canned::CANNED {
-            println!("{name}");
-        }
+        output::print(&canned::CANNED.map(|(name, _)| format!("{name}\n")).concat())?;
         return Ok(Verdict::Fine);
     };
     let names = || canned::CANNED.map(|(name, _)| name).join(", ");
     let text = canned::source(name)
         .ok_or_else(|| anyhow!("there is no canned policy `{name}`; there are {}", names()))?;
-    print!("{text}");
+    output::print(text)?;
     Ok(Verdict::Fine)
 }

@@ -3,6 +3,7 @@
 mod baseline;
 mod exact;
 mod fix;
+mod tried;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use policy_lab::{DocumentError, DocumentKind, Guardrails, Policy};
 
 use self::baseline::Baseline;
 use super::reading::Reading;
-use super::{Failure, Verdict, input};
+use super::{Failure, Verdict, input, output};
 
 /// Directories within one another, and files, that are read at most.
 const DEPTH_MAX: usize = 8;
@@ -128,9 +129,10 @@ fn code(text: &str) -> Result<&'static Rule, String> {
 /// Reads everything first: a directory that can be read by half is not reviewed by half.
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     if arguments.rules {
-        for rule in RULES {
-            println!("{:<44} {:<10} {}", rule.code, rule.severity.as_str(), rule.about);
-        }
+        let line = |rule: &&Rule| {
+            format!("{:<44} {:<10} {}\n", rule.code, rule.severity.as_str(), rule.about)
+        };
+        output::print(&RULES.iter().map(line).collect::<String>())?;
         return Ok(Verdict::Fine);
     }
     let mut baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
@@ -166,14 +168,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         (_, true) => Format::Sarif,
         _ => arguments.format,
     };
-    print!(
-        "{}",
-        match format {
-            Format::Text => lint_text(&reviewed),
-            Format::Json => lint_json(&reviewed),
-            Format::Sarif => lint_sarif(&reviewed),
-        }
-    );
+    output::print(&match format {
+        Format::Text => lint_text(&reviewed),
+        Format::Json => lint_json(&reviewed),
+        Format::Sarif => lint_sarif(&reviewed),
+    })?;
     if refused > 0 {
         let all = sources.len();
         return Err(Failure::Invalid(anyhow!("{refused} of {all} files are not valid")));
@@ -274,23 +273,33 @@ fn review(source: &Source, arguments: &Arguments) -> (Reviewed, bool) {
             (Reviewed { file: name.clone(), what, findings: findings.found }, findings.refused)
         }
         Source::Guardrails(files) => {
-            let error = Guardrails::load(files.clone()).err();
+            let loaded = Guardrails::load(files.clone());
             let first = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
             let what = match files.len() {
                 1 => "guardrail".to_owned(),
                 count => format!("and {} more, guardrails", count - 1),
             };
-            let refused = error.is_some();
-            let file = error.as_ref().map_or(first, |error| error.file.clone());
-            let findings = error.into_iter().map(|error| Finding {
+            let error = match loaded {
+                Err(error) => error,
+                Ok(guardrails) => {
+                    let mut found = tried::findings(guardrails);
+                    let named = found.first().map(|(file, _)| file.clone());
+                    let file = named.filter(|file| !file.is_empty()).unwrap_or(first);
+                    // A report is of one file; what else fails shows when this is mended.
+                    found.retain(|(there, _)| *there == file);
+                    let findings = found.into_iter().map(|(_, finding)| finding).collect();
+                    return (Reviewed { file, what, findings }, false);
+                }
+            };
+            let finding = Finding {
                 rule: rule("REGO-ERROR"),
                 line: error.line,
                 column: 1,
                 end_column: 2,
                 message: error.message,
                 remedy: None,
-            });
-            (Reviewed { file, what, findings: findings.collect() }, refused)
+            };
+            (Reviewed { file: error.file, what, findings: vec![finding] }, true)
         }
     }
 }

@@ -7,7 +7,7 @@ use policy_lab::report;
 use serde_json::json;
 
 use super::events::Events;
-use super::{Failure, Verdict, input, spec};
+use super::{Failure, Verdict, input, output, spec};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -46,9 +46,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
             "schema": "policy-lab/coverage", "v": 1,
             "source": replayed.source, "statements": statements,
         });
-        println!("{document:#}");
+        output::print(&format!("{document:#}\n"))?;
     } else {
-        print!("{}", table(&statements));
+        output::print(&table(&statements))?;
     }
     let unused = statements.iter().filter(|statement| statement.hits == 0).count();
     eprintln!("{unused} of {} statements were not used by {}", statements.len(), replayed.source);

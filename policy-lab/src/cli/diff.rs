@@ -8,7 +8,7 @@ use self::beyond::Beyond;
 use super::events::Events;
 use super::reading::Reading;
 use super::simulate::{self, Review};
-use super::{Failure, Verdict, spec};
+use super::{Failure, Verdict, output, spec};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -50,9 +50,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let text = beyond.text();
     // A report for a program is one document: what is said beside it must not be in it.
     if arguments.review.is_table() {
-        print!("{text}")
+        output::print(&text)?;
     } else {
-        eprint!("{text}")
+        eprint!("{text}");
     }
     let fails = |class| arguments.review.fails_on(class) && beyond.has(class);
     Ok(match verdict {

@@ -10,7 +10,7 @@ use policy_lab::replay::{Event, Recorded, World, audit_line, request_line};
 
 use super::events::audit_log;
 use super::reading::Reading;
-use super::{Failure, Verdict, input, spec};
+use super::{Failure, Verdict, input, output, spec};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         .explain_as(&event, arguments.profile.profile())
         .with_context(|| format!("finding the policies of `{}`", event.id))?;
     let detail = if arguments.all { Detail::All } else { Detail::Relevant };
-    print!("{}", if arguments.json { json(&explanation) } else { text(&explanation, detail) });
+    output::print(&if arguments.json { json(&explanation) } else { text(&explanation, detail) })?;
     let is_allowed = explanation.decision.is_allowed();
     Ok(if is_allowed { Verdict::Fine } else { Verdict::Negative })
 }

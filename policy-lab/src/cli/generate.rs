@@ -16,7 +16,7 @@ use policy_lab::{
 };
 
 use super::events::Events;
-use super::{Failure, Verdict, spec};
+use super::{Failure, Verdict, output, spec};
 
 /// Different requests that are asked again.
 const OBSERVED_MAX: usize = 100_000;
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let text = generator.finish();
     let made = policy(&text)?;
     let asked = observed.check(&made)?;
-    print!("{text}");
+    output::print(&text)?;
     eprintln!(
         "allows all {} requests that were allowed in {} ({asked} different ones were asked again)",
         generator.requests(),

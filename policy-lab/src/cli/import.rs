@@ -1,7 +1,7 @@
 //! `policy-lab import LOG FILE…`
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -32,7 +32,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
                 anyhow!("{name}:{}:{}: {}", index + 1, error.column, error.message)
             })?;
             for line in imported.lines {
-                writeln!(out, "{line}").context("writing stdout")?;
+                match writeln!(out, "{line}") {
+                    // Whoever closes stdout early (`| head`) wants no more.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                        return Ok(Verdict::Fine);
+                    }
+                    written => written.context("writing to stdout")?,
+                }
             }
             for name in imported.skipped {
                 *skipped.entry(name).or_default() += 1;

@@ -1,11 +1,22 @@
-//! Files that a verb writes.
+//! What a verb writes: to stdout, and into files.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
+
+/// Writes to stdout. Whoever closes it early (`| head`) wants no more of it: that changes no exit code.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("writing to stdout")
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Writes a file in the place of another: the old text or the new one is there, never a part, also after a crash.
 /// The new file has the permissions of the old one.

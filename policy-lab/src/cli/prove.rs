@@ -11,14 +11,27 @@ use policy_lab::analyze::{
 
 use self::answer::{Answer, Outcome};
 use super::reading::Reading;
-use super::{Failure, Verdict};
+use super::{Failure, Verdict, output};
 
+/// Below the help of the verb and of each question.
+const EXAMPLES: &str = "Examples:\n  \
+    policy-lab prove no-more-permissive draft.json readwrite\n  \
+    policy-lab prove equivalent old.json+boundary:limit.json new.json\n  \
+    policy-lab prove not-granted team.json --action s3:Delete* --resource 'arn:aws:s3:::records/*'\n  \
+    policy-lab prove not-public bucket:ledger=ledger.json\n  \
+    policy-lab prove statements team.json --format json\n\n\
+    Exit codes: 0 proved; 1 refuted, with a request that `explain` and `simulate` read; 2 usage or invalid input; \
+    4 there is no sure answer, and why.";
+
+/// A question about every request there can be, answered with a request that refutes it.
+///
 /// Policies are given as a canned name, FILE.json, FILE.rego, boundary:FILE.json, session:FILE.json or
 /// bucket:NAME=FILE.json; several that hold together are joined by `+`. Root is never asked about.
 ///
 /// Exit codes: 0 proved; 1 refuted, with a request that `explain` and `simulate` read; 2 usage or invalid input;
 /// 4 there is no sure answer.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     question: Question,
@@ -35,10 +48,13 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Question {
     /// NEW allows nothing that OLD does not
+    #[command(after_help = EXAMPLES)]
     NoMorePermissive { new: String, old: String },
     /// Both allow the same
+    #[command(after_help = EXAMPLES)]
     Equivalent { a: String, b: String },
     /// None of the actions is allowed on any of the resources
+    #[command(after_help = EXAMPLES)]
     NotGranted {
         policies: String,
         /// Patterns such as `s3:Put*` [default: all]
@@ -52,8 +68,10 @@ enum Question {
         condition: Option<String>,
     },
     /// No anonymous request is allowed
+    #[command(after_help = EXAMPLES)]
     NotPublic { policies: String },
     /// Every statement contributes: none is dead or redundant
+    #[command(after_help = EXAMPLES)]
     Statements { policies: String },
 }
 
@@ -85,13 +103,10 @@ pub(super) enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let answer = answer(arguments)?;
-    print!(
-        "{}",
-        match arguments.format {
-            Format::Table => answer.table(),
-            Format::Json => answer.json(arguments.world.of_analysis()),
-        }
-    );
+    output::print(&match arguments.format {
+        Format::Table => answer.table(),
+        Format::Json => answer.json(arguments.world.of_analysis()),
+    })?;
     Ok(match answer.outcome() {
         Outcome::Proved => Verdict::Fine,
         Outcome::Refuted => Verdict::Negative,

@@ -11,7 +11,7 @@ use policy_lab::report::{self, Title};
 
 use super::events::{Events, Replayed, Simulated};
 use super::reading::Reading;
-use super::{Failure, Verdict, input, spec};
+use super::{Failure, Verdict, input, output, spec};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -164,10 +164,10 @@ fn report(arguments: &Review, outcome: &Outcome, title: &Title) -> anyhow::Resul
         Format::Junit => report::junit(outcome, title, &failing),
     };
     match &arguments.out {
-        None => print!("{text}"),
+        None => output::print(&text)?,
         Some(path) => {
             fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-            print!("{}", report::table(outcome));
+            output::print(&report::table(outcome))?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ mod invariant;
 mod proved;
 mod rego;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
@@ -97,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
             report.cases.iter().map(|case| (&*case.file, &*case.name, case.fault.as_deref()));
         output::replace(path, &policy_lab::report::junit_cases(cases))?;
     }
-    print(arguments, &report);
+    output::print(&printed(arguments, &report))?;
     let faults = report.cases.iter().filter(|case| case.fault.is_some()).count();
     eprintln!("{} tests, {faults} not as expected", report.cases.len());
     let low = arguments.coverage && is_low(arguments, &report);
@@ -122,7 +123,7 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn print(arguments: &Arguments, report: &Report) {
+fn printed(arguments: &Arguments, report: &Report) -> String {
     if arguments.json {
         let cases = report.cases.iter().map(|case| {
             json!({ "file": case.file, "name": case.name, "ok": case.fault.is_none(), "fault": case.fault })
@@ -138,26 +139,29 @@ fn print(arguments: &Arguments, report: &Report) {
             document["statements"] = json!(report.statements);
             document["rego"] = json!(rego.collect::<Vec<_>>());
         }
-        println!("{document:#}");
-        return;
+        return format!("{document:#}\n");
     }
+    let mut text = String::new();
     for case in &report.cases {
-        match &case.fault {
-            None => println!("ok    {}: {}", case.file, case.name),
-            Some(fault) => println!("FAIL  {}: {}\n      {fault}", case.file, case.name),
-        }
+        // Writing to a string does not fail.
+        let _ = match &case.fault {
+            None => writeln!(text, "ok    {}: {}", case.file, case.name),
+            Some(fault) => writeln!(text, "FAIL  {}: {}\n      {fault}", case.file, case.name),
+        };
     }
     if !arguments.coverage {
-        return;
+        return text;
     }
     if !report.statements.is_empty() {
-        print!("\n{}", coverage::table(&report.statements));
+        let _ = write!(text, "\n{}", coverage::table(&report.statements));
     }
     for (file, missed, used) in &report.rego {
         let lines: Vec<_> = missed.iter().map(u32::to_string).collect();
         let missed = if lines.is_empty() { "none".to_owned() } else { lines.join(" ") };
-        println!("{file}: {} of {} lines used, not used: {missed}", used.used, used.all);
+        let _ =
+            writeln!(text, "{file}: {} of {} lines used, not used: {missed}", used.used, used.all);
     }
+    text
 }
 
 fn is_low(arguments: &Arguments, report: &Report) -> bool {

@@ -8,7 +8,7 @@ use policy_lab::{Action, Context, Resource, report};
 use serde_json::json;
 
 use super::reading::Reading;
-use super::{Failure, Verdict, input};
+use super::{Failure, Verdict, input, output};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -63,9 +63,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
             "action": action.as_str(), "resource": resource.arn(),
             "principals": rows.iter().map(row).collect::<Vec<_>>(),
         });
-        println!("{document:#}");
+        output::print(&format!("{document:#}\n"))?;
     } else {
-        print!("{}", report::columns(&["PRINCIPAL", "ANSWER", "WHY"], &rows));
+        output::print(&report::columns(&["PRINCIPAL", "ANSWER", "WHY"], &rows))?;
     }
     let others = || all.iter().filter(|access| access.because != "admin-bypass");
     Ok(if others().any(|access| access.answer == Can::Yes) {

@@ -104,6 +104,7 @@ rules! {
     REDUNDANT_STATEMENT "REDUNDANT_STATEMENT" Suggestion "Other statements do everything that this one does.";
     REFUSED "REFUSED" Error "The server refuses the policy.";
     REGO_ERROR "REGO-ERROR" Error "The guardrail does not load.";
+    REGO_FAILS "REGO-FAILS" Warning "A rule fails on a plain request, and so denies it.";
     S3_ACTION_NEEDS_STAR "S3-ACTION-NEEDS-STAR" Warning "The action has no bucket; it is granted on `*` only.";
     S3_BUCKET_ACTION_ON_OBJECT_ARN "S3-BUCKET-ACTION-ON-OBJECT-ARN" Warning "An action on buckets with resources that are objects never applies.";
     S3_BUCKET_GLOB_COVERS_OBJECTS "S3-BUCKET-GLOB-COVERS-OBJECTS" SecurityWarning "`*` crosses `/`: a pattern of buckets covers their objects too.";

@@ -33,7 +33,8 @@ pub(super) fn run(sources: &mut [Source], manner: Manner) -> anyhow::Result<bool
             Manner::Show => {
                 let diff = TextDiff::from_lines(text.as_str(), &fixed);
                 let (old, new) = (format!("a/{name}"), format!("b/{name}"));
-                print!("{}", diff.unified_diff().context_radius(3).header(&old, &new));
+                let diff = diff.unified_diff().context_radius(3).header(&old, &new).to_string();
+                output::print(&diff)?;
             }
             Manner::Write => {
                 output::replace(Path::new(name.as_str()), &fixed)?;
