@@ -1,5 +1,5 @@
-//! The log of one scene before five verifiers of other people: each accepts it, and each refuses a copy in which one byte
-//! is another.
+//! The log of one scene before five verifiers of other people, and `openssl` for its time-stamp: each accepts it, and each
+//! refuses a copy in which one byte is another.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use audit::tiles::{Kind, TilePath};
 use ct_merkle::{RootHash, mem_backed_tree::MemoryBackedTree};
+use fixtures::authority::Authority;
 use fixtures::clients::{self, Access};
 use fixtures::data;
 use fixtures::process::{Launch, Server};
@@ -69,6 +70,8 @@ fn five_verifiers_accept_the_log_of_a_scene_and_refuse_a_changed_copy() -> anyho
         ensure!(reads(&changed).is_err(), "{name} believes a changed log");
     }
 
+    stamped_before_openssl(&audit, &vkey, scratch.path())?;
+
     // The fifth reads from the running server; no digest is due while it does.
     configure("24h")?;
     let server = launch.start()?;
@@ -84,6 +87,30 @@ fn five_verifiers_accept_the_log_of_a_scene_and_refuse_a_changed_copy() -> anyho
         aws(&server, scratch.path(), validate).err().context("a changed file is believed")?;
     ensure!(format!("{refused:#}").contains("hash value doesn't match"), "{refused:#}");
     server.stop()?;
+    Ok(())
+}
+
+/// The head with the time-stamp that an authority gave it.
+fn stamped_before_openssl(audit: &Path, vkey: &Path, scratch: &Path) -> anyhow::Result<()> {
+    let authority = Authority::start(&scratch.join("authority"))?;
+    let output = Command::new(env!("CARGO_BIN_EXE_appliance"))
+        .args(["audit", "timestamp", "--tsa", authority.url(), "--json", "--audit-dir"])
+        .arg(audit)
+        .arg("--vkey")
+        .arg(vkey)
+        .output()?;
+    ensure!(output.status.success(), "{}", clients::text(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let reply = PathBuf::from(told["file"].as_str().context("no file")?);
+    let stamped = reply.with_extension("checkpoint");
+    let output = authority.verify(&stamped, &reply)?;
+    ensure!(output.status.success(), "openssl refuses the stamp: {}", clients::text(&output));
+    let changed = scratch.join("changed.checkpoint");
+    let mut note = std::fs::read(&stamped)?;
+    let middle = note.len() / 2;
+    note[middle] = if note[middle] == b'a' { b'b' } else { b'a' };
+    std::fs::write(&changed, note)?;
+    ensure!(!authority.verify(&changed, &reply)?.status.success(), "openssl believes another head");
     Ok(())
 }
 
