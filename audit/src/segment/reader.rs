@@ -105,10 +105,10 @@ impl<R: Read> Reader<R> {
 
     /// Finds the control line: lengths of the records' part and of the whole batch.
     fn scan(&mut self) -> io::Result<Result<(usize, usize), Tail>> {
-        let mut at = 0;
+        let (mut at, mut line_at) = (0, 0);
         for _ in 0..=BATCH_RECORDS_MAX {
             let Some(end) = self.line_end(at)? else {
-                return self.tail(at).map(Err);
+                return self.unfinished(line_at, at).map(Err);
             };
             let line = self.pending().get(at..end).unwrap_or_default();
             if line.starts_with(CONTROL_PREFIX) {
@@ -116,9 +116,9 @@ impl<R: Read> Reader<R> {
                 return Ok(if aligned { Ok((at, end + 1)) } else { Err(self.broken(end)) });
             }
             if line.first() == Some(&0) {
-                return self.tail(at).map(Err);
+                return self.unfinished(line_at, at).map(Err);
             }
-            at = end + 1;
+            (line_at, at) = (at, end + 1);
         }
         Ok(Err(self.broken(at)))
     }
@@ -138,11 +138,18 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Everything after the last batch: clean only if it is all zeros.
-    fn tail(&mut self, at: usize) -> io::Result<Tail> {
-        if at > 0 {
-            return Ok(self.broken(at));
+    /// Nothing more of a batch at `at`, after the line at `line_at`. Where the lines end at a boundary, that one stands in the
+    /// place of the control line.
+    fn unfinished(&mut self, line_at: usize, at: usize) -> io::Result<Tail> {
+        match at {
+            0 => self.tail(),
+            _ if at.is_multiple_of(BLOCK_BYTES) => Ok(self.broken(line_at)),
+            _ => Ok(self.broken(at)),
         }
+    }
+
+    /// Everything after the last batch: clean only if it is all zeros.
+    fn tail(&mut self) -> io::Result<Tail> {
         let mut passed = 0u64;
         loop {
             let pending = self.pending();
