@@ -40,9 +40,10 @@ pub(super) fn run(copies: &[Copy], majority: usize) -> io::Result<()> {
     if holding.len() < majority {
         let what = format!(
             "only {} of {} copies hold the audit log, so records that were acknowledged may be missing; \
-             bring the others back, or make the list of copies shorter",
+             bring the others back, or make the list of copies shorter; if the others are new, copy `{}` to them first",
             holding.len(),
             copies.len(),
+            best.0.name(),
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }

@@ -215,6 +215,25 @@ fn a_new_or_older_copy_is_rebuilt_and_recorded() {
     check(&older, &[r#""v":"copy0""#, r#""v":"copy2""#]);
 }
 
+/// Two empty copies beside one may be new, and may have held what is acknowledged. Who knows that they are new copies the
+/// log to most of them.
+#[test]
+fn a_log_of_one_copy_gets_others_by_hand() {
+    let copies: [SimFiles; 3] = Default::default();
+    let log = open(&[&copies[0]]).unwrap();
+    append(&log, 0..20).unwrap();
+    log.close().unwrap();
+    let refused = open(&copies.each_ref()).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("only 1 of 3") && refused.contains("copy `copy0`"), "{refused}");
+    assert!(contents(&copies[1]).is_empty());
+    let by_hand = copies[0].snapshot();
+    let log = open(&[&copies[0], &by_hand, &copies[2]]).unwrap();
+    append(&log, 20..30).unwrap();
+    log.close().unwrap();
+    alike(&copies[0], &by_hand, "by hand");
+    alike(&copies[0], &copies[2], "filled");
+}
+
 #[test]
 fn a_copy_with_another_story_stops_the_start_and_is_not_touched() {
     let [ours, also_ours, theirs]: [SimFiles; 3] = Default::default();
