@@ -610,7 +610,8 @@ fn power_may_fail_at_any_moment() {
         acknowledged.push((files.changes(), committed.end));
     }
     log.close().unwrap();
-    assert!(files.paths().iter().filter(|path| path.ends_with(".jsonl")).count() >= 3);
+    // Some of them are packed by now.
+    assert!(files.paths().iter().filter(|path| path.contains(".jsonl")).count() >= 3);
     let (mut cases, mut torn_heads) = (0, 0);
     for change in 0..files.changes() {
         let promised =
