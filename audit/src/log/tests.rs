@@ -700,7 +700,8 @@ fn a_segment_that_is_old_enough_is_followed_by_a_new_one() {
     for i in 0..5 {
         append(&log, i).unwrap();
     }
-    let segments = || files.paths().iter().filter(|path| path.ends_with(".jsonl")).count();
+    let is_segment = |path: &&String| path.ends_with(".jsonl") || path.ends_with(".zst");
+    let segments = || files.paths().iter().filter(is_segment).count();
     assert_eq!(segments(), 1);
     clock.0.fetch_add(60_000_000, std::sync::atomic::Ordering::Relaxed);
     append(&log, 6).unwrap();
