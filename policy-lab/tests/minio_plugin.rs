@@ -22,7 +22,7 @@ fn requests() -> Vec<(Value, bool)> {
     let user = |name: &str| json!({ "type": "user", "name": name, "account": "000000000000" });
     let reader =
         json!({ "type": "user", "name": "rita", "account": "000000000000", "groups": ["readers"] });
-    let root = json!({ "type": "root", "name": "root", "account": "000000000000" });
+    let root = json!({ "type": "root", "name": "root", "arn": "arn:aws:iam::000000000000:root" });
     let office = json!({ "aws:SourceIp": "10.1.2.3" });
     let get = "s3:GetObject";
     vec![
