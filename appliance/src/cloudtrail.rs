@@ -1,7 +1,7 @@
 //! The log for tools that read AWS CloudTrail: log files and signed digest files in a bucket of our own, and the calls by
 //! which `aws cloudtrail validate-logs` and its like find them.
 //!
-//! A follower of the durable log cuts it into periods by the records' own times. When a record of a later period is
+//! A thread that reads the durable log cuts it into periods by the records' own times. When a record of a later period is
 //! there, the period before is closed: its records are written as log files, and a digest file that names their hashes
 //! and the digest before it is signed. Names, bytes and signatures follow from the records and the cursor alone, so a
 //! period that is written again after a crash is written with the same bytes: the chain has no gap and no fork.

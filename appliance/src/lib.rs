@@ -14,10 +14,10 @@ mod call;
 pub mod cli;
 pub mod cloudtrail;
 pub mod config;
+mod courier;
 mod cursor;
 mod declaration;
 mod evidence;
-mod follower;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

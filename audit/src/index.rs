@@ -99,7 +99,7 @@ impl Indexer {
         let position = Arc::new(AtomicU64::new(writer.committed()));
         let stop = Arc::new(AtomicBool::new(false));
         let watch = log.subscribe();
-        let follower = Follower {
+        let indexing = Indexing {
             writer,
             tail,
             watch: watch.clone(),
@@ -109,7 +109,7 @@ impl Indexer {
         };
         let thread = thread::Builder::new()
             .name("audit-indexer".to_owned())
-            .spawn(move || follower.run())
+            .spawn(move || indexing.run())
             .map_err(|source| IndexError::Io { path: "thread".to_owned(), source })?;
         Ok(Self { position, stop, watch, thread: Some(thread) })
     }
@@ -147,7 +147,7 @@ impl Drop for Indexer {
 }
 
 /// What the indexing thread owns.
-struct Follower {
+struct Indexing {
     writer: Writer,
     tail: Tail,
     watch: Watch,
@@ -156,7 +156,7 @@ struct Follower {
     committed_at: Instant,
 }
 
-impl Follower {
+impl Indexing {
     fn run(mut self) {
         // This thread only, and the threads of the library that it starts.
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {

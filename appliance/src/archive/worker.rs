@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::bucket::{ArchiveError, Bucket};
 use super::cursor::{self, Stored};
 use super::{House, Settings};
+use crate::courier::{Courier, Stop};
 use crate::cursor::Cursor;
-use crate::follower::{Follower, Stop};
 use crate::recorder::event_id;
 
 /// Between two looks for finished segments; one is finished each hour at least.
@@ -23,7 +23,7 @@ const SEGMENTS_MAX: usize = 16;
 /// The running archive. Ownership: its thread alone has the cursor.
 #[derive(Debug)]
 pub struct Archive {
-    follower: Follower,
+    courier: Courier,
 }
 
 impl Archive {
@@ -51,12 +51,12 @@ impl Archive {
             stored,
             marks,
         };
-        Ok(Self { follower: Follower::start("archive", |stop| worker.work(stop))? })
+        Ok(Self { courier: Courier::start("archive", |stop| worker.work(stop))? })
     }
 
     /// Ends the thread; what is under way is copied again after the next start.
     pub fn stop(&self) {
-        self.follower.stop();
+        self.courier.stop();
     }
 }
 

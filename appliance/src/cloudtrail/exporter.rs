@@ -1,4 +1,4 @@
-//! The follower: one thread that reads what is durable, fills files, and closes periods.
+//! The export at work: one thread that reads what is durable, fills files, and closes periods.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use super::file::{Draft, Listed, gzip};
 use super::key::{KeyError, SigningKey};
 use super::names::Names;
 use super::{House, Settings};
+use crate::courier::{Courier, LOOK, Stop};
 use crate::cursor::{Cursor, CursorError};
-use crate::follower::{Follower, LOOK, Stop};
 use crate::siem::{Format, time_of};
 
 /// After a failure.
@@ -39,7 +39,7 @@ pub(super) struct Status {
 #[derive(Debug)]
 pub struct Exporter {
     shared: Arc<Shared>,
-    follower: Follower,
+    courier: Courier,
 }
 
 #[derive(Debug, Default)]
@@ -116,8 +116,8 @@ impl Exporter {
             listed: Vec::new(),
             shared: Arc::clone(&shared),
         };
-        let follower = Follower::start("cloudtrail", |stop| worker.work(stop))?;
-        Ok(Self { shared, follower })
+        let courier = Courier::start("cloudtrail", |stop| worker.work(stop))?;
+        Ok(Self { shared, courier })
     }
 
     pub(super) fn status(&self) -> Status {
@@ -126,7 +126,7 @@ impl Exporter {
 
     /// Ends the thread; what it has of the period under way is made again after the next start.
     pub fn stop(&self) {
-        self.follower.stop();
+        self.courier.stop();
     }
 }
 

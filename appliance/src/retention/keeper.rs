@@ -13,7 +13,7 @@ use super::book::{Book, Proposal};
 use super::hold::{Hold, Subject};
 use super::identity::Who;
 use super::limits::{Limit, Possible, possible};
-use crate::follower::LOOK;
+use crate::courier::LOOK;
 use crate::scope::Scope;
 use crate::siem::Deliveries;
 use crate::{archive, cloudtrail};

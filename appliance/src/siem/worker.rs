@@ -26,7 +26,7 @@ use super::reading::{Head, batch_id, is_complaint, is_gap, item};
 use super::sink::{self, Batch, Sink};
 use super::status::{Shared, State};
 use super::{About, House, SiemError};
-use crate::follower::LOOK;
+use crate::courier::LOOK;
 use crate::recorder::event_id;
 use crate::telemetry::DestinationMetrics;
 

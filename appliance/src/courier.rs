@@ -1,4 +1,4 @@
-//! A thread that follows the log for as long as the server runs.
+//! A thread that carries the log out for as long as the server runs: into CloudTrail's files, into the archive.
 //!
 //! It has a runtime of its own: nothing of it takes from the requests, and blocking on the log's growth or on a slow
 //! network holds up only itself.
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 /// How long one look for new records may hold the thread; its end waits for it.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
-/// The running thread; dropping it ends it. Ownership: what the thread follows with is its own.
+/// The running thread; dropping it ends it. Ownership: what the thread works with is its own.
 #[derive(Debug)]
-pub(crate) struct Follower {
+pub(crate) struct Courier {
     name: &'static str,
     stop: Stop,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Whether a follower is to end.
+/// Whether a courier is to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
@@ -38,7 +38,7 @@ impl Stop {
     }
 }
 
-impl Follower {
+impl Courier {
     /// Starts a thread of this name that does `work` until it returns, which it does soon once its [`Stop`] is set.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Follower {
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(work(theirs)),
                 Err(error) => {
-                    tracing::error!(%error, name, "a follower of the log could not begin")
+                    tracing::error!(%error, name, "a courier of the log could not begin")
                 }
             }
         })?;
@@ -65,12 +65,12 @@ impl Follower {
         self.stop.0.store(true, Ordering::Release);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!(name = self.name, "a follower of the log panicked");
+            tracing::error!(name = self.name, "a courier of the log panicked");
         }
     }
 }
 
-impl Drop for Follower {
+impl Drop for Courier {
     fn drop(&mut self) {
         self.stop();
     }
@@ -83,9 +83,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_follower_ends_when_it_is_told_to_and_not_before() {
+    fn a_courier_ends_when_it_is_told_to_and_not_before() {
         let (say, heard) = mpsc::channel();
-        let follower = Follower::start("follower", move |stop| async move {
+        let courier = Courier::start("courier", move |stop| async move {
             let mut rounds = 0_u64;
             while !stop.is_set() {
                 stop.rest(Duration::from_millis(1)).await;
@@ -95,11 +95,11 @@ mod tests {
             // Longer than any test runs.
             stop.rest(Duration::from_secs(86_400)).await;
         });
-        let follower = follower.unwrap();
+        let courier = courier.unwrap();
         while heard.recv().unwrap() < 3 {}
-        follower.stop();
+        courier.stop();
         // Nobody is left who could say anything.
         assert!(heard.iter().last().is_none_or(|rounds| rounds >= 3));
-        follower.stop();
+        courier.stop();
     }
 }
