@@ -347,7 +347,7 @@ impl App {
             let online = health.drives.iter().filter(|drive| drive.online).count();
             self.metrics.drives(online, health.drives.len());
             self.metrics.audit_size(self.log.durable_size());
-            self.metrics.audit_index(self.is_indexing());
+            self.metrics.audit_derived(self.is_indexing(), self.tiles.is_running());
             self.recorder.is_accepting();
             self.metrics.encode()
         })

@@ -20,6 +20,7 @@ use std::{
 use crate::{
     log::{Log, Watch},
     search::{self, SearchError, Tail},
+    upkeep::{Trouble, Upkeep},
 };
 
 pub use check::{Checked, Mismatch, check};
@@ -75,9 +76,10 @@ impl From<tantivy::TantivyError> for IndexError {
     }
 }
 
-/// Follows a log and indexes what is durable, on a thread of its own.
+/// Follows a log and indexes what is durable, on a thread of its own. What fails is tried again until it succeeds.
 pub struct Indexer {
     position: Arc<AtomicU64>,
+    trouble: Trouble,
     stop: Arc<AtomicBool>,
     watch: Watch,
     thread: Option<JoinHandle<()>>,
@@ -99,6 +101,8 @@ impl Indexer {
         let position = Arc::new(AtomicU64::new(writer.committed()));
         let stop = Arc::new(AtomicBool::new(false));
         let watch = log.subscribe();
+        let upkeep = Upkeep::new("indexing", watch.clone(), stop.clone());
+        let trouble = upkeep.trouble().clone();
         let indexing = Indexing {
             writer,
             tail,
@@ -106,12 +110,14 @@ impl Indexer {
             stop: stop.clone(),
             position: position.clone(),
             committed_at: Instant::now(),
+            upkeep,
+            failed: false,
         };
         let thread = thread::Builder::new()
             .name("audit-indexer".to_owned())
             .spawn(move || indexing.run())
             .map_err(|source| IndexError::Io { path: "thread".to_owned(), source })?;
-        Ok(Self { position, stop, watch, thread: Some(thread) })
+        Ok(Self { position, trouble, stop, watch, thread: Some(thread) })
     }
 
     /// Number of records that are indexed and committed.
@@ -119,9 +125,10 @@ impl Indexer {
         self.position.load(Ordering::Acquire)
     }
 
-    /// False after an error has stopped the indexing; what is not indexed is scanned by searches.
+    /// False while an error keeps it from indexing; what is not indexed is scanned by searches.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        let is_there = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        is_there && !self.trouble.is_there()
     }
 
     /// Indexes what is durable now, commits, and waits for running merges.
@@ -154,6 +161,9 @@ struct Indexing {
     stop: Arc<AtomicBool>,
     position: Arc<AtomicU64>,
     committed_at: Instant,
+    upkeep: Upkeep,
+    /// Whether the last attempt failed, so that the index has to be opened again.
+    failed: bool,
 }
 
 impl Indexing {
@@ -164,9 +174,10 @@ impl Indexing {
         }
         while let Err(error) = self.follow() {
             // Searches scan from the last commit on; nothing is lost but speed.
-            tracing::error!(%error, "indexing stopped");
-            // A drive that fails takes the index along; the log may be read from another one by now.
-            if !self.move_on().unwrap_or(false) {
+            self.failed = true;
+            let writer = &self.writer;
+            // A drive that fails takes the index along; the log may be read from another one soon.
+            if !self.upkeep.failed(&error, || writer.has_moved()) {
                 break;
             }
         }
@@ -176,12 +187,23 @@ impl Indexing {
     }
 
     fn follow(&mut self) -> Result<(), IndexError> {
+        if self.failed {
+            self.begin_again()?;
+        }
         loop {
             self.move_on()?;
             // ORDER: read before the batch is looked for, so that a stop never misses what was durable before it.
-            let stopping = self.stop.load(Ordering::Acquire) || self.watch.is_closed();
+            let stopping = self.upkeep.is_over();
             let durable = self.watch.size();
-            match self.tail.poll_located(durable)? {
+            let brought = match self.tail.poll_located(durable) {
+                Err(error) => {
+                    // What was read before it is as good as ever.
+                    self.commit()?;
+                    return Err(error.into());
+                }
+                brought => brought?,
+            };
+            match brought {
                 Some(brought) => {
                     self.writer.add(&brought)?;
                     if brought.rows.len() < GATHER_ROWS && !stopping {
@@ -193,6 +215,9 @@ impl Indexing {
                     return Ok(());
                 }
                 None => {
+                    if !self.writer.is_dirty() {
+                        self.upkeep.goes_well();
+                    }
                     let timeout = COMMIT_INTERVAL.saturating_sub(self.committed_at.elapsed());
                     let timeout =
                         if self.writer.is_dirty() { timeout } else { Duration::from_secs(60) };
@@ -208,11 +233,31 @@ impl Indexing {
 
     /// Indexes another copy of the log, once that is the one that is read; false while it is not.
     fn move_on(&mut self) -> Result<bool, IndexError> {
-        let Some((writer, tail)) = self.writer.moved()? else { return Ok(false) };
+        if !self.writer.has_moved() {
+            return Ok(false);
+        }
+        self.open_again()?;
         tracing::warn!("the audit log is read from another copy, which is indexed now");
-        self.position.store(writer.committed(), Ordering::Release);
-        (self.writer, self.tail) = (writer, tail);
         Ok(true)
+    }
+
+    /// After a failure: what the index and the reader had open may be of no use any more.
+    fn begin_again(&mut self) -> Result<(), IndexError> {
+        if !self.move_on()? {
+            // What is not committed is indexed again. A writer that is open holds the lock of its day.
+            if let Err(error) = self.writer.finish() {
+                tracing::debug!(%error, "closing the index after a failure");
+            }
+            self.open_again()?;
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    fn open_again(&mut self) -> Result<(), IndexError> {
+        (self.writer, self.tail) = self.writer.open_again()?;
+        self.position.store(self.writer.committed(), Ordering::Release);
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), IndexError> {

@@ -59,6 +59,7 @@ pub mod tiles;
 pub mod tip;
 pub mod tree;
 pub mod trust;
+mod upkeep;
 pub mod verify;
 
 pub use archive::{SealedSegment, sealed_segments};

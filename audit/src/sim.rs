@@ -1,8 +1,8 @@
 //! A file system in memory that fails on demand and loses what was not synced.
 //!
 //! Faults that the log promises to survive, one at a time: a write that fails whole or after some sectors, a sync
-//! that fails and keeps or loses the data, a creation, replacement, removal or cut that fails, a disk that is full, and
-//! the loss of writes since the last sync: of all, up to any sector, or of any set of sectors.
+//! that fails and keeps or loses the data, a creation, replacement, removal, cut or reading that fails, a disk that is
+//! full, and the loss of writes since the last sync: of all, up to any sector, or of any set of sectors.
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +34,8 @@ pub enum Op {
     Replace,
     /// [`Files::remove`].
     Remove,
+    /// [`Files::stream`].
+    Stream,
 }
 
 /// One failure to come.
@@ -366,6 +368,13 @@ impl Files for SimFiles {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         let found = self.tree().files.get(path).map(|node| node.bytes.clone());
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn stream(&self, path: &str) -> io::Result<Box<dyn io::Read + Send>> {
+        match self.hit(Op::Stream, path) {
+            Some(fault) => Err(fault.error.into()),
+            None => Ok(Box::new(io::Cursor::new(self.read(path)?))),
+        }
     }
 
     fn replace(&self, path: &str, bytes: &[u8]) -> io::Result<()> {

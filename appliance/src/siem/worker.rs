@@ -348,8 +348,16 @@ impl Worker {
                     let _ = reply.send(Err(SiemError::BeyondLog { from, size }));
                     return Ok(());
                 }
-                if let Some(pruned) = audit::pruned(&self.audit_dir)?.filter(|p| from < p.end) {
-                    let _ = reply.send(Err(SiemError::Pruned { from, pruned }));
+                // Who asks hears of it; delivery from where it stands goes on.
+                let refusal = match audit::pruned(&self.audit_dir) {
+                    Ok(Some(pruned)) if from < pruned.end => {
+                        Some(SiemError::Pruned { from, pruned })
+                    }
+                    Ok(_) => None,
+                    Err(error) => Some(SiemError::Read(error.to_string())),
+                };
+                if let Some(refusal) = refusal {
+                    let _ = reply.send(Err(refusal));
                     return Ok(());
                 }
                 let mut record = self.record("delivery:replay");

@@ -68,6 +68,7 @@ pub struct Metrics {
     append_seconds: Histogram,
     audit_size: Gauge<u64, AtomicU64>,
     audit_index: Gauge,
+    audit_tiles: Gauge,
     audit_refusing: Gauge,
     audit_refused: Counter,
     kms_requests: Family<KmsLabels, Counter>,
@@ -112,6 +113,7 @@ impl Metrics {
             append_seconds: Histogram::new(APPEND_SECONDS),
             audit_size: Gauge::default(),
             audit_index: Gauge::default(),
+            audit_tiles: Gauge::default(),
             audit_refusing: Gauge::default(),
             audit_refused: Counter::default(),
             kms_requests: Family::default(),
@@ -161,8 +163,13 @@ impl Metrics {
         );
         r.register(
             "appliance_audit_index_up",
-            "1 while new records are indexed, 0 after the index has failed",
+            "1 while new records are indexed, 0 while an error keeps them from it",
             self.audit_index.clone(),
+        );
+        r.register(
+            "appliance_audit_tiles_up",
+            "1 while tiles of new records are made, 0 while an error keeps them from it",
+            self.audit_tiles.clone(),
         );
         r.register(
             "appliance_audit_refusing",
@@ -248,8 +255,10 @@ impl Metrics {
         self.audit_size.set(records);
     }
 
-    pub fn audit_index(&self, running: bool) {
-        self.audit_index.set(running.into());
+    /// Whether what is made of the log is up to date, or on the way there.
+    pub fn audit_derived(&self, indexing: bool, tiles: bool) {
+        self.audit_index.set(indexing.into());
+        self.audit_tiles.set(tiles.into());
     }
 
     /// Whether the log takes no records now.

@@ -78,6 +78,7 @@ fn spans_and_numbers_of_real_requests() -> anyhow::Result<()> {
         ("appliance_decision_seconds_count", 3.0),
         ("appliance_audit_append_seconds_count", 5.0),
         ("appliance_audit_index_up", 1.0),
+        ("appliance_audit_tiles_up", 1.0),
         ("appliance_kms_requests_total{operation=\"GenerateDataKey\",result=\"success\"}", 1.0),
         ("appliance_kms_requests_total{operation=\"Decrypt\",result=\"success\"}", 1.0),
         ("minio_s3_requests_total{api=\"PutObject\"}", 1.0),

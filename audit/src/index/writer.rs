@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
 };
@@ -81,9 +81,20 @@ impl Writer {
         Ok((writer, tail))
     }
 
-    /// Begins again where the log's directory leads now; none if that is where it was.
-    pub(super) fn moved(&self) -> Result<Option<(Self, Tail)>, IndexError> {
-        (led(&self.given) != self.dir).then(|| Self::open(&self.given)).transpose()
+    /// Whether the log's directory leads somewhere else now.
+    pub(super) fn has_moved(&self) -> bool {
+        led(&self.given) != self.dir
+    }
+
+    /// Begins again where the log's directory leads now.
+    pub(super) fn open_again(&self) -> Result<(Self, Tail), IndexError> {
+        // A log that was opened has segments. Where its drive is gone there are none, and an index that takes that for its
+        // log's beginning would have every record twice once the drive is back.
+        if search::names(&self.given)?.is_empty() {
+            let source = io::ErrorKind::NotFound.into();
+            return Err(IndexError::Io { path: "seg".to_owned(), source });
+        }
+        Self::open(&self.given)
     }
 
     /// Records that are committed.

@@ -37,6 +37,9 @@ use super::{Clock, Finished, LogError, Sha256Hex, Shared, lock, queue::Job};
 const NICENESS: i32 = 10;
 /// How long to wait when the queue, or the disk, is full: requests go first there, too.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait after something could not be read. The drive may come back, or be given up, so that another copy is
+/// read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(2);
 /// First bytes of the records that name seals.
 pub(crate) const SEAL_RECORD: &[u8] = br#"{"action":"audit:seal","class":"audit","#;
 
@@ -79,8 +82,12 @@ impl Bell {
 
     /// Waits for room; false once closed.
     pub(super) fn pause(&self) -> bool {
+        self.pause_for(FULL_PAUSE)
+    }
+
+    fn pause_for(&self, time: Duration) -> bool {
         let open = |inner: &mut Inner| !inner.closed;
-        let paused = self.rung.wait_timeout_while(lock(&self.inner), FULL_PAUSE, open);
+        let paused = self.rung.wait_timeout_while(lock(&self.inner), time, open);
         !paused.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 }
@@ -90,7 +97,7 @@ impl Bell {
 enum Stop {
     /// The log is closing, or has stopped.
     Closed,
-    /// Something cannot be read.
+    /// Something cannot be read now; it is tried again.
     Unreadable(String),
     /// A segment is not what it should be, and a signature would say that it is.
     Damaged { first: u64, what: String },
@@ -135,18 +142,28 @@ impl Sealer {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "sealing at the priority of requests");
         }
-        let mut newest = None;
+        let (mut newest, mut unreadable) = (None, None);
         let stop = loop {
-            if let Err(stop) = self.catch_up(&mut newest) {
-                break stop;
-            }
-            if !self.shared.to_seal.wait() {
+            let goes_on = match self.catch_up(&mut newest) {
+                Ok(()) => {
+                    unreadable = None;
+                    self.shared.to_seal.wait()
+                }
+                Err(Stop::Unreadable(what)) => {
+                    if unreadable.as_ref() != Some(&what) {
+                        tracing::error!(what, "segments are not sealed; it is tried again");
+                    }
+                    unreadable = Some(what);
+                    self.shared.to_seal.pause_for(UNREADABLE_PAUSE)
+                }
+                Err(stop) => break stop,
+            };
+            if !goes_on {
                 break Stop::Closed;
             }
         };
         match stop {
-            Stop::Closed => {}
-            Stop::Unreadable(what) => tracing::error!(what, "segments are not sealed any more"),
+            Stop::Closed | Stop::Unreadable(_) => {}
             Stop::Damaged { first, what } => {
                 tracing::error!(first, what, "a segment of the audit log cannot be sealed");
                 let params = [("first", first.to_string()), ("what", what)];

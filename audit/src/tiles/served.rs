@@ -21,6 +21,7 @@ use crate::{
     proof::{self, ProofFile, Subtrees as _},
     pruned, search,
     tree::{self, Hash},
+    upkeep::{Trouble, Upkeep},
 };
 
 use super::{
@@ -46,6 +47,7 @@ pub struct Tiles {
     origin: String,
     keys: Arc<Known>,
     shelf: Arc<RwLock<Shelf>>,
+    trouble: Trouble,
     stop: Arc<AtomicBool>,
     watch: Watch,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -70,6 +72,8 @@ impl Tiles {
         let shelf = Arc::new(RwLock::new(open(dir)?));
         let stop = Arc::new(AtomicBool::new(false));
         let watch = log.subscribe();
+        let upkeep = Upkeep::new("making tiles", watch.clone(), Arc::clone(&stop));
+        let trouble = upkeep.trouble().clone();
         let hasher = Hasher {
             dir: dir.to_owned(),
             led,
@@ -77,10 +81,12 @@ impl Tiles {
             shelf: Arc::clone(&shelf),
             stop: Arc::clone(&stop),
             watch: watch.clone(),
+            upkeep,
+            made_again: false,
         };
         let named = thread::Builder::new().name("audit-tiles".to_owned());
         let thread = Mutex::new(Some(named.spawn(move || hasher.run())?));
-        Ok(Self { dir: dir.to_owned(), origin, keys, shelf, stop, watch, thread })
+        Ok(Self { dir: dir.to_owned(), origin, keys, shelf, trouble, stop, watch, thread })
     }
 
     /// The log's name.
@@ -91,6 +97,12 @@ impl Tiles {
     /// Records that are hashed: at most 255 fewer than are durable, once the thread has caught up.
     pub fn covered(&self) -> u64 {
         read(&self.shelf).covered()
+    }
+
+    /// False while an error keeps new tiles from being made; those that are there are given out. It is tried again until it
+    /// succeeds.
+    pub fn is_running(&self) -> bool {
+        !self.trouble.is_there()
     }
 
     /// The newest signed head, and the note that it came from.
@@ -236,6 +248,9 @@ struct Hasher {
     shelf: Arc<RwLock<Shelf>>,
     stop: Arc<AtomicBool>,
     watch: Watch,
+    upkeep: Upkeep,
+    /// Whether all tiles were made again, and do not lead to the signed head all the same: once is enough.
+    made_again: bool,
 }
 
 impl Hasher {
@@ -245,49 +260,57 @@ impl Hasher {
         }
         while let Err(error) = self.follow() {
             // The log is whole without; those who ask for tiles are told to come again.
-            tracing::error!(%error, "making tiles stopped");
-            // A drive that fails takes its tiles along; the log may be read from another one by now.
-            if !self.move_on().unwrap_or(false) {
+            let (dir, here) = (&self.dir, &self.led);
+            // A drive that fails takes its tiles along; the log may be read from another one soon.
+            if !self.upkeep.failed(&error, || led(dir) != *here) {
                 break;
             }
         }
     }
 
-    /// Begins with the tiles of another copy of the log, once that is the one that is read; false while it is not.
-    fn move_on(&mut self) -> io::Result<bool> {
+    /// Begins with the tiles of another copy of the log, once that is the one that is read.
+    fn move_on(&mut self) -> io::Result<()> {
         let led = led(&self.dir);
         if led == self.led {
-            return Ok(false);
+            return Ok(());
         }
         tracing::warn!("the audit log is read from another copy; its tiles are made now");
         let shelf = open(&self.dir)?;
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
         self.led = led;
-        Ok(true)
+        self.made_again = false;
+        Ok(())
     }
 
     /// Makes tiles until it is told to stop, or the log is read from somewhere else.
     fn follow(&mut self) -> io::Result<()> {
-        while !self.is_stopping() {
-            self.keep_up()?;
+        while !self.upkeep.is_over() {
             self.move_on()?;
+            self.keep_up()?;
         }
         Ok(())
     }
 
     /// The same on one copy of the log.
-    fn keep_up(&self) -> io::Result<()> {
+    fn keep_up(&mut self) -> io::Result<()> {
         self.catch_up()?;
         if !self.agrees()? {
-            tracing::warn!("the kept tiles do not lead to the signed head; they are made again");
-            self.start_over()?;
-            self.catch_up()?;
+            if !self.made_again {
+                tracing::warn!(
+                    "the kept tiles do not lead to the signed head; they are made again"
+                );
+                self.start_over()?;
+                self.made_again = true;
+                self.catch_up()?;
+            }
             if !self.agrees()? {
                 let what = "the records do not match the signed head; run `audit verify`";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
         }
-        while !self.is_stopping() && led(&self.dir) == self.led {
+        self.made_again = false;
+        self.upkeep.goes_well();
+        while !self.upkeep.is_over() && led(&self.dir) == self.led {
             let next = read(&self.shelf).covered() + WIDTH;
             self.watch.wait_past_unless(next - 1, LOOK_INTERVAL, &self.stop);
             self.catch_up()?;
@@ -300,7 +323,7 @@ impl Hasher {
 
     /// Hashes everything that is durable, except what does not fill a tile yet.
     fn catch_up(&self) -> io::Result<()> {
-        while !self.is_stopping() {
+        while !self.upkeep.is_over() {
             let from = read(&self.shelf).covered();
             let to = self.watch.size() / WIDTH * WIDTH;
             if to <= from {
@@ -334,9 +357,5 @@ impl Hasher {
         Shelf::discard(&self.dir)?;
         *shelf = Shelf::open(&self.dir)?;
         Ok(())
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire) || self.watch.is_closed()
     }
 }

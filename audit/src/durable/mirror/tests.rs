@@ -530,13 +530,16 @@ impl Led {
     }
 
     fn open(&self) -> Log {
+        self.open_with(Options { preallocate_bytes: 0, ..options() })
+    }
+
+    fn open_with(&self, options: Options) -> Log {
         let named = self.drives.iter().zip(&self.dirs);
         let named = named.map(|(drive, dir)| -> (String, Arc<dyn Files>) {
             (dir.display().to_string(), Arc::new(drive.clone()))
         });
         let lead = Lead::new(&self.link, &self.dirs).unwrap();
         let mirrored = Mirrored::new(named.collect(), Some(lead)).unwrap();
-        let options = Options { preallocate_bytes: 0, ..options() };
         Log::open(Arc::new(mirrored), signer(), Arc::new(SystemClock), options).unwrap().0
     }
 
@@ -630,5 +633,74 @@ fn tiles_are_made_where_the_log_is_read() {
     assert_eq!(tile(), first);
     until("no proof", || tiles.prove(5).is_ok());
     drop(tiles);
+    log.close().unwrap();
+}
+
+/// A log with one segment.
+fn open_long(led: &Led) -> Log {
+    led.open_with(Options { segment_bytes_max: 64 << 20, ..options() })
+}
+
+fn append_many(log: &Log, records: usize) {
+    let record = Record::new(Class::Data, "s3:PutObject", EventId::new(1, [1; 10]));
+    log.append_all(&vec![record; records]).unwrap().wait().unwrap();
+}
+
+/// Index and tiles of a log whose records nobody can read now: they are in trouble and say so.
+fn troubled(led: &Led, log: &Log) -> (crate::Indexer, crate::Tiles) {
+    let vkey = crate::note::Vkey::parse(&signer().vkey()).unwrap();
+    let indexer = crate::Indexer::start(&led.link, log).unwrap();
+    let tiles = crate::Tiles::start(&led.link, vkey, log).unwrap();
+    append_many(log, 300);
+    until("nothing is made of the log", || indexer.position() >= 256 && tiles.covered() == 256);
+    assert!(indexer.is_running() && tiles.is_running());
+    let seg = led.dirs[0].join("seg");
+    std::fs::rename(&seg, seg.with_extension("away")).unwrap();
+    append_many(log, 300);
+    until("no trouble", || !indexer.is_running() && !tiles.is_running());
+    (indexer, tiles)
+}
+
+fn are_made_of(log: &Log, indexer: &crate::Indexer, tiles: &crate::Tiles) {
+    let size = log.durable_size();
+    until("not all is indexed", || indexer.is_running() && indexer.position() >= size);
+    until("not all has tiles", || tiles.is_running() && tiles.covered() + 256 > size);
+    tiles.prove(400).unwrap();
+}
+
+/// The copy that is read fails its readers before the log has noticed that it is lost.
+#[test]
+fn index_and_tiles_go_on_once_another_copy_is_read() {
+    let led = Led::new(3);
+    let log = open_long(&led);
+    let (indexer, tiles) = troubled(&led, &log);
+    assert_eq!(led.leads_to(), led.dirs[0]);
+    led.lose(0);
+    append_many(&log, 10);
+    are_made_of(&log, &indexer, &tiles);
+    assert_eq!(led.leads_to(), led.dirs[1]);
+    indexer.stop();
+    tiles.stop();
+    let query = crate::Query::parse("action=s3:PutObject", 0).unwrap();
+    let options = crate::SearchOptions { limit: 1000, ..Default::default() };
+    let coverage = crate::search(&led.link, &query, options).unwrap().coverage;
+    assert_eq!((coverage.matches, coverage.method), (610, crate::Method::Index));
+    log.close().unwrap();
+}
+
+/// There is no other copy, and the drive comes back: no record is indexed twice, and none is left out.
+#[test]
+fn index_and_tiles_go_on_once_an_error_has_passed() {
+    let led = Led::new(1);
+    let log = open_long(&led);
+    let (indexer, tiles) = troubled(&led, &log);
+    let seg = led.dirs[0].join("seg");
+    std::fs::rename(seg.with_extension("away"), &seg).unwrap();
+    are_made_of(&log, &indexer, &tiles);
+    indexer.stop();
+    tiles.stop();
+    let checked = crate::index::check(&led.link, 100).unwrap();
+    assert_eq!(checked.indexed, log.durable_size());
+    assert!(checked.mismatches.is_empty(), "{:?}", checked.mismatches);
     log.close().unwrap();
 }

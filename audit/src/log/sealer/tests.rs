@@ -130,6 +130,21 @@ fn every_finished_segment_is_sealed_and_named() {
 }
 
 #[test]
+fn what_cannot_be_read_for_a_moment_is_sealed_later() {
+    let files = SimFiles::default();
+    let log = open(&files);
+    for (path, after) in [("seg/", 0), ("seg/", 1)] {
+        files.fail(Fault { op: Op::Stream, path, after, error: io::ErrorKind::Other, kept: 0 });
+    }
+    append(&log, 12);
+    wait_until_sealed(&files);
+    assert_eq!(files.faults_left(), 0);
+    log.close().unwrap();
+    let (sealed, _, finished) = count(&files);
+    assert!(finished >= 3 && sealed == finished, "{:?}", (sealed, finished));
+}
+
+#[test]
 fn a_crash_at_any_moment_leaves_nothing_unsealed() {
     let files = SimFiles::recording();
     let log = open(&files);
