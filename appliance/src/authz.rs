@@ -171,14 +171,19 @@ impl Gate {
         }
         let strict = checks.iter().any(|check| scope.rule_of_read(check.class) == Rule::Strict);
         let span = tracing::info_span!("authorize", checks = checks.len());
-        let verdicts = self.record_decisions(scope, &checks).instrument(span).await?;
+        let (records, verdicts) = self.weigh(scope, &checks).instrument(span).await?;
         let waits = match effect {
             Effect::Write => true,
             Effect::KeyedWrite => false,
             Effect::Read => strict,
         };
         if waits || verdicts.iter().any(Option::is_some) {
+            scope.append(records).await?;
             scope.settle().await?;
+        } else if effect == Effect::Read {
+            scope.hold(records);
+        } else {
+            scope.append(records).await?;
         }
         match verdicts.into_iter().flatten().next() {
             Some(refusal) => Err(refusal),
@@ -196,7 +201,8 @@ impl Gate {
         checks: Vec<Check>,
     ) -> Result<Vec<Result<Permit<O>, Refusal>>, Refusal> {
         let span = tracing::info_span!("authorize", checks = checks.len());
-        let verdicts = self.record_decisions(scope, &checks).instrument(span).await?;
+        let (records, verdicts) = self.weigh(scope, &checks).instrument(span).await?;
+        scope.append(records).await?;
         scope.settle().await?;
         Ok(verdicts
             .into_iter()
@@ -208,12 +214,12 @@ impl Gate {
         Permit::granted(self.store.clone(), Arc::clone(&self.keys), Arc::clone(scope))
     }
 
-    /// Evaluates and appends every check; the answer is the refusal of each, or none.
-    async fn record_decisions(
+    /// Evaluates every check: what the log must have of it, and the refusal of each, or none.
+    async fn weigh(
         &self,
         scope: &Arc<Scope>,
         checks: &[Check],
-    ) -> Result<Vec<Option<Refusal>>, Refusal> {
+    ) -> Result<(Vec<Record>, Vec<Option<Refusal>>), Refusal> {
         let anonymous = crate::iam::anonymous();
         let principal = scope.actor().map_or(&anonymous, |actor| &actor.principal);
         let mut records = Vec::with_capacity(checks.len());
@@ -224,8 +230,7 @@ impl Gate {
             records.extend(trial);
             refusals.push(refusal);
         }
-        scope.append(&records).await?;
-        Ok(refusals)
+        Ok((records, refusals))
     }
 
     async fn decide_one(

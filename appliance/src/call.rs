@@ -58,7 +58,7 @@ impl Trail {
     /// # Errors
     /// The log has not made it durable; the answer must not leave.
     pub(crate) async fn conclude(self, scope: &Scope, sent: Sent) -> Result<(), Unrecorded> {
-        scope.append(&[self.outcome(scope, sent)]).await?;
+        scope.append(vec![self.outcome(scope, sent)]).await?;
         scope.settle().await
     }
 }

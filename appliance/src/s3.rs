@@ -14,6 +14,7 @@ pub mod error;
 pub mod guard;
 pub mod object_headers;
 pub mod ops;
+mod outgoing;
 pub mod query;
 pub mod range;
 pub mod request;

@@ -2,7 +2,7 @@
 //! made here, so that all of them share the request id and the caller.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use audit::{
@@ -16,6 +16,10 @@ use crate::telemetry::Metrics;
 
 /// Bytes of a User-Agent that reach a record.
 const USER_AGENT_BYTES_MAX: usize = 256;
+
+/// The largest answer that is promised. A client breaks off a large one often enough that its outcome is worth a record,
+/// and a sum over answers would count what was promised and what was sent.
+const PROMISED_BYTES_MAX: u64 = 128 << 10;
 
 /// The caller as the log names it. Set once, when authentication has succeeded.
 #[derive(Clone, Debug)]
@@ -31,6 +35,10 @@ pub struct Actor {
 
 /// The audit scope of one request.
 ///
+/// The decision of a read may be held here for as long as nothing has left the server and no key was used: what is
+/// found meanwhile says how the request will end, and one record can tell both. It goes to the log with the next append,
+/// and never later than with the answer.
+///
 /// Ownership: one request task owns it; its body stream may hold a second reference until the last byte left.
 #[derive(Debug)]
 pub struct Scope {
@@ -43,6 +51,10 @@ pub struct Scope {
     started: Instant,
     actor: OnceLock<Actor>,
     recorder: Arc<Recorder>,
+    /// Decisions that the log does not have yet, and what stands beside them.
+    held: Mutex<Vec<Record>>,
+    /// Status and bytes that the decision in the log promises.
+    promised: OnceLock<(u16, u64)>,
     /// Appends of this request that nobody has waited for yet, in order, with the time of each.
     pending: Mutex<Vec<(Instant, Pending)>>,
     /// Event of the first decision.
@@ -70,6 +82,8 @@ impl Scope {
             started: Instant::now(),
             actor: OnceLock::new(),
             recorder,
+            held: Mutex::new(Vec::new()),
+            promised: OnceLock::new(),
             pending: Mutex::new(Vec::new()),
             decision: OnceLock::new(),
             decided: OnceLock::new(),
@@ -138,27 +152,74 @@ impl Scope {
         record
     }
 
-    /// Appends records as one contiguous run. They are durable when [`Self::settle`] has returned.
+    /// Keeps the decisions of a read back until the next append.
     ///
-    /// # Errors
-    /// The log is full, closed or poisoned; the caller must not go on.
-    pub async fn append(&self, records: &[Record]) -> Result<(), Unrecorded> {
-        let pending = (Instant::now(), self.recorder.append(records).await?);
-        // The first append of a request is its decision.
+    /// ORDER: until then no key is used and nothing leaves. Key use appends its own record before it happens, and an
+    /// answer waits for [`Self::settle`] or, where reads do not wait, for [`Self::hand_over`].
+    pub(crate) fn hold(&self, records: Vec<Record>) {
+        // The first record of a request is its decision.
         if let Some(record) = records.first() {
             let _ = self.decision.set(record.event);
         }
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
+        lock(&self.held).extend(records);
+    }
+
+    /// Says in the decision that is held how the request will end. If it does not end so, its outcome is to follow.
+    ///
+    /// Nothing is promised, and an outcome follows in any case, if the log has the decision already, if there are
+    /// several, or if the answer is large.
+    pub(crate) fn promise(&self, operation: &str, code: u16, bytes_out: u64) {
+        if bytes_out > PROMISED_BYTES_MAX {
+            return;
+        }
+        let mut held = lock(&self.held);
+        let mut decisions = held.iter_mut().filter(|record| record.phase == Phase::Decision);
+        if let (Some(decision), None) = (decisions.next(), decisions.next()) {
+            decision.phase = Phase::Single;
+            decision.params.insert("operation".into(), operation.into());
+            let us = self.elapsed_us();
+            decision.outcome = Some(Outcome { code, bytes_out, us, ..Outcome::default() });
+            let _ = self.promised.set((code, bytes_out));
+        }
+    }
+
+    /// Whether the decision in the log has told this outcome already.
+    pub(crate) fn promised(&self, outcome: &Outcome) -> bool {
+        let kept = Some(&(outcome.code, outcome.bytes_out)) == self.promised.get();
+        kept && outcome.bytes_in == 0 && !outcome.aborted
+    }
+
+    /// Appends records, behind those that are held, as one contiguous run. They are durable when [`Self::settle`] has
+    /// returned.
+    ///
+    /// # Errors
+    /// The log is full, closed or poisoned; the caller must not go on.
+    pub async fn append(&self, records: Vec<Record>) -> Result<(), Unrecorded> {
+        let mut run = std::mem::take(&mut *lock(&self.held));
+        run.extend(records);
+        let Some(first) = run.first() else { return Ok(()) };
+        let event = first.event;
+        let pending = (Instant::now(), self.recorder.append(&run).await?);
+        let _ = self.decision.set(event);
+        lock(&self.pending).push(pending);
         Ok(())
     }
 
-    /// Waits until everything that this request appended is durable.
+    /// Gives the log what is held, and waits for nothing but room.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub(crate) async fn hand_over(&self) -> Result<(), Unrecorded> {
+        self.append(Vec::new()).await
+    }
+
+    /// Waits until everything that this request decided and appended is durable.
     ///
     /// # Errors
     /// The log has not made it durable; nothing of this request may be answered as done.
     pub async fn settle(&self) -> Result<(), Unrecorded> {
-        let waiting =
-            std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        self.hand_over().await?;
+        let waiting = std::mem::take(&mut *lock(&self.pending));
         for (appended, pending) in waiting {
             let committed = self.recorder.durable(pending).await?;
             self.metrics.audit_append(appended.elapsed().as_secs_f64());
@@ -245,6 +306,19 @@ impl Scope {
             ..Net::default()
         }
     }
+}
+
+/// A request that ended in the middle leaves its decision behind all the same.
+impl Drop for Scope {
+    fn drop(&mut self) {
+        for record in std::mem::take(&mut *lock(&self.held)) {
+            self.recorder.append_last(record);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn principal_of(actor: &Actor) -> audit::Principal {

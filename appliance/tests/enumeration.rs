@@ -13,6 +13,8 @@ mod auditor;
 mod log;
 #[path = "enumeration/log_keys.rs"]
 mod log_keys;
+#[path = "enumeration/reads.rs"]
+mod reads;
 #[path = "enumeration/secrets.rs"]
 mod secrets;
 #[path = "enumeration/server.rs"]

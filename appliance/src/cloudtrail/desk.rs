@@ -152,7 +152,7 @@ async fn conclude(
     let us = scope.elapsed_us();
     let outcome = Outcome { code: code.as_u16(), bytes_in, us, ..Outcome::default() };
     let record = scope.outcome_record(class, action, vec![touched(resource)], outcome, None);
-    scope.append(&[record]).await?;
+    scope.append(vec![record]).await?;
     Ok(scope.settle().await?)
 }
 

@@ -47,7 +47,7 @@ const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Threads and connections of one server.
 const DESTINATIONS_MAX: usize = 16;
 /// MinIO sends one entry per finished request.
-const MINIO_FILTER: &str = "phase=outcome or class=authn";
+const MINIO_FILTER: &str = "result.code exists or class=authn";
 const VARIABLES: &str = "MINIO_AUDIT_WEBHOOK_";
 
 /// One destination as it was written; some of it is secret.

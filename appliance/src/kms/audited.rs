@@ -36,7 +36,7 @@ impl Audited {
 
     async fn announce(&self, kms: &Kms) -> Result<(), KeyError> {
         let record = self.scope.kms_record(&kms.op, kms.clone());
-        self.scope.append(&[record]).await.map_err(unrecorded)?;
+        self.scope.append(vec![record]).await.map_err(unrecorded)?;
         self.scope.settle().await.map_err(unrecorded)
     }
 
@@ -48,7 +48,7 @@ impl Audited {
         record.phase = Phase::Outcome;
         record.reference = self.scope.decided();
         record.err = Some(ErrorInfo { code: code(error).into(), msg: error.to_string() });
-        self.scope.append(&[record]).await.map_err(unrecorded)?;
+        self.scope.append(vec![record]).await.map_err(unrecorded)?;
         self.scope.settle().await.map_err(unrecorded)?;
         answer
     }

@@ -411,7 +411,7 @@ fn checked(reason: &str) -> Result<String, RetentionError> {
 
 /// Appends a record and waits until it is durable.
 async fn write(scope: &Scope, record: Record) -> Result<(), RetentionError> {
-    scope.append(&[record]).await?;
+    scope.append(vec![record]).await?;
     Ok(scope.settle().await?)
 }
 

@@ -3,22 +3,19 @@
 //! A change is answered when its outcome is durable; a read's first byte waits for its decision, and its outcome
 //! follows when the last byte has left. A request that fails before it is an operation is recorded too.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use audit::{Class, ErrorInfo, Outcome, Record, Resource};
-use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use tracing::Instrument;
 
 use super::auth::{Authenticated, Cause, Failure, Scheme, Verifier};
 use super::body::Payload;
 use super::error::{Named, S3Error};
+use super::outgoing::Outgoing;
 use super::query::Query;
-use super::request::{Call, Target, header, host};
+use super::request::{Call, Target, host};
 use super::{answer, guard};
 use crate::app::App;
 use crate::authz::{Effect, touched};
@@ -45,7 +42,7 @@ pub async fn serve(
         Ok(response) => response.status(),
         Err(error) => error.status,
     };
-    let result = match close(&app, &scope, &mut trail, result).await {
+    let result = match close(&scope, &mut trail, result).await {
         Ok(response) => response,
         Err(error) => error_response(&app, &scope, &trail, &path, head_only, &error),
     };
@@ -70,13 +67,13 @@ pub fn refuse_unread(
 
 /// What is known of a request as it goes, for its outcome.
 #[derive(Debug)]
-struct Trail {
+pub(super) struct Trail {
     name: &'static str,
     action: &'static str,
     class: Class,
     effect: Effect,
     target: Option<Target>,
-    bytes_in: u64,
+    pub(super) bytes_in: u64,
     /// The operation was found and its decision is the log's business from here.
     resolved: bool,
 }
@@ -96,6 +93,12 @@ impl Default for Trail {
 }
 
 impl Trail {
+    /// What is known so far; the name stays, for the metrics.
+    pub(super) fn take(&mut self) -> Self {
+        let name = self.name;
+        std::mem::replace(self, Self { name, resolved: true, ..Self::default() })
+    }
+
     fn resources(&self) -> Vec<Resource> {
         self.target.as_ref().map(|target| vec![touched(&target.resource())]).unwrap_or_default()
     }
@@ -180,7 +183,7 @@ pub(crate) async fn authenticate_by(
         parts.method.as_str(),
         parts.uri.path(),
     );
-    scope.append(&[record]).await?;
+    scope.append(vec![record]).await?;
     scope.settle().await?;
     let error = S3Error::new(failure.code(), failure.status(), failure.message());
     Err(S3Error { details: failure.details(), ..error })
@@ -212,22 +215,26 @@ fn actor_of(identities: &Snapshot, authenticated: &Authenticated) -> Option<Acto
 
 /// Records the outcome and waits for what must be durable before the answer.
 async fn close(
-    app: &Arc<App>,
     scope: &Arc<Scope>,
     trail: &mut Trail,
     result: Result<Response<Body>, S3Error>,
 ) -> Result<Response<Body>, S3Error> {
     let result = match result {
-        Ok(response)
-            if trail.effect == Effect::Read && scope.rule_of_read(trail.class) != Rule::Async =>
-        {
-            scope.settle().await.map(|()| response).map_err(S3Error::from)
+        Ok(response) if trail.effect == Effect::Read => {
+            if let Some(bytes) = response.body().size_hint().exact() {
+                scope.promise(trail.name, response.status().as_u16(), bytes);
+            }
+            let recorded = match scope.rule_of_read(trail.class) {
+                Rule::Async => scope.hand_over().await,
+                Rule::Strict | Rule::Response => scope.settle().await,
+            };
+            recorded.map(|()| response).map_err(S3Error::from)
         }
         result => result,
     };
     match result {
         Ok(response) if trail.effect == Effect::Read => {
-            Ok(Outgoing::wrap(response, Arc::clone(app), Arc::clone(scope), trail))
+            Ok(Outgoing::wrap(response, Arc::clone(scope), trail))
         }
         Ok(response) => {
             let outcome = Outcome {
@@ -236,7 +243,7 @@ async fn close(
                 us: scope.elapsed_us(),
                 ..Outcome::default()
             };
-            scope.append(&[outcome_record(scope, trail, outcome, None)]).await?;
+            scope.append(vec![outcome_record(scope, trail, outcome, None)]).await?;
             scope.settle().await?;
             Ok(response)
         }
@@ -251,7 +258,7 @@ async fn close(
                 };
                 let info =
                     ErrorInfo { code: error.code.to_string(), msg: error.message.to_string() };
-                scope.append(&[outcome_record(scope, trail, outcome, Some(info))]).await?;
+                scope.append(vec![outcome_record(scope, trail, outcome, Some(info))]).await?;
                 scope.settle().await?;
             }
             Err(error)
@@ -259,7 +266,7 @@ async fn close(
     }
 }
 
-fn outcome_record(
+pub(super) fn outcome_record(
     scope: &Scope,
     trail: &Trail,
     outcome: Outcome,
@@ -301,82 +308,4 @@ fn error_response(
         insert(headers, "x-appliance-decision", event);
     }
     response
-}
-
-/// Counts what leaves and records the outcome when the body ends, or when the client is gone.
-struct Outgoing {
-    inner: Body,
-    app: Arc<App>,
-    scope: Arc<Scope>,
-    trail: Trail,
-    expected: Option<u64>,
-    code: u16,
-    sent: u64,
-    ended: bool,
-}
-
-impl Outgoing {
-    fn wrap(
-        response: Response<Body>,
-        app: Arc<App>,
-        scope: Arc<Scope>,
-        trail: &mut Trail,
-    ) -> Response<Body> {
-        let code = response.status().as_u16();
-        let announced = header(response.headers(), "content-length");
-        let announced = announced.and_then(|length| length.parse().ok());
-        let name = trail.name;
-        let trail = std::mem::replace(trail, Trail { name, resolved: true, ..Trail::default() });
-        response.map(|inner| {
-            // hyper stops asking once it has as many bytes as were announced.
-            let expected = announced.or_else(|| inner.size_hint().exact());
-            Self { inner, app, scope, trail, expected, code, sent: 0, ended: false }.boxed_unsync()
-        })
-    }
-}
-
-impl HttpBody for Outgoing {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.ended = self.inner.is_end_stream();
-            }
-            Poll::Ready(None) => self.ended = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        let whole = self.ended || self.expected == Some(self.sent) || self.inner.is_end_stream();
-        let outcome = Outcome {
-            code: self.code,
-            bytes_in: self.trail.bytes_in,
-            bytes_out: self.sent,
-            us: self.scope.elapsed_us(),
-            aborted: !whole,
-            ..Outcome::default()
-        };
-        self.app.metrics().sent_bytes(self.sent);
-        let record = outcome_record(&self.scope, &self.trail, outcome, None);
-        self.scope.recorder().append_last(record);
-    }
 }

@@ -37,6 +37,7 @@ impl Operation for GetObject {
         let keys = customer::read_keys(&permit, &opened.info.sse, customer.as_ref())?;
         let mut headers = answer_headers(&call, &opened.info, &selected)?;
         Customer::answer(customer.as_ref(), &mut headers);
+        call.scope.promise(Self::NAME, selected.status().as_u16(), selected.length());
         let range = selected.range.map(|(start, end)| ByteRange::From(start, Some(end - 1)));
         let object = permit.store().read(&*keys, opened, range).await?;
         Ok(answer::stream(selected.status(), headers, object.body))
@@ -67,6 +68,7 @@ impl Operation for HeadObject {
         Customer::answer(customer.as_ref(), response.headers_mut());
         if customer.is_some() {
             // The metadata is for who has the key; only opening tells. Nothing of the body is read.
+            call.scope.promise(Self::NAME, selected.status().as_u16(), 0);
             permit.store().read(&*keys, opened, None).await?;
         }
         Ok(response)

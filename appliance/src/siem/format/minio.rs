@@ -1,7 +1,7 @@
 //! MinIO's audit entry, so that receivers written for it keep working.
 //!
-//! Our log has a record per decision and per outcome; an entry per request is what `filter = "phase=outcome or
-//! class=authn"` gives, which is the default of this kind. Headers of the request are not in our records and so not
+//! Our log has a record per decision and per outcome, or one of both; an entry per request is what `filter = "result.code
+//! exists or class=authn"` gives, which is the default of this kind. Headers of the request are not in our records and so not
 //! here: MinIO's own entries carry the whole `Authorization` header.
 //!
 //! # Source
