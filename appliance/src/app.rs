@@ -134,7 +134,7 @@ impl App {
         ));
         attach_bucket_policies(&store, &gate).await?;
         let siem = Arc::new(start_siem(resolved, &material, &log, &clock, &metrics)?);
-        let searcher = Arc::new(Searcher::new(&material.paths.audit_dir));
+        let searcher = Arc::new(Searcher::of(&log, &material.paths.audit_dir));
         let tiles = Tiles::start(searcher.dir(), material.audit_vkey(), &log)
             .context("opening the log's tiles")?;
         let tiles = Arc::new(tiles);

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     io::{self, Write as _},
+    ops::Range,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
@@ -22,6 +23,17 @@ pub struct CopyEvent {
     pub copy: String,
     /// In words.
     pub what: String,
+}
+
+/// What a reader met, for [`Files::go_round`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage<'a> {
+    /// Where the reader's path led; none for a reader of [`Files`].
+    pub from: Option<&'a Path>,
+    /// The records that it was to read, as far as they are durable; all of the segments that they are in are looked at.
+    pub records: Range<u64>,
+    /// Records that are durable.
+    pub size: u64,
 }
 
 /// A directory tree that one log owns. Paths are relative, with `/`.
@@ -78,6 +90,16 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     /// What happened to copies since the last call, oldest first.
     fn take_events(&self) -> Vec<CopyEvent> {
         Vec::new()
+    }
+    /// A reader met damage. A tree of several copies looks whether the copy that is read is damaged there and another one
+    /// is not; if so, everybody reads another one from then on, while all are written to. Nothing on disk is changed, and
+    /// what was done is one of the events. It takes as long as reading a segment from each copy.
+    ///
+    /// True if reading again may help: the copy that is read now is not the one that the reader read, or, for a reader of
+    /// [`Files`], is whole there.
+    fn go_round(&self, damage: &Damage<'_>) -> bool {
+        let _ = damage;
+        false
     }
 }
 

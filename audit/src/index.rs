@@ -97,7 +97,7 @@ impl Indexer {
     /// # Errors
     /// [`IndexError`] when the index cannot be opened; the server runs on without one.
     pub fn start(dir: &Path, log: &Log) -> Result<Self, IndexError> {
-        let (writer, tail) = Writer::open(dir)?;
+        let (writer, tail) = Writer::open(dir, Some(log.detour(dir)))?;
         let position = Arc::new(AtomicU64::new(writer.committed()));
         let stop = Arc::new(AtomicBool::new(false));
         let watch = log.subscribe();
@@ -275,7 +275,7 @@ impl Indexing {
 /// [`IndexError`].
 pub fn rebuild(dir: &Path, progress: &dyn Fn(u64)) -> Result<u64, IndexError> {
     partition::remove_all(dir)?;
-    let (mut writer, mut tail) = Writer::open(dir)?;
+    let (mut writer, mut tail) = Writer::open(dir, None)?;
     while let Some(brought) = tail.poll_located(u64::MAX)? {
         writer.add(&brought)?;
         if writer.uncommitted() >= COMMIT_DOCS {

@@ -34,6 +34,7 @@
 mod archive;
 pub mod chain;
 pub mod checkpoint;
+mod detour;
 pub mod durable;
 pub mod encode;
 #[cfg(any(test, fuzzing))]
@@ -64,7 +65,8 @@ pub mod verify;
 
 pub use archive::{SealedSegment, sealed_segments};
 pub use checkpoint::Head;
-pub use durable::{CopyEvent, Files, Lead, LocalFiles, Mirrored};
+pub use detour::Detour;
+pub use durable::{CopyEvent, Damage, Files, Lead, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use keyring::Keyring;
 pub use log::{

@@ -9,6 +9,7 @@
 use std::{
     collections::HashSet,
     fmt,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
@@ -18,6 +19,7 @@ use futures::FutureExt as _;
 
 use crate::{
     checkpoint::Head,
+    detour::Detour,
     durable::Files,
     encode::{self, Encoded, TooLarge},
     memory::{Acceptance, Gap, Memory},
@@ -293,6 +295,11 @@ impl Log {
     /// Follows the durable size.
     pub fn subscribe(&self) -> Watch {
         self.shared.durable.clone()
+    }
+
+    /// For those who read the log through `dir`, which leads to a copy of it: how they get round damage in that copy.
+    pub fn detour(&self, dir: &Path) -> Detour {
+        Detour::new(dir, Arc::clone(&self.shared.files), self.shared.durable.clone())
     }
 
     /// How long the oldest record that is not durable has waited; none waits while the log keeps up.

@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    ops::Range,
     path::Path,
     time::{Duration, Instant},
 };
@@ -138,6 +139,14 @@ pub enum SearchError {
         /// Position of the first record that is missing.
         seq: u64,
     },
+    /// The index proposes a record that is not in that place: the index is wrong, or the record is damaged.
+    #[error(
+        "the index cannot be read: record {seq} is not where it says; search with method scan, or rebuild it"
+    )]
+    Misplaced {
+        /// Its position.
+        seq: u64,
+    },
     /// The index cannot be used; a scan would work.
     #[error("the index cannot be read: {0}; search with method scan, or rebuild it")]
     Index(String),
@@ -194,6 +203,16 @@ impl SearchError {
 
     pub(crate) fn too_much_held() -> Self {
         Self::TooMuch("the table needs more than 512 MB")
+    }
+
+    /// Records that could not be read, if that is what went wrong: another copy of the log may have them.
+    pub(crate) fn damaged(&self) -> Option<Range<u64>> {
+        let seq = match self {
+            Self::Damaged { seq, .. } | Self::Misplaced { seq } => *seq,
+            Self::Io { path, .. } => segment::Name::of_path(path)?.first,
+            _ => return None,
+        };
+        Some(seq..seq.saturating_add(1))
     }
 
     pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self + '_ {

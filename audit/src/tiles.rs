@@ -7,7 +7,7 @@
 //! C2SP tlog-tiles, "Parameters" and "Merkle tree": paths, widths, and the length prefix of entries.
 #![deny(clippy::indexing_slicing)]
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use crate::tree::{Frontier, Hash};
 
@@ -63,6 +63,13 @@ impl TilePath {
         let tile = Self { kind, index: digits.parse().ok()?, width };
         // Writing it again refuses signs, wrong groups and other spellings of one name.
         (tile.to_string() == path && (1..=TILE_WIDTH).contains(&width)).then_some(tile)
+    }
+
+    /// The records that it is made of, if it is made of records and not of other tiles.
+    pub(crate) fn records(&self) -> Option<Range<u64>> {
+        let first = self.index.checked_mul(u64::from(TILE_WIDTH))?;
+        let end = first.checked_add(u64::from(self.width))?;
+        matches!(self.kind, Kind::Hashes(0) | Kind::Entries).then_some(first..end)
     }
 
     /// Whether a log of `size` records has this tile: a full one that is complete, or a partial one up to what there is.

@@ -163,7 +163,7 @@ fn written(query: &Query, answer: &Answer) -> Result<Found, AdminError> {
 pub(super) async fn event(context: &Context, id: &str) -> Result<Found, AdminError> {
     let (searcher, event) = (Arc::clone(&context.searcher), checked(id)?.to_owned());
     at_leisure(context, move || {
-        let found = audit::find_event(searcher.dir(), &event).map_err(unanswered)?;
+        let found = searcher.find_event(&event).map_err(unanswered)?;
         let mut body = found.ok_or_else(|| {
             let pruned = audit::pruned(searcher.dir())
                 .ok()

@@ -47,7 +47,9 @@ pub(super) fn begin(
             AdminError::bad_request("InvalidArgument", "The parameter after is a number.")
         })?),
     };
-    Ok((audit::tail(context.searcher.dir(), after), query, text))
+    let dir = context.searcher.dir();
+    let tail = audit::tail(dir, after).with_detour(Some(context.log.detour(dir)));
+    Ok((tail, query, text))
 }
 
 /// The stream; its decision is durable already, and its outcome is recorded when it ends.

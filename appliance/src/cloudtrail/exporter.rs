@@ -106,7 +106,7 @@ impl Exporter {
             house: house.clone(),
             names: names.clone(),
             key,
-            tail: audit::tail(house.searcher.dir(), position.next.checked_sub(1)),
+            tail: tail(house, position.next),
             cursor,
             watch,
             position,
@@ -280,8 +280,14 @@ impl Worker {
         self.draft = None;
         self.listed.clear();
         self.last = None;
-        self.tail = audit::tail(self.house.searcher.dir(), self.position.next.checked_sub(1));
+        self.tail = tail(&self.house, self.position.next);
     }
+}
+
+/// The log from record `next` on.
+fn tail(house: &House, next: u64) -> Tail {
+    let dir = house.searcher.dir();
+    audit::tail(dir, next.checked_sub(1)).with_detour(Some(house.log.detour(dir)))
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! What the calls do: read the book, ask the limits, write the record, and prune.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,8 +58,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(dir: &Path) -> Self {
-        Self { tail: tail(dir, None), book: Book::default() }
+    fn new(house: &House) -> Self {
+        let detour = house.log.detour(&house.dir);
+        Self { tail: tail(&house.dir, None).with_detour(Some(detour)), book: Book::default() }
     }
 }
 
@@ -123,7 +124,7 @@ impl Proposed {
 impl Keeper {
     #[must_use]
     pub fn new(house: House) -> Self {
-        let reading = Mutex::new(Reading::new(&house.dir));
+        let reading = Mutex::new(Reading::new(&house));
         Self { house, turn: tokio::sync::Mutex::default(), reading }
     }
 
@@ -382,7 +383,7 @@ impl Keeper {
         let taken = rows.iter().try_for_each(|row| book.take(row.seq, &row.leaf));
         if let Err(error) = taken {
             // A book that lacks something is none: the next look begins again, and fails again.
-            *reading = Reading::new(&self.house.dir);
+            *reading = Reading::new(&self.house);
             return Err(RetentionError::Record(error));
         }
         Ok(None)

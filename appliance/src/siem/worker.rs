@@ -146,7 +146,8 @@ impl Worker {
             about: Arc::clone(&house.about),
             log: Arc::clone(&house.log),
             clock: Arc::clone(&house.clock),
-            tail: audit::tail(&house.audit_dir, position.next.checked_sub(1)),
+            tail: audit::tail(&house.audit_dir, position.next.checked_sub(1))
+                .with_detour(Some(house.log.detour(&house.audit_dir))),
             audit_dir: house.audit_dir.clone(),
             certs_dir: house.certs_dir.clone(),
             watch,
@@ -259,8 +260,13 @@ impl Worker {
             status.last_error = Some(why);
             status.last_error_time = Some(now);
         });
-        self.tail = audit::tail(&self.audit_dir, self.delivery.read_to().checked_sub(1));
+        self.read_from(self.delivery.read_to());
         self.rest(tokio::time::sleep(Duration::from_secs(1))).await
+    }
+
+    fn read_from(&mut self, next: u64) {
+        let detour = self.log.detour(&self.audit_dir);
+        self.tail = audit::tail(&self.audit_dir, next.checked_sub(1)).with_detour(Some(detour));
     }
 
     fn item(&mut self, row: Row) -> Result<Option<Item>, SiemError> {
@@ -366,7 +372,7 @@ impl Worker {
                 append(&self.log, &record).await?;
                 self.delivery.replay(from);
                 self.read_marks.clear();
-                self.tail = audit::tail(&self.audit_dir, from.checked_sub(1));
+                self.read_from(from);
                 self.persist(Position { next: from, until: None })?;
                 let _ = reply.send(Ok(from));
             }

@@ -12,6 +12,8 @@
 mod binary;
 mod bulk;
 mod commands;
+mod damaged_copy;
+mod deployment;
 mod minio;
 mod put_back;
 mod receiver;

@@ -7,6 +7,8 @@
 //! log is opened again. Opening compares the copies first: one that is empty or behind is rebuilt from the longest, one
 //! that tells another story stops the start and is never written to. What happened to a copy is a record of the log.
 //!
+//! A copy that a reader finds damaged, where another one is whole, is written to and not read.
+//!
 //! Because an acknowledged batch is on most copies, any majority of them holds every acknowledged record.
 #![deny(clippy::indexing_slicing)]
 
@@ -20,18 +22,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CopyEvent, File, Files};
+use super::{CopyEvent, Damage, File, Files};
 
 pub use lead::Lead;
 pub(crate) use lead::led;
 use worker::{Change, Copy, InUse, Lane, Op, Request, Verdict};
 
+mod damage;
 mod lead;
 mod reconcile;
 mod worker;
 
-/// How long the end of the log waits for copies that are behind; one that is later is rebuilt at the next start.
+/// How long the end of the log waits for copies that are behind, and a reader for the one that is read next; one that is
+/// later is rebuilt at the next start.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Between two looks whether a copy has caught up.
+const BEHIND_PAUSE: Duration = Duration::from_millis(10);
 
 /// Copies of one log, at most.
 pub const COPIES_MAX: usize = 3;
@@ -41,6 +48,9 @@ pub const COPIES_MAX: usize = 3;
 /// Ownership: each copy's open files belong to its own thread; what the threads share is the list of events.
 pub struct Mirrored {
     copies: Vec<Copy>,
+    lead: Option<Arc<Lead>>,
+    /// Held by the reader who has the copies looked at.
+    looking: Mutex<()>,
     events: Arc<Mutex<Vec<CopyEvent>>>,
     next_file: AtomicU64,
 }
@@ -69,7 +79,8 @@ impl Mirrored {
             Copy::start(name, files, Arc::clone(&in_use), lead, Arc::clone(&events))
         };
         let copies = trees.into_iter().enumerate().map(start).collect::<io::Result<Vec<_>>>()?;
-        Ok(Arc::new(Self { copies, events, next_file: AtomicU64::new(0) }))
+        let (looking, next_file) = (Mutex::new(()), AtomicU64::new(0));
+        Ok(Arc::new(Self { copies, lead, looking, events, next_file }))
     }
 
     /// Copies that must have a change before it counts.
@@ -77,9 +88,11 @@ impl Mirrored {
         self.copies.len() / 2 + 1
     }
 
-    /// The first copy that is not lost.
+    /// The copy that is read: the first one that is whole as far as anybody knows; a damaged one where no other is left.
     fn any(&self) -> io::Result<&Copy> {
-        self.copies.iter().find(|copy| !copy.is_lost()).ok_or_else(too_few)
+        let in_use = || self.copies.iter().filter(|copy| !copy.is_lost());
+        let whole = in_use().find(|copy| !copy.is_damaged());
+        whole.or_else(|| in_use().next()).ok_or_else(too_few)
     }
 
     /// Has every copy carry out `op`; returns when most have, and the first one too unless it is lost.
@@ -250,6 +263,41 @@ impl Files for Arc<Mirrored> {
 
     fn take_events(&self) -> Vec<CopyEvent> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn go_round(&self, damage: &Damage<'_>) -> bool {
+        // One at a time: whoever comes later finds that it was done.
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&self.lead, damage.from) {
+            (Some(lead), Some(from)) if led(lead.link()) != from => return true,
+            // Nobody can be led anywhere.
+            (None, Some(_)) => return false,
+            _ => {}
+        }
+        let Ok(read) = self.any() else { return false };
+        if damage::is_whole(read.files(), damage) {
+            return damage.from.is_none();
+        }
+        let others = || {
+            let good = |copy: &&Copy| !copy.is_lost() && !copy.is_damaged();
+            self.copies.iter().filter(good).filter(|copy| !std::ptr::eq(*copy, read))
+        };
+        if read.is_damaged() || !others().any(|copy| damage::is_whole(copy.files(), damage)) {
+            return false;
+        }
+        // The next one in their order is read from here on. If it is damaged there as well, its readers will say so; but
+        // it must not be one that is still to write what was acknowledged.
+        let newest = damage.size.saturating_sub(1)..damage.size;
+        let newest = Damage { records: newest, ..damage.clone() };
+        let deadline = Instant::now() + SETTLE_MAX;
+        while let Some(next) = others().next()
+            && !damage::is_whole(next.files(), &newest)
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(BEHIND_PAUSE);
+        }
+        read.pass_over(damage.records.start);
+        true
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 use tantivy::{IndexWriter, TantivyDocument};
 
 use crate::{
+    detour::Detour,
     durable::led,
     search::{self, Brought, Tail},
 };
@@ -28,6 +29,7 @@ pub(super) struct Writer {
     /// The log's directory as it was given, and where that led then: the way may lead to another copy later.
     given: PathBuf,
     dir: PathBuf,
+    detour: Option<Detour>,
     open: Option<(String, IndexWriter<TantivyDocument>, Fields)>,
     /// Position of what was added, and whether it is committed.
     added: Option<Position>,
@@ -46,7 +48,7 @@ impl fmt::Debug for Writer {
 impl Writer {
     /// Finds the newest partition that fits the log, throws away what does not, and returns a reader that continues
     /// there.
-    pub(super) fn open(given: &Path) -> Result<(Self, Tail), IndexError> {
+    pub(super) fn open(given: &Path, detour: Option<Detour>) -> Result<(Self, Tail), IndexError> {
         let dir = &led(given);
         remove_pruned(dir)?;
         remove_after_hole(dir)?;
@@ -65,9 +67,11 @@ impl Writer {
             Some(at) => (Tail::at(given, at.size, &at.segment, at.offset), at.size),
             None => (search::tail(given, None), 0),
         };
+        let tail = tail.with_detour(detour.clone());
         let mut writer = Self {
             given: given.to_owned(),
             dir: dir.to_owned(),
+            detour,
             open: None,
             added: None,
             committed,
@@ -94,7 +98,7 @@ impl Writer {
             let source = io::ErrorKind::NotFound.into();
             return Err(IndexError::Io { path: "seg".to_owned(), source });
         }
-        Self::open(&self.given)
+        Self::open(&self.given, self.detour.clone())
     }
 
     /// Records that are committed.

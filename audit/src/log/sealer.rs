@@ -17,7 +17,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    durable::read_optional,
+    durable::{COPIES_MAX, Damage, read_optional},
     encode,
     record::{Class, EventId, Record},
     seal::{self, Measure, Seal},
@@ -142,7 +142,7 @@ impl Sealer {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "sealing at the priority of requests");
         }
-        let (mut newest, mut unreadable) = (None, None);
+        let (mut newest, mut unreadable, mut damaged) = (None, None, Vec::new());
         let stop = loop {
             let goes_on = match self.catch_up(&mut newest) {
                 Ok(()) => {
@@ -156,6 +156,7 @@ impl Sealer {
                     unreadable = Some(what);
                     self.shared.to_seal.pause_for(UNREADABLE_PAUSE)
                 }
+                Err(Stop::Damaged { first, .. }) if self.goes_round(first, &mut damaged) => true,
                 Err(stop) => break stop,
             };
             if !goes_on {
@@ -172,6 +173,16 @@ impl Sealer {
             }
             Stop::Failed(what) => self.shared.poison(&what),
         }
+    }
+
+    /// Whether the segment of record `first` may be whole in another copy of the log. `damaged` has those for which that was
+    /// asked before: as often as there can be copies is enough.
+    fn goes_round(&self, first: u64, damaged: &mut Vec<u64>) -> bool {
+        let before = damaged.iter().filter(|before| **before == first).count();
+        damaged.push(first);
+        let records = first..first.saturating_add(1);
+        let damage = Damage { from: None, records, size: self.shared.durable.size() };
+        before < COPIES_MAX && self.shared.files.go_round(&damage)
     }
 
     /// Seals every finished segment that has no seal yet.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    detour::Detour,
     log::Watch,
     segment::{Leaves, Name, Place},
     tree::{self, Hash},
@@ -19,6 +20,7 @@ use super::{Row, SearchError, follower::Follower};
 #[derive(Debug)]
 pub struct Tail {
     batches: Follower,
+    detour: Option<Detour>,
 }
 
 /// Bytes of one answer of [`Tail::poll`], at most a batch more.
@@ -55,14 +57,21 @@ pub(crate) struct Located {
 
 /// Follows the log in `dir` from the record after `after`, or from the first one.
 pub fn tail(dir: &Path, after: Option<u64>) -> Tail {
-    Tail { batches: Follower::new(dir, after.map_or(0, |seq| seq + 1)) }
+    Tail { batches: Follower::new(dir, after.map_or(0, |seq| seq + 1)), detour: None }
 }
 
 impl Tail {
     /// A reader that continues after `size` records, at a batch boundary known from before.
     pub(crate) fn at(dir: &Path, size: u64, segment: &str, offset: u64) -> Self {
         let at = Name::of_path(segment).map(|name| (name, Place { offset }));
-        Self { batches: Follower::at(dir, size, at) }
+        Self { batches: Follower::at(dir, size, at), detour: None }
+    }
+
+    /// The same, with a way round damage.
+    #[must_use]
+    pub fn with_detour(mut self, detour: Option<Detour>) -> Self {
+        self.detour = detour;
+        self
     }
 
     /// The `seq` of the next record.
@@ -111,6 +120,11 @@ impl Tail {
 
     /// The same with places, and only batches that end at or before `size`.
     pub(crate) fn poll_located(&mut self, size: u64) -> Result<Option<Brought>, SearchError> {
+        let detour = self.detour.clone();
+        Detour::round(detour.as_ref(), SearchError::damaged, || self.read(size))
+    }
+
+    fn read(&mut self, size: u64) -> Result<Option<Brought>, SearchError> {
         let (from, mut bytes) = (self.batches.position(), 0);
         let mut brought: Option<Brought> = None;
         let read = self.batches.each(size, &mut |name, batch| {

@@ -115,8 +115,7 @@ impl Rows<'_> {
     fn matching(&mut self, found: Found, filter: &Filter) -> Result<Option<Row>, SearchError> {
         let leaf = self.read(found)?;
         if check::seq(&leaf) != Some(found.seq) {
-            let what = format!("record {} is not where it says", found.seq);
-            return Err(SearchError::Index(what));
+            return Err(SearchError::Misplaced { seq: found.seq });
         }
         Ok(filter.matches(&leaf).then_some(Row { seq: found.seq, leaf }))
     }

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{Head, index::Days, query::Query};
+use crate::{Detour, Head, Log, index::Days, query::Query};
 
 use super::{
     Answer, Claim, Coverage, Histogram, NoPolicies, Policies, SearchError, SearchOptions, claim,
-    histogram, plan,
+    histogram, locate, plan,
 };
 
 /// Answers questions about the log in one directory, from any thread, while a server writes. What it reads for every
@@ -19,12 +19,18 @@ use super::{
 pub struct Searcher {
     dir: PathBuf,
     pub(super) days: Days,
+    detour: Option<Detour>,
 }
 
 impl Searcher {
     /// Opens nothing yet.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), days: Days::new(dir) }
+        Self { dir: dir.to_owned(), days: Days::new(dir), detour: None }
+    }
+
+    /// The same for a log that is open, whose copies `dir` leads to: damage in one of them is read around.
+    pub fn of(log: &Log, dir: &Path) -> Self {
+        Self { detour: Some(log.detour(dir)), ..Self::new(dir) }
     }
 
     /// The log's directory.
@@ -50,13 +56,21 @@ impl Searcher {
         options: SearchOptions,
         policies: &dyn Policies,
     ) -> Result<Answer, SearchError> {
-        match plan::answer(self, query, options, policies) {
+        self.round(|| match plan::answer(self, query, options, policies) {
             // A prune took a segment away that was listed; the next list begins behind it.
             Err(SearchError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 plan::answer(self, query, options, policies)
             }
             answer => answer,
-        }
+        })
+    }
+
+    /// The newest record with this event, or `None` if there is none.
+    ///
+    /// # Errors
+    /// [`SearchError::Io`].
+    pub fn find_event(&self, event: &str) -> Result<Option<Vec<u8>>, SearchError> {
+        self.round(|| locate::find_event(&self.dir, event))
     }
 
     /// Counts the matches of a query over time, in at most `bars_max` bars. What the query says about rows (`fields`,
@@ -70,7 +84,7 @@ impl Searcher {
         options: SearchOptions,
         bars_max: usize,
     ) -> Result<Histogram, SearchError> {
-        histogram::histogram(self, query, options, bars_max)
+        self.round(|| histogram::histogram(self, query, options, bars_max))
     }
 
     /// Finds again what an answer covers, below a head of the log.
@@ -85,6 +99,10 @@ impl Searcher {
         head: Head,
         within: Option<Duration>,
     ) -> Result<Claim, SearchError> {
-        claim::claim(self, query, coverage, head, within)
+        self.round(|| claim::claim(self, query, coverage, head, within))
+    }
+
+    fn round<T>(&self, read: impl FnMut() -> Result<T, SearchError>) -> Result<T, SearchError> {
+        Detour::round(self.detour.as_ref(), SearchError::damaged, read)
     }
 }

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     checkpoint::{CheckpointError, Head},
+    detour::Detour,
     durable::led,
     keyring::Keyring,
     log::{Log, Watch},
@@ -25,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    ProveError, TILE_WIDTH, TileError, TilePath,
+    Kind, ProveError, TILE_WIDTH, TileError, TilePath,
     shelf::{Hashes, Shelf, roots},
 };
 
@@ -44,6 +45,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// as long as a tile takes to read or to write, never while records are hashed.
 pub struct Tiles {
     dir: PathBuf,
+    detour: Detour,
     origin: String,
     keys: Arc<Known>,
     shelf: Arc<RwLock<Shelf>>,
@@ -74,8 +76,10 @@ impl Tiles {
         let watch = log.subscribe();
         let upkeep = Upkeep::new("making tiles", watch.clone(), Arc::clone(&stop));
         let trouble = upkeep.trouble().clone();
+        let detour = log.detour(dir);
         let hasher = Hasher {
             dir: dir.to_owned(),
+            detour: detour.clone(),
             led,
             keys: Arc::clone(&keys),
             shelf: Arc::clone(&shelf),
@@ -86,7 +90,7 @@ impl Tiles {
         };
         let named = thread::Builder::new().name("audit-tiles".to_owned());
         let thread = Mutex::new(Some(named.spawn(move || hasher.run())?));
-        Ok(Self { dir: dir.to_owned(), origin, keys, shelf, trouble, stop, watch, thread })
+        Ok(Self { dir: dir.to_owned(), detour, origin, keys, shelf, trouble, stop, watch, thread })
     }
 
     /// The log's name.
@@ -118,7 +122,18 @@ impl Tiles {
     /// # Errors
     /// See [`TileError`].
     pub fn tile(&self, tile: TilePath, size: u64) -> Result<Vec<u8>, TileError> {
-        read(&self.shelf).tile(tile, size)
+        let damaged = |made: &Result<Vec<u8>, TileError>| {
+            matches!(made, Ok(_) | Err(TileError::Io(_))).then(|| tile.records()).flatten()
+        };
+        let made = self.detour.read(damaged, || {
+            let shelf = read(&self.shelf);
+            match shelf.tile(tile, size) {
+                Ok(bytes) if shelf.agrees_with(tile, &bytes) => Ok(bytes),
+                made => Err(made),
+            }
+        });
+        // What nobody has better is given out as it is, for whoever asks to see that it does not lead to the head.
+        made.or_else(|made| made)
     }
 
     /// The proof of record `seq` under the newest signed head, with the record in it unless it was pruned.
@@ -135,6 +150,18 @@ impl Tiles {
     /// # Errors
     /// As [`Self::prove`].
     pub fn prove_under(&self, seq: u64, head: &Head, note: &[u8]) -> Result<ProofFile, ProveError> {
+        // Its path is made of the hashes of the records beside it.
+        let tile = TilePath { kind: Kind::Hashes(0), index: seq / WIDTH, width: TILE_WIDTH };
+        let damaged = |error: &ProveError| match error {
+            ProveError::Io(_) | ProveError::Mismatch { .. } => tile.records(),
+            ProveError::Tiles(TileError::Io(_)) => tile.records(),
+            _ => None,
+        };
+        self.detour.read(damaged, || self.prove_here(seq, head, note))
+    }
+
+    /// The same in the copy of the log that is read now.
+    fn prove_here(&self, seq: u64, head: &Head, note: &[u8]) -> Result<ProofFile, ProveError> {
         if seq >= head.size {
             return Err(ProveError::NotCovered { seq, covered: head.size });
         }
@@ -242,6 +269,7 @@ fn open(dir: &Path) -> io::Result<Shelf> {
 /// What the thread owns.
 struct Hasher {
     dir: PathBuf,
+    detour: Detour,
     /// Where the directory led when its tiles were opened.
     led: PathBuf,
     keys: Arc<Known>,
@@ -329,7 +357,13 @@ impl Hasher {
             if to <= from {
                 break;
             }
-            let hashes = roots(&self.dir, from..to.min(from + RECORDS_AT_ONCE))?;
+            let records = from..to.min(from + RECORDS_AT_ONCE);
+            let damaged = |_: &io::Error| Some(records.clone());
+            let hashes = self.detour.read(damaged, || roots(&self.dir, records.clone()))?;
+            if led(&self.dir) != self.led {
+                // These tiles belong to another copy now.
+                break;
+            }
             self.shelf.write().unwrap_or_else(PoisonError::into_inner).extend(&hashes)?;
         }
         Ok(())

@@ -18,7 +18,7 @@ use crate::{
     durable::{Files as _, LocalFiles},
     proof::Subtrees,
     pruned::{self, Pruned, pruned},
-    tree::{Hash, node_hash},
+    tree::{Hash, leaf_hash, node_hash},
 };
 
 use super::{Kind, LEVEL_MAX, TILE_WIDTH, TilePath, leaves, root};
@@ -152,6 +152,25 @@ impl Shelf {
         }
     }
 
+    /// Whether a tile of level 0, or a bundle, leads to the hash above it, as far as that is known.
+    pub(super) fn agrees_with(&self, tile: TilePath, bytes: &[u8]) -> bool {
+        let hashes: Option<Vec<Hash>> = match tile.kind {
+            Kind::Hashes(0) => Some(bytes.as_chunks().0.to_vec()),
+            Kind::Hashes(_) => return true,
+            Kind::Entries => hashes_of(bytes),
+        };
+        if tile.width != TILE_WIDTH {
+            return true;
+        }
+        let above = (tile.index / WIDTH, (tile.index % WIDTH) as usize);
+        let [first, ..] = &self.levels;
+        let known = match above.0 < first.full {
+            true => self.read(1, above.0).ok().and_then(|hashes| hashes.get(above.1).copied()),
+            false => first.open.get(above.1).copied(),
+        };
+        known.is_none_or(|known| hashes.is_some_and(|hashes| root(&hashes) == known))
+    }
+
     fn entries(&self, tile: TilePath) -> io::Result<Vec<u8>> {
         let first = tile.index * WIDTH;
         let mut bytes = Vec::new();
@@ -247,6 +266,18 @@ impl Shelf {
         let at = usize::from(level).checked_sub(1).and_then(|i| self.levels.get_mut(i));
         at.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
+}
+
+/// The leaf hashes of a bundle; none if it is not one.
+fn hashes_of(mut bundle: &[u8]) -> Option<Vec<Hash>> {
+    let mut hashes = Vec::with_capacity(usize::from(TILE_WIDTH));
+    while !bundle.is_empty() {
+        let (len, rest) = bundle.split_first_chunk()?;
+        let (leaf, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
+        hashes.push(leaf_hash(leaf));
+        bundle = rest;
+    }
+    Some(hashes)
 }
 
 fn damaged(level: u8, index: u64) -> io::Error {

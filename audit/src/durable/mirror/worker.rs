@@ -128,6 +128,8 @@ struct State {
     name: String,
     files: Arc<dyn Files>,
     lost: AtomicBool,
+    /// Written to, and not read while another copy is whole.
+    damaged: AtomicBool,
     in_use: Arc<InUse>,
     /// Who leads readers, and the place of this copy there.
     lead: Option<(Arc<Lead>, usize)>,
@@ -191,8 +193,8 @@ impl Copy {
         lead: Option<(Arc<Lead>, usize)>,
         events: Arc<Mutex<Vec<CopyEvent>>>,
     ) -> io::Result<Self> {
-        let lost = AtomicBool::new(false);
-        let state = Arc::new(State { name, files, lost, in_use, lead, events });
+        let (lost, damaged) = (AtomicBool::new(false), AtomicBool::new(false));
+        let state = Arc::new(State { name, files, lost, damaged, in_use, lead, events });
         let ahead = Queue::start("audit-copy", &state)?;
         let behind = Queue::start("audit-copy-behind", &state)?;
         Ok(Self { state, ahead, behind })
@@ -208,6 +210,27 @@ impl Copy {
 
     pub(super) fn is_lost(&self) -> bool {
         self.state.lost.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.state.damaged.load(Ordering::Acquire)
+    }
+
+    /// It is not read any more, because of what is in the segment of record `seq`; said once.
+    pub(super) fn pass_over(&self, seq: u64) {
+        let state = &self.state;
+        if state.damaged.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::error!(
+            copy = state.name,
+            seq,
+            "a copy of the audit log is damaged and another one is read; run `audit verify`"
+        );
+        if let Some((lead, copy)) = &state.lead {
+            lead.pass_over(*copy);
+        }
+        state.report(format!("damaged: in the segment of record {seq}; it is not read any more"));
     }
 
     /// Nothing is written to it any more; said once.
