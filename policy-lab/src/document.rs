@@ -21,6 +21,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 pub use self::error::DocumentError;
+pub(crate) use self::error::line_and_column;
 pub(crate) use self::principals::Named;
 pub(crate) use self::read::ELEMENTS;
 pub(crate) use self::resources::path;

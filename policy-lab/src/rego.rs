@@ -26,6 +26,7 @@ mod certify;
 mod input;
 mod metered;
 mod minio;
+mod place;
 mod reads;
 mod rules;
 mod schema;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use self::input::View;
+pub use self::place::RegoError;
 use self::rules::{Piece, Rules};
 use self::schema::Schema;
 use crate::{Decision, Denial, Request};
@@ -57,17 +59,6 @@ const BYTES_MAX: usize = 256 * 1024;
 /// Stack of the thread that loads: enough for the syntax tree of the largest source, whatever is in it, because it must be
 /// there before it can be refused.
 const LOADING_STACK: usize = 512 * 1024 * 1024;
-
-/// Why guardrails are refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {message}")]
-#[non_exhaustive]
-pub struct RegoError {
-    pub file: String,
-    /// From one; one also where the complaint is about the whole file.
-    pub line: usize,
-    pub message: String,
-}
 
 /// One source file of loaded guardrails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +86,15 @@ impl Guardrails {
     /// Loads sources, each a name for messages and the text.
     ///
     /// # Errors
-    /// [`RegoError`] with file and line: no source at all, a source that is too large, is of another package, does not
+    /// [`RegoError`] with file, line and column: no source at all, a source that is too large, is of another package, does not
     /// compile, calls what has no repeatable answer or makes too much, nests too deep, or no `deny` in any of them; of
     /// sources for MinIO's plugin, no `allow` in a package.
     pub fn load(mut sources: Vec<(String, String)>) -> Result<Self, RegoError> {
         sources.sort();
         let first = sources.first().map_or("guardrails", |(name, _)| name.as_str()).to_owned();
-        let failed = |message: String| RegoError { file: first, line: 1, message };
+        let failed = |message: String| {
+            RegoError::of_file(&first, message).hint("leave out what was added last")
+        };
         let loading = std::thread::Builder::new()
             .name("guardrails".to_owned())
             .stack_size(LOADING_STACK)
@@ -120,8 +113,8 @@ impl Guardrails {
             packages.entry((piece.schema, piece.package.clone())).or_default().push(piece);
         }
         if packages.is_empty() {
-            let message = "there is no guardrail".to_owned();
-            return Err(RegoError { file: "guardrails".to_owned(), line: 1, message });
+            let error = RegoError::of_file("guardrails", "there is no guardrail");
+            return Err(error.hint("give a file with `package s3.authz` and a rule `deny`"));
         }
         let packages = packages
             .iter()

@@ -282,9 +282,9 @@ fn review(source: &Source, arguments: &Arguments) -> (Reviewed, bool) {
             let error = match loaded {
                 Err(error) => error,
                 Ok(guardrails) => {
-                    let mut found = tried::findings(guardrails);
+                    let mut found = tried::findings(guardrails, &first);
                     let named = found.first().map(|(file, _)| file.clone());
-                    let file = named.filter(|file| !file.is_empty()).unwrap_or(first);
+                    let file = named.unwrap_or(first);
                     // A report is of one file; what else fails shows when this is mended.
                     found.retain(|(there, _)| *there == file);
                     let findings = found.into_iter().map(|(_, finding)| finding).collect();
@@ -294,10 +294,10 @@ fn review(source: &Source, arguments: &Arguments) -> (Reviewed, bool) {
             let finding = Finding {
                 rule: rule("REGO-ERROR"),
                 line: error.line,
-                column: 1,
-                end_column: 2,
+                column: error.column,
+                end_column: error.column + 1,
                 message: error.message,
-                remedy: None,
+                remedy: error.hint,
             };
             (Reviewed { file: error.file, what, findings: vec![finding] }, true)
         }

@@ -30,16 +30,24 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
 pub(super) fn policy(path: &Path, kind: DocumentKind) -> anyhow::Result<Policy> {
     Policy::parse(&text(path)?, kind).map_err(|error| {
         let place = format!("{}:{}:{}", path.display(), error.line, error.column);
-        match error.hint {
-            Some(hint) => anyhow!("{place}: {}\n  hint: {hint}", error.message),
-            None => anyhow!("{place}: {}", error.message),
-        }
+        complaint(&place, &error.message, error.hint.as_deref())
     })
 }
 
-/// Loads guardrails; the error says `FILE:LINE`.
+/// Loads guardrails; the error says `FILE:LINE:COLUMN`.
 pub(super) fn guardrails(sources: Vec<(String, String)>) -> anyhow::Result<Guardrails> {
-    Guardrails::load(sources).map_err(|error| anyhow!("{error}"))
+    Guardrails::load(sources).map_err(|error| {
+        let place = format!("{}:{}:{}", error.file, error.line, error.column);
+        complaint(&place, &error.message, error.hint.as_deref())
+    })
+}
+
+/// A complaint about a place of a file, with the remedy in a line of its own.
+pub(super) fn complaint(place: &str, message: &str, hint: Option<&str>) -> anyhow::Error {
+    match hint {
+        Some(hint) => anyhow!("{place}: {message}\n  hint: {hint}"),
+        None => anyhow!("{place}: {message}"),
+    }
 }
 
 /// The file's name without directory and extension.

@@ -23,7 +23,7 @@ impl DocumentError {
 }
 
 /// Of a byte, from one; the column in characters.
-pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+pub(crate) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let bytes = before.as_bytes();
     let line_start = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);

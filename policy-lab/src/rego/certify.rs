@@ -4,9 +4,10 @@
 use ipnet::IpNet;
 use regorus::{Engine, Value};
 
-use super::RegoError;
+use super::place::{self, RegoError, Written};
 use super::rules::Piece;
 use super::token::{Kind, Token};
+use crate::document::line_and_column;
 
 /// Calls without a repeatable answer, or with an effect.
 const REFUSED: [(&str, &str); 10] = [
@@ -49,7 +50,7 @@ const MINUS_MAX: usize = 8;
 pub(super) const NESTING_MAX: usize = 12;
 
 /// Refuses sources that the parser could not finish.
-pub(super) fn shallow(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
+pub(super) fn shallow(file: &str, text: &str, tokens: &[Token]) -> Result<(), RegoError> {
     let mut open = 0_usize;
     let mut minus = 0_usize;
     for token in tokens {
@@ -59,27 +60,30 @@ pub(super) fn shallow(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
             _ => {}
         }
         minus = if token.kind == Kind::Sign('-') { minus + 1 } else { 0 };
-        let message = if open > NESTING_MAX {
-            format!("brackets are nested more than {NESTING_MAX} deep")
+        let (message, hint) = if open > NESTING_MAX {
+            let message = format!("brackets are nested more than {NESTING_MAX} deep");
+            (message, "give what is inside a name, as a rule or with `:=`")
         } else if minus > MINUS_MAX {
-            format!("more than {MINUS_MAX} signs stand in a row")
+            (format!("more than {MINUS_MAX} signs stand in a row"), "leave out those that cancel")
         } else {
             continue;
         };
-        return Err(RegoError { file: file.to_owned(), line: token.line, message });
+        let place = line_and_column(text, token.at);
+        return Err(RegoError::at(file, place, message).hint(hint));
     }
     Ok(())
 }
 
 /// Refuses sources whose answer may differ from one evaluation to the next, or that make what memory may not hold.
-pub(super) fn repeatable(file: &str, tokens: &[Token]) -> Result<(), RegoError> {
+pub(super) fn repeatable(file: &str, text: &str, tokens: &[Token]) -> Result<(), RegoError> {
     for (position, token) in tokens.iter().enumerate() {
-        let refuse =
-            |message: String| Err(RegoError { file: file.to_owned(), line: token.line, message });
+        let refuse = |message: String, hint: String| {
+            let place = line_and_column(text, token.at);
+            Err(RegoError::at(file, place, message).hint(hint))
+        };
         let not_repeatable = |call: &str| {
-            refuse(format!(
-                "`{call}` has no repeatable answer; what a guardrail may use comes in with `input`"
-            ))
+            let hint = "what a guardrail may use comes in with `input`, as `input.env.time`";
+            refuse(format!("`{call}` has no repeatable answer"), hint.to_owned())
         };
         let Kind::Name(name) = &token.kind else { continue };
         let behind = |steps: usize| tokens.get(position + steps).map(|token| &token.kind);
@@ -104,11 +108,12 @@ pub(super) fn repeatable(file: &str, tokens: &[Token]) -> Result<(), RegoError> 
         let Some((_, _, is_small)) = found else { continue };
         let behind = tokens.get(end..).unwrap_or_default();
         if !is_small(&behind.iter().take(7).map(|token| &token.kind).collect::<Vec<_>>()) {
-            return refuse(format!(
-                "`{name}.{member}` makes as much as its arguments say; a guardrail may have it with bounds that are \
-                 written out: ranges up to {RANGE_DIGITS_MAX} digits, networks of {HOST_BITS_MAX} open bits, shifts by \
-                 {SHIFT_DIGITS_MAX} digits"
-            ));
+            let message = format!("`{name}.{member}` makes as much as its arguments say");
+            let hint = format!(
+                "write its bounds out: ranges up to {RANGE_DIGITS_MAX} digits, networks of {HOST_BITS_MAX} open bits, \
+                 shifts by {SHIFT_DIGITS_MAX} digits"
+            );
+            return refuse(message, hint);
         }
     }
     Ok(())
@@ -165,31 +170,31 @@ pub(super) fn calls_are_known(
         answer.is_err_and(|error| error.to_string().contains("could not find function"))
     };
     for piece in pieces {
-        for (line, name) in calls(&piece.tokens) {
+        for (at, name) in calls(&piece.tokens) {
             if is_missing(&name) && is_missing(&format!("{package}.{name}")) {
+                let place = line_and_column(piece.text, at);
                 let message = format!("there is no function `{name}`");
-                return Err(RegoError { file: piece.name.to_owned(), line, message });
+                let hint = "a guardrail may call the functions of Rego that need no network, clock or key, and its own";
+                return Err(RegoError::at(piece.name, place, message).hint(hint));
             }
         }
     }
     Ok(())
 }
 
-/// Dotted names that stand before a parenthesis.
+/// Dotted names that stand before a parenthesis, and the byte that each begins at.
 fn calls(tokens: &[Token]) -> Vec<(usize, String)> {
     let mut calls = Vec::new();
     let mut path: Option<(usize, String)> = None;
     for token in tokens {
         path = match (path, &token.kind) {
-            (Some((line, path)), Kind::Sign('.')) => Some((line, path + ".")),
-            (Some((line, path)), Kind::Name(name)) if path.ends_with('.') => {
-                Some((line, path + name))
-            }
+            (Some((at, path)), Kind::Sign('.')) => Some((at, path + ".")),
+            (Some((at, path)), Kind::Name(name)) if path.ends_with('.') => Some((at, path + name)),
             (Some(call), Kind::Sign('(')) if !KEYWORDS.contains(&call.1.as_str()) => {
                 calls.push(call);
                 None
             }
-            (_, Kind::Name(name)) => Some((token.line, name.clone())),
+            (_, Kind::Name(name)) => Some((token.at, name.clone())),
             _ => None,
         };
     }
@@ -202,14 +207,19 @@ pub(super) fn compiled(
     mut engine: Engine,
     entry: &str,
     pieces: &[Piece<'_>],
+    sources: &[Written],
 ) -> Result<Engine, RegoError> {
     let first = pieces.first().map_or("guardrails", |piece| piece.name);
     let refuse = |error: &str| match (error, entry.rsplit_once('.')) {
         ("not a valid rule path", Some((package, rule))) => {
             let package = package.strip_prefix("data.").unwrap_or(package);
-            located(first, &format!("no guardrail defines `{rule}` in package `{package}`"))
+            let message = format!("no guardrail defines `{rule}` in package `{package}`");
+            RegoError::of_file(first, message).hint(match rule {
+                "deny" => "write `deny contains {\"id\": \"…\", \"msg\": \"…\"} if { … }`",
+                _ => "write `default allow := false`, and when it is true",
+            })
         }
-        _ => located(first, error),
+        _ => place::located(first, error, sources),
     };
     let compiled = engine.clone().compile_with_entrypoint(&entry.into());
     compiled.map_err(|error| refuse(&error.to_string()))?;
@@ -224,24 +234,8 @@ pub(super) fn binds_its_variables(
     answer: Result<Value, String>,
 ) -> Result<(), RegoError> {
     match answer {
-        Err(error) if error.contains("is unsafe") => Err(located(first, &error)),
+        // Its place is one of the sources as they were written.
+        Err(error) if error.contains("is unsafe") => Err(place::located(first, &error, &[])),
         _ => Ok(()),
     }
-}
-
-/// An error of the engine, with the line that its text names.
-///
-/// The engine writes `--> FILE:LINE:COLUMN` above an excerpt and `error: MESSAGE` below it.
-pub(super) fn located(file: &str, text: &str) -> RegoError {
-    let place = text.lines().find_map(|line| line.trim().strip_prefix("--> "));
-    let mut fields = place.map(|place| place.rsplitn(3, ':')).into_iter().flatten();
-    let line = fields.nth(1).and_then(|line| line.parse().ok()).unwrap_or(1);
-    let file = fields.next().unwrap_or(file).to_owned();
-    let message = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("error: "))
-        .or_else(|| text.lines().map(str::trim).find(|line| !line.is_empty()))
-        .unwrap_or("the guardrails do not compile")
-        .to_owned();
-    RegoError { file, line, message }
 }

@@ -13,7 +13,7 @@ use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, LimitError, Value};
 
-use super::certify;
+use super::place::{self, Written};
 
 /// Bytes that one evaluation may make with these functions.
 const MADE_MAX: u64 = 8 * 1024 * 1024;
@@ -23,7 +23,7 @@ const MADE_MAX: u64 = 8 * 1024 * 1024;
 const HELD_MAX: u64 = 1_000_000;
 
 /// The function that looks at each member; no name of a rule begins so.
-const WEIGHED: &str = "__weighed";
+pub(super) const WEIGHED: &str = "__weighed";
 
 /// Digits of a width, a precision or an exponent at most.
 const DIGITS_MAX: usize = 3;
@@ -120,7 +120,7 @@ impl Evaluator {
                 made.store(all, Ordering::Relaxed);
                 builtin(&place, &operands, &arguments, true).map_err(|error| {
                     // The place is that of the call, which the engine writes around this.
-                    Failed(certify::located("", &error.to_string()).message).into()
+                    Failed(place::message(&error.to_string()).to_owned()).into()
                 })
             };
             engine
@@ -149,15 +149,18 @@ impl Evaluator {
         self.engine.set_execution_timer_config(timer);
     }
 
-    /// The value of a rule, `data.….name`, for an input.
-    pub(super) fn eval(&mut self, rule: String, input: Value) -> Result<Value, Stopped> {
+    /// The value of a rule, `data.….name`, for an input; a complaint is about the sources as they were written.
+    pub(super) fn eval(
+        &mut self,
+        rule: String,
+        input: Value,
+        sources: &[Written],
+    ) -> Result<Value, Stopped> {
         self.made.store(0, Ordering::Relaxed);
         self.held.store(0, Ordering::Relaxed);
         self.engine.set_input(input);
-        // An error shows the line as the engine has it.
-        let written = |error: String| error.replace(&format!("{WEIGHED}("), "(");
         self.engine.eval_rule(rule).map_err(|error| {
-            let text = written(error.to_string());
+            let text = place::complaint(&error.to_string(), sources);
             match error.downcast_ref::<LimitError>() {
                 Some(LimitError::TimeLimitExceeded { .. }) => Stopped::ByTime(text),
                 _ => Stopped::ByError(text),
@@ -272,8 +275,9 @@ fn values(value: &Value) -> u64 {
     count
 }
 
-/// The source with a call around every member that its rules make. The call gives back what it is given.
-pub(super) fn weighed(text: &str, members: &[Range<usize>]) -> String {
+/// The source with a call around every member that its rules make, and where in it the additions stand, in order. The call
+/// gives back what it is given.
+pub(super) fn weighed(text: &str, members: &[Range<usize>]) -> (String, Vec<Range<usize>>) {
     // At one place what ends comes before what begins; the longest begins first and ends last.
     let mut marks: Vec<(usize, bool, usize)> = Vec::new();
     for Range { start, end } in members {
@@ -282,17 +286,20 @@ pub(super) fn weighed(text: &str, members: &[Range<usize>]) -> String {
     }
     marks.sort_unstable();
     let mut out = String::with_capacity(text.len() + marks.len() * (WEIGHED.len() + 1));
+    let mut added = Vec::with_capacity(marks.len());
     let mut done = 0;
     for (at, begins, _) in marks {
         out.push_str(text.get(done..at).unwrap_or_default());
         done = at;
+        let start = out.len();
         match begins {
             true => out.extend([WEIGHED, "("]),
             false => out.push(')'),
         }
+        added.push(start..out.len());
     }
     out.push_str(text.get(done..).unwrap_or_default());
-    out
+    (out, added)
 }
 
 /// The widths and precisions of a format together; `None` where one is too large or in digits other than ASCII's.

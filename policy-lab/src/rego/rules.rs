@@ -9,11 +9,12 @@ use regorus::{Engine, Value};
 
 use super::input::View;
 use super::metered::{self, Evaluator, Stopped};
+use super::place::{self, RegoError, Written};
 use super::reads::Reads;
 use super::schema::Schema;
 use super::time_limit::TimeLimit;
 use super::token::{self, Kind, Token};
-use super::{BYTES_MAX, RegoError, SERVING_TIME_MAX, certify, shape};
+use super::{BYTES_MAX, SERVING_TIME_MAX, certify, shape};
 use crate::Denial;
 
 /// Idle engines kept at most; one is used per concurrent evaluation.
@@ -22,7 +23,7 @@ const IDLE_MAX: usize = 64;
 /// A source before it is loaded.
 pub(super) struct Piece<'a> {
     pub(super) name: &'a str,
-    text: &'a str,
+    pub(super) text: &'a str,
     pub(super) tokens: Vec<Token>,
     pub(super) schema: Schema,
     /// With `data.` before it.
@@ -33,22 +34,18 @@ pub(super) struct Piece<'a> {
 impl<'a> Piece<'a> {
     /// Looks at a source as far as can be without its fellows.
     pub(super) fn read(name: &'a str, text: &'a str) -> Result<Self, RegoError> {
-        let whole = |message: String| RegoError { file: name.to_owned(), line: 1, message };
         if text.len() > BYTES_MAX {
-            return Err(whole(format!(
-                "the file has {} bytes, at most {BYTES_MAX} are possible",
-                text.len()
-            )));
+            let count = text.len();
+            let message = format!("the file has {count} bytes, at most {BYTES_MAX} are possible");
+            return Err(RegoError::of_file(name, message).hint("make several files of it"));
         }
         let schema = Schema::declared(name, text)?;
         let tokens = token::tokens(text);
-        certify::repeatable(name, &tokens)?;
-        certify::shallow(name, &tokens)?;
+        certify::repeatable(name, text, &tokens)?;
+        certify::shallow(name, text, &tokens)?;
         let mut engine = Engine::new();
         let (package, is_v0) = add(&mut engine, schema, name, text, &tokens)?;
-        if let Some(message) = schema.refuses(&package) {
-            return Err(whole(message));
-        }
+        schema.accepts(&package, name, text, &tokens)?;
         Ok(Self { name, text, tokens, schema, package, is_v0 })
     }
 }
@@ -64,7 +61,10 @@ fn add(
     let mut parse = |is_v0| {
         engine.set_rego_v0(is_v0);
         let package = engine.add_policy(name.to_owned(), text.to_owned());
-        package.map_err(|error| certify::located(name, &error.to_string()))
+        package.map_err(|error| {
+            let source = Written::new(name, text, Vec::new());
+            place::located(name, &error.to_string(), &[source])
+        })
     };
     let newer = match parse(false) {
         Ok(package) => return Ok((package, false)),
@@ -86,6 +86,8 @@ pub(super) struct Rules {
     schema: Schema,
     package: String,
     reads: Reads,
+    /// What complaints are about.
+    sources: Vec<Written>,
     /// Parsed and prepared; cloned when no evaluator is idle.
     prototype: Engine,
     idle: Mutex<Vec<Evaluator>>,
@@ -105,7 +107,7 @@ impl Rules {
             reads.add(&piece.tokens);
         }
         let first = pieces.first().map_or("guardrails", |piece| piece.name);
-        let members = shape::measured(first, plain.get_modules(), schema.rule())?;
+        let members = shape::measured(plain.get_modules(), schema.rule())?;
         certify::calls_are_known(&plain, package, pieces)?;
         let time_limit = TimeLimit::new(SERVING_TIME_MAX);
         let mut engine = Engine::new();
@@ -116,17 +118,22 @@ impl Rules {
             max_file_bytes: NonZeroUsize::MAX,
             max_lines: NonZeroUsize::MAX,
         });
-        for (piece, members) in pieces.iter().zip(&members) {
-            let text = metered::weighed(piece.text, members);
-            // Where the library's places do not fit, the source goes in as it is: it can be held up, not harmed.
-            add(&mut engine, schema, piece.name, &text, &piece.tokens)
-                .or_else(|_| add(&mut engine, schema, piece.name, piece.text, &piece.tokens))?;
+        let mut sources = Vec::new();
+        for (piece, mut members) in pieces.iter().zip(members) {
+            let (text, _) = metered::weighed(piece.text, &members);
+            if add(&mut engine, schema, piece.name, &text, &piece.tokens).is_err() {
+                // Where the library's places do not fit, the source goes in as it is: it can be held up, not harmed.
+                add(&mut engine, schema, piece.name, piece.text, &piece.tokens)?;
+                members.clear();
+            }
+            sources.push(Written::new(piece.name, piece.text, members));
         }
-        let mut prototype = certify::compiled(engine, &entry(package, schema), pieces)?;
+        let entry = entry(package, schema);
+        let mut prototype = certify::compiled(engine, &entry, pieces, &sources)?;
         prototype.set_execution_timer_config(time_limit.timer());
         let idle = Mutex::new(Vec::new());
         let package = package.to_owned();
-        let rules = Self { schema, package, reads, prototype, idle, time_limit };
+        let rules = Self { schema, package, reads, sources, prototype, idle, time_limit };
         certify::binds_its_variables(first, rules.ask(Value::new_object()))?;
         Ok(rules)
     }
@@ -172,7 +179,8 @@ impl Rules {
                 evaluator.limit_time(one.timer());
             }
             // An engine that failed is not used again: what it keeps after an error is not documented.
-            match evaluator.eval(entry(&self.package, self.schema), input.clone()) {
+            let entry = entry(&self.package, self.schema);
+            match evaluator.eval(entry, input.clone(), &self.sources) {
                 Ok(result) => {
                     if one.is_first() {
                         self.keep(evaluator);

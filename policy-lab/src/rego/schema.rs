@@ -9,8 +9,11 @@ use regorus::Value;
 use serde_json::Value as Json;
 
 use super::input::{self, View};
-use super::{RegoError, minio, verdict};
+use super::place::RegoError;
+use super::token::{Kind, Token};
+use super::{minio, verdict};
 use crate::Denial;
+use crate::document::line_and_column;
 
 /// The word of the header.
 const HEADER: &str = "guardrail-input:";
@@ -26,7 +29,8 @@ pub(super) enum Schema {
 impl Schema {
     /// What a source says of itself in the comments above its package.
     pub(super) fn declared(file: &str, text: &str) -> Result<Self, RegoError> {
-        for (line, text) in text.lines().map(str::trim).enumerate() {
+        for (line, written) in (1..).zip(text.lines()) {
+            let text = written.trim();
             let Some(comment) = text.strip_prefix('#') else {
                 match text {
                     "" => continue,
@@ -37,22 +41,35 @@ impl Schema {
                 None => {}
                 Some("minio") => return Ok(Self::Minio),
                 Some(other) => {
-                    let message = format!("there is no input `{other}`; `minio` is one");
-                    return Err(RegoError { file: file.to_owned(), line: line + 1, message });
+                    let before = written.find(other).and_then(|at| written.get(..at));
+                    let column = before.map_or(0, |before| before.chars().count()) + 1;
+                    let error =
+                        RegoError::at(file, (line, column), format!("there is no input `{other}`"));
+                    return Err(error.hint(format!("write `# {HEADER} minio`, or no such line")));
                 }
             }
         }
         Ok(Self::Own)
     }
 
-    /// Why a source cannot be in this package.
-    pub(super) fn refuses(self, package: &str) -> Option<String> {
-        (self == Self::Own && package != PACKAGE).then(|| {
-            format!(
-                "the package is `{package}`, guardrails are in `s3.authz`; one that was written for MinIO's plugin says \
-                 `# {HEADER} minio` above its package"
-            )
-        })
+    /// Refuses a source that cannot be in this package.
+    pub(super) fn accepts(
+        self,
+        package: &str,
+        file: &str,
+        text: &str,
+        tokens: &[Token],
+    ) -> Result<(), RegoError> {
+        if self == Self::Minio || package == PACKAGE {
+            return Ok(());
+        }
+        let is_word = |token: &&Token| token.kind == Kind::Name("package".to_owned());
+        let at = tokens.iter().find(is_word).map_or(0, |token| token.at);
+        let package = package.strip_prefix("data.").unwrap_or(package);
+        let message = format!("the package is `{package}`, guardrails are in `s3.authz`");
+        Err(RegoError::at(file, line_and_column(text, at), message).hint(format!(
+            "write `package s3.authz`; what was written for MinIO's plugin says `# {HEADER} minio` above its package"
+        )))
     }
 
     /// The rule that answers.

@@ -11,10 +11,10 @@ mod member;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use regorus::unstable::{Module, Ref};
+use regorus::unstable::{Module, Ref, Span};
 
 use self::definition::{Definition, Package, aliases, name};
-use super::RegoError;
+use super::place::RegoError;
 
 /// KiB of stack that the interpreter needs at most, as measured in a build without optimisation, where it needs most: half
 /// of what a thread has. A chain of 96 rules filled 2 MiB there, one of 125 functions, 282 loops, 480 operators.
@@ -60,42 +60,56 @@ impl Shape {
         }
     }
 
-    fn complaint(self) -> Option<String> {
+    /// What is wrong, and what to do.
+    fn complaint(self) -> Option<(String, &'static str)> {
         let Self { stack_kib, levels, doublings, products } = self;
+        let simpler = "let fewer rules build on one another";
         if stack_kib > STACK_KIB_MAX {
-            return Some("rules, loops and operators build on one another too deep".to_owned());
+            let message = "rules, loops and operators build on one another too deep";
+            return Some((message.to_owned(), simpler));
         }
         if levels > LEVELS_MAX {
-            return Some(format!("values may nest more than {LEVELS_MAX} deep"));
+            return Some((format!("values may nest more than {LEVELS_MAX} deep"), simpler));
         }
         if doublings > DOUBLINGS_MAX {
-            return Some(format!(
-                "lists of lists may double their size more than {DOUBLINGS_MAX} times"
-            ));
+            let message =
+                format!("lists of lists may double their size more than {DOUBLINGS_MAX} times");
+            return Some((message, "put fewer lists into one another"));
         }
         (products > PRODUCTS_MAX).then(|| {
-            format!("numbers may be multiplied with one another more than {PRODUCTS_MAX} times")
+            let message = format!(
+                "numbers may be multiplied with one another more than {PRODUCTS_MAX} times"
+            );
+            (message, "multiply by numbers that are written out")
         })
     }
 }
 
-/// What is wrong, and the line.
-type Refusal = (u32, String);
+/// What is wrong, where, and what to do.
+#[derive(Debug)]
+struct Refusal {
+    span: Span,
+    message: String,
+    hint: &'static str,
+}
+
+impl Refusal {
+    fn new(span: &Span, message: impl Into<String>, hint: &'static str) -> Self {
+        Self { span: span.clone(), message: message.into(), hint }
+    }
+}
+
+impl From<Refusal> for RegoError {
+    fn from(refusal: Refusal) -> Self {
+        Self::of_span(&refusal.span, refusal.message).hint(refusal.hint)
+    }
+}
 
 /// Where in a source rules make the members of lists, sets and objects one by one, in bytes.
 pub(super) type Members = Vec<Range<usize>>;
 
 /// Refuses guardrails that the interpreter may not come back from. Answers for each module where its rules make members.
-pub(super) fn measured(
-    file: &str,
-    modules: &[Ref<Module>],
-    entry: &str,
-) -> Result<Vec<Members>, RegoError> {
-    let refuse = |(line, message): Refusal| RegoError {
-        file: file.to_owned(),
-        line: usize::try_from(line).unwrap_or(1),
-        message,
-    };
+pub(super) fn measured(modules: &[Ref<Module>], entry: &str) -> Result<Vec<Members>, RegoError> {
     let mut package = Package::default();
     for module in modules {
         for rule in &module.policy {
@@ -112,20 +126,20 @@ pub(super) fn measured(
         let aliases = aliases(module);
         let mut of_module = Members::new();
         for rule in &module.policy {
-            let file = rule.span().source.get_path();
-            let definition = package.definition(rule, &aliases);
-            let definition = definition
-                .map_err(|refusal| RegoError { file: file.clone(), ..refuse(refusal) })?;
+            let definition = package.definition(rule, &aliases)?;
             of_module.extend(definition.members.iter().cloned());
             definitions.entry(name(rule).0).or_default().push(definition);
         }
         members.push(of_module);
     }
     let mut sum = Sum { definitions: &definitions, known: BTreeMap::new(), open: Vec::new() };
-    let shape = sum.of(entry).map_err(refuse)?;
-    match shape.complaint() {
-        Some(message) => Err(refuse((1, message))),
-        None => Ok(members),
+    let shape = sum.of(entry)?;
+    let first = definitions.get(entry).and_then(|all| all.first());
+    match (shape.complaint(), first) {
+        (Some((message, hint)), Some(first)) => {
+            Err(Refusal::new(&first.span, message, hint).into())
+        }
+        _ => Ok(members),
     }
 }
 
@@ -144,13 +158,16 @@ impl<'a> Sum<'a> {
         if let Some(shape) = self.known.get(name.as_str()) {
             return Ok(*shape);
         }
-        let line = definitions.first().map_or(1, |definition| definition.line);
+        let Some(first) = definitions.first() else { return Ok(Shape::default()) };
         if self.open.contains(&name.as_str()) {
             let message = format!("`{name}` builds on itself, or a variable has its name");
-            return Err((line, message));
+            let hint = "Rego has no recursion; give the variable another name";
+            return Err(Refusal::new(&first.span, message, hint));
         }
         if self.open.len() as u32 * RULE_KIB > STACK_KIB_MAX {
-            return Err((line, "rules build on one another too deep".to_owned()));
+            let message = "rules build on one another too deep";
+            let hint = "let fewer rules build on one another";
+            return Err(Refusal::new(&first.span, message, hint));
         }
         self.open.push(name);
         let mut all = Shape::default();

@@ -19,8 +19,14 @@ const ALWAYS: [(&str, &str); 5] = [
     ("s3:TlsVersion", "1.3"),
 ];
 
-/// What a request of each kind would meet that the guardrails fail on, once for each place.
-pub(super) fn findings(guardrails: Guardrails) -> Vec<(String, Finding)> {
+/// What to do about rules that fail, and about what they answer.
+const AN_ABSENT_VALUE: &str =
+    "ask first whether it is there (`is_string(…)`): what a request does not have is null";
+const A_RESULT: &str = "write `deny contains {\"id\": \"…\", \"msg\": \"…\"} if { … }`";
+
+/// What a request of each kind would meet that the guardrails fail on, once for each place. What is wrong with the result of
+/// all rules is said of the first file.
+pub(super) fn findings(guardrails: Guardrails, first: &str) -> Vec<(String, Finding)> {
     let set = PolicySet { guardrails: Some(Arc::new(guardrails)), ..PolicySet::default() };
     let mut found: Vec<(String, Finding)> = Vec::new();
     for request in requests() {
@@ -29,22 +35,24 @@ pub(super) fn findings(guardrails: Guardrails) -> Vec<(String, Finding)> {
             continue;
         }
         let Some(denial) = decision.denials.first() else { continue };
-        let (file, line, message) = place(&denial.msg);
-        if found.iter().any(|(there, finding)| *there == file && finding.line == line) {
+        let (file, (line, column), message) = place(&denial.msg);
+        let (file, remedy) = match file {
+            Some(file) => (file, AN_ABSENT_VALUE),
+            None => (first, A_RESULT),
+        };
+        if found.iter().any(|(there, finding)| there == file && finding.line == line) {
             continue;
         }
         let who = if request.principal.name.is_empty() { " without a signature" } else { "" };
         let finding = Finding {
             rule: rule("REGO-FAILS"),
             line,
-            column: 1,
-            end_column: 2,
+            column,
+            end_column: column + 1,
             message: format!("the rule fails, and so denies, `{}`{who}: {message}", request.action),
-            remedy: Some(
-                "ask first whether it is there (`is_string(…)`): what a request does not have is null".to_owned(),
-            ),
+            remedy: Some(remedy.to_owned()),
         };
-        found.push((file, finding));
+        found.push((file.to_owned(), finding));
     }
     found
 }
@@ -69,14 +77,14 @@ fn requests() -> Vec<Request> {
     kinds.into_iter().filter_map(request).collect()
 }
 
-/// File, line and complaint of an engine's error: `--> FILE:LINE:COLUMN`, an excerpt, `error: MESSAGE`.
-fn place(text: &str) -> (String, usize, String) {
+/// File, place and complaint of an engine's error: `--> FILE:LINE:COLUMN`, an excerpt, `error: MESSAGE`.
+fn place(text: &str) -> (Option<&str>, (usize, usize), &str) {
     let place = text.lines().find_map(|line| line.trim().strip_prefix("--> "));
-    let mut fields = place.unwrap_or_default().rsplitn(3, ':');
-    let line = fields.nth(1).and_then(|line| line.parse().ok()).unwrap_or(1);
-    let file = fields.next().unwrap_or_default().to_owned();
+    let mut fields = place.map(|place| place.rsplitn(3, ':')).into_iter().flatten();
+    let mut number = || fields.next().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let (column, line) = (number(), number());
     let message = text.lines().find_map(|line| line.trim().strip_prefix("error: "));
-    (file, line, message.unwrap_or_else(|| text.trim()).to_owned())
+    (fields.next(), (line, column), message.unwrap_or_else(|| text.trim()))
 }
 
 #[cfg(test)]
@@ -88,7 +96,10 @@ mod tests {
     fn tried(body: &str) -> Vec<(usize, String)> {
         let text = format!("package s3.authz\nimport rego.v1\n{body}\n");
         let loaded = Guardrails::load(vec![("g.rego".to_owned(), text)]).expect("loads");
-        findings(loaded).into_iter().map(|(_, finding)| (finding.line, finding.message)).collect()
+        findings(loaded, "g.rego")
+            .into_iter()
+            .map(|(_, finding)| (finding.line, finding.message))
+            .collect()
     }
 
     #[test]
@@ -103,6 +114,9 @@ mod tests {
         let found =
             tried("deny contains {\"id\": \"x\"} if upper(input.request.auth_type) == \"V4\"");
         assert_eq!(found.len(), 1, "{found:?}");
+        let found = tried("deny := true");
+        let [(1, message)] = found.as_slice() else { panic!("{found:?}") };
+        assert!(message.contains("`deny` is not a set"), "{message}");
         for quiet in [
             "deny contains {\"id\": \"x\"} if {is_string(input.resource.key); startswith(input.resource.key, \"in/\")}",
             "deny contains {\"id\": \"x\"} if not net.cidr_contains(\"10.0.0.0/8\", input.env.source_ip)",

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::Value;
-use regorus::unstable::{ArithOp, Expr, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead};
+use regorus::unstable::{
+    ArithOp, Expr, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead, Span,
+};
 
 use super::member::{behind, member};
 use super::{Members, RULE_KIB, Refusal, Shape};
@@ -23,9 +25,9 @@ const STATEMENTS_MAX: usize = 256;
 const DEPTH_MAX: u32 = 200;
 
 /// One of the rules with a name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Definition {
-    pub(super) line: u32,
+    pub(super) span: Span,
     pub(super) own: Shape,
     /// Names of rules and functions that it mentions.
     pub(super) rules: BTreeSet<String>,
@@ -34,6 +36,19 @@ pub(super) struct Definition {
     /// It replaces what other rules see, so that any may go into any.
     pub(super) replaces: bool,
     pub(super) members: Members,
+}
+
+impl Definition {
+    fn new(span: Span) -> Self {
+        Self {
+            span,
+            own: Shape::default(),
+            rules: BTreeSet::new(),
+            calls: Vec::new(),
+            replaces: false,
+            members: Members::new(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -51,7 +66,7 @@ impl Package {
         let mut reading = Reading {
             package: self,
             aliases,
-            found: Definition { line: rule.span().line, ..Definition::default() },
+            found: Definition::new(rule.span().clone()),
             loops: 0,
             depth: 0,
         };
@@ -117,7 +132,8 @@ impl Reading<'_> {
     fn query(&mut self, query: &Query) -> Result<u32, Refusal> {
         if query.stmts.len() > STATEMENTS_MAX {
             let message = format!("a body has more than {STATEMENTS_MAX} statements");
-            return Err((query.span.line, message));
+            let hint = "make several rules of it";
+            return Err(Refusal::new(&query.span, message, hint));
         }
         let outer = std::mem::take(&mut self.loops);
         let mut stack = 0_u32;
@@ -159,8 +175,9 @@ impl Reading<'_> {
         };
         let is_function = !fields.is_disjoint(&self.package.functions);
         if !matches!(root.as_str(), "input" | "data") || is_function {
-            let message = "`with` can replace `input` and rules, not functions".to_owned();
-            return Err((what.span().line, message));
+            let message = "`with` can replace `input` and rules, not functions";
+            let hint = "let the function take what changes as a parameter";
+            return Err(Refusal::new(what.span(), message, hint));
         }
         self.found.replaces = true;
         Ok(())
@@ -178,8 +195,9 @@ impl Reading<'_> {
     fn expression(&mut self, expression: &Expr) -> Result<u32, Refusal> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
-            let message = "operators and brackets build on one another too deep".to_owned();
-            return Err((expression.span().line, message));
+            let message = "operators and brackets build on one another too deep";
+            let hint = "make several rules of it";
+            return Err(Refusal::new(expression.span(), message, hint));
         }
         let inner = match expression {
             Expr::String { .. }
