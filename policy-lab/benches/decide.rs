@@ -60,6 +60,38 @@ fn policy(number: usize) -> Attached {
     Attached { name: Arc::from(format!("p{number}")), policy: Arc::new(policy) }
 }
 
+/// Five statements on one bucket without conditions: reading, writing, listing, deleting, and a deny below a prefix.
+fn plain_policy(number: usize) -> Attached {
+    let text = format!(
+        r#"{{"Version":"2012-10-17","Statement":[
+        {{"Effect":"Allow","Action":["s3:GetObject","s3:GetObjectVersion"],"Resource":"arn:aws:s3:::bucket-{number}/team/*"}},
+        {{"Effect":"Allow","Action":"s3:Put*","Resource":"arn:aws:s3:::bucket-{number}/team/in/*"}},
+        {{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket-{number}"}},
+        {{"Effect":"Allow","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::bucket-{number}/team/tmp/*"}},
+        {{"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::bucket-{number}/team/closed/*"}}]}}"#
+    );
+    let policy = Policy::parse(&text, DocumentKind::Identity).expect("valid");
+    Attached { name: Arc::from(format!("p{number}")), policy: Arc::new(policy) }
+}
+
+/// The rows of the goal: ten statements without conditions, and ten thousand.
+fn plain_decisions(criterion: &mut Criterion<ThreadTime>) {
+    let request = request();
+    let mut group = criterion.benchmark_group("decision without conditions");
+    for statements in [10, 10_000] {
+        let identity = (0..statements / 5).map(plain_policy).collect();
+        let compiled = Compiled::new(PolicySet { identity, ..PolicySet::default() });
+        assert!(evaluate(&compiled, &request).is_allowed());
+        group.bench_function(format!("{statements} statements, compiled"), |bencher| {
+            bencher.iter(|| evaluate(black_box(&compiled), black_box(&request)));
+        });
+        group.bench_function(format!("{statements} statements, compiled, no names"), |bencher| {
+            bencher.iter(|| rule(black_box(&compiled), black_box(&request)));
+        });
+    }
+    group.finish();
+}
+
 fn set(statements: usize) -> PolicySet {
     let identity = (0..statements / STATEMENTS_PER_POLICY).map(policy).collect();
     PolicySet { identity, ..PolicySet::default() }
@@ -118,6 +150,6 @@ fn explanation(criterion: &mut Criterion<ThreadTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(ThreadTime::new());
-    targets = decisions, explanation, guardrails, parse
+    targets = decisions, plain_decisions, explanation, guardrails, parse
 }
 criterion_main!(benches);

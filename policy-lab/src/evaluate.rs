@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::decision::{Decision, Denial, Effect, Layer, Reason, Ruling, StatementPlace};
 use crate::document::{Named, Statement, Verb};
+use crate::policy_set::{Covers, Entry};
 use crate::{Guardrails, Policies, PolicySet, PrincipalKind, Request};
 
 /// Decides a request. Pure, bounded by the size of the policies, and never panics; any doubt is a deny.
@@ -179,8 +180,12 @@ fn conclude(request: &Request, found: Found) -> Ruling {
 
 /// Whether a statement of this layer takes effect on the request.
 fn takes_effect(set: &PolicySet, layer: Layer, statement: &Statement, request: &Request) -> bool {
-    statement.applies(request)
-        && (layer != Layer::Bucket || speaks_of_caller(set, statement, request))
+    statement.applies(request) && means_caller(set, layer, statement, request)
+}
+
+/// Whether a statement of this layer means the caller.
+fn means_caller(set: &PolicySet, layer: Layer, statement: &Statement, request: &Request) -> bool {
+    layer != Layer::Bucket || speaks_of_caller(set, statement, request)
 }
 
 /// Whether a statement of a bucket policy means the caller.
@@ -205,19 +210,30 @@ pub(crate) fn speaks_of_caller(set: &PolicySet, statement: &Statement, request: 
 fn search(policies: Policies<'_>, request: &Request) -> Found {
     let set = policies.set;
     let mut found = Found::nothing(set);
-    let mut ask = |place: StatementPlace, statement: &Statement| {
-        let verb = statement.verb();
-        if found.is_open(place, verb) && takes_effect(set, place.layer, statement, request) {
-            found.add(place, verb);
-        }
-    };
     match policies.index(request) {
-        Some((index, row)) => {
-            index
-                .candidates(row, &request.resource)
-                .for_each(|entry| ask(entry.place, &entry.statement));
+        Some((index, row)) => index.visit(row, &request.resource, |entry, covers| {
+            let Entry { place, verb, statement, .. } = entry;
+            let takes_effect = || match covers {
+                Covers::Surely if entry.is_plain => true,
+                Covers::Surely => {
+                    statement.conditions_hold(request)
+                        && means_caller(set, place.layer, statement, request)
+                }
+                Covers::Perhaps => takes_effect(set, place.layer, statement, request),
+            };
+            if found.is_open(*place, *verb) && takes_effect() {
+                found.add(*place, *verb);
+            }
+        }),
+        None => {
+            for (place, statement) in set.statements() {
+                let verb = statement.verb();
+                if found.is_open(place, verb) && takes_effect(set, place.layer, statement, request)
+                {
+                    found.add(place, verb);
+                }
+            }
         }
-        None => set.statements().for_each(|(place, statement)| ask(place, statement)),
     }
     found
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::compiled::Compiled;
 use self::index::Index;
+pub(crate) use self::index::{Covers, Entry};
 pub(crate) use self::manifest::Documents;
 pub use self::manifest::ManifestError;
 use crate::context::Wanted;

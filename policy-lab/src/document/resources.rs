@@ -22,10 +22,18 @@ pub(crate) struct Reach<'a> {
     pub(crate) bucket: Option<&'a str>,
     /// Literal text that the key starts with, or, where there is no bucket, that `bucket/key` does.
     pub(crate) prefix: &'a str,
+    /// The statement speaks of every object there is within the reach, whatever the context.
+    pub(crate) is_whole: bool,
 }
 
-impl Reach<'_> {
-    pub(crate) const EVERYWHERE: Self = Self { bucket: None, prefix: "" };
+impl<'a> Reach<'a> {
+    pub(crate) const EVERYWHERE: Self = Self { bucket: None, prefix: "", is_whole: false };
+
+    /// Of texts that a pattern covers.
+    fn of(bucket: Option<&'a str>, pattern: &'a Pattern) -> Self {
+        let is_whole = matches!(pattern, Pattern::Fixed(Glob::Any | Glob::Prefix(_)));
+        Self { bucket, prefix: pattern.literal_prefix(), is_whole }
+    }
 }
 
 /// One entry, compiled.
@@ -118,12 +126,11 @@ impl Resources {
 impl Entry {
     fn reach(&self) -> Option<Reach<'_>> {
         match self {
-            Self::All | Self::KmsKey => Some(Reach::EVERYWHERE),
-            Self::Bucket(bucket) => Some(Reach { bucket: Some(bucket), prefix: "" }),
-            Self::Keys { bucket, key } => {
-                Some(Reach { bucket: Some(bucket), prefix: key.literal_prefix() })
-            }
-            Self::Path(pattern) => Some(Reach { bucket: None, prefix: pattern.literal_prefix() }),
+            Self::All => Some(Reach { is_whole: true, ..Reach::EVERYWHERE }),
+            Self::KmsKey => Some(Reach::EVERYWHERE),
+            Self::Bucket(bucket) => Some(Reach { bucket: Some(bucket), ..Reach::EVERYWHERE }),
+            Self::Keys { bucket, key } => Some(Reach::of(Some(bucket), key)),
+            Self::Path(pattern) => Some(Reach::of(None, pattern)),
             Self::Foreign => None,
         }
     }

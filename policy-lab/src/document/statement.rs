@@ -85,7 +85,12 @@ impl Statement {
     pub(crate) fn applies(&self, request: &Request) -> bool {
         self.covers_action(request)
             && self.suffices(self.covers_resource(request))
-            && self.clauses.iter().all(|clause| self.suffices(clause.holds(&request.context)))
+            && self.conditions_hold(request)
+    }
+
+    /// Whether the statement takes effect as far as conditions go.
+    pub(crate) fn conditions_hold(&self, request: &Request) -> bool {
+        self.clauses.iter().all(|clause| self.suffices(clause.holds(&request.context)))
     }
 
     /// Whether an element with this outcome lets the statement take effect: an allowing statement needs to be sure, a

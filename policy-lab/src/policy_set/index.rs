@@ -4,29 +4,51 @@
 //! statements of a bucket (or, under no bucket, those with a wildcard in the bucket) lie in cells, one per class. A
 //! large cell is a sorted list of literal prefixes, each knowing the longest other one that it extends: one binary
 //! search finds the last prefix in question, and its ancestors are all there can be.
+//!
+//! Most patterns are a prefix and a star. Where one is, to be found is to be covered: class, bucket and prefix were
+//! compared on the way, and the statement is asked for its conditions only.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use super::PolicySet;
 use crate::Resource;
 use crate::action::CATALOGUE;
-use crate::decision::StatementPlace;
-use crate::document::{Statement, path};
+use crate::decision::{Layer, StatementPlace};
+use crate::document::{Statement, Verb, path};
 use crate::pattern::Text;
 
 /// Rows of the action catalogue.
 const ROWS: usize = CATALOGUE.len();
 
-/// A cell with at most this many statements is a plain list: looking at each costs less than the search.
+/// A cell with at most this many prefixes is looked through: that costs less than the search.
 const PLAIN_MAX: usize = 8;
 
 /// A statement with its place; what a decision looks at.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) place: StatementPlace,
+    pub(crate) verb: Verb,
+    /// No conditions, and whoever has the policy is meant: it takes effect on all that it covers.
+    pub(crate) is_plain: bool,
     pub(crate) statement: Arc<Statement>,
+}
+
+/// Whether a statement that was found covers the action on the resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Covers {
+    Surely,
+    /// The statement must be asked.
+    Perhaps,
+}
+
+/// A position in the entries. Its statement covers every object with the prefix of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Posting {
+    position: u32,
+    is_whole: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -34,7 +56,8 @@ pub(crate) struct Index {
     entries: Box<[Entry]>,
     /// The class of each action of the catalogue.
     classes: Box<[u16]>,
-    buckets: HashMap<Box<str>, Group, BuildHasherDefault<NameHasher>>,
+    /// A stranger chooses only what is looked up and never what lies in the map: nothing is gained by collisions.
+    buckets: HashMap<Box<str>, Group, FixedState>,
     /// Statements that name no bucket literally; their prefixes are of `bucket/key`.
     anywhere: Group,
 }
@@ -52,15 +75,19 @@ struct Node {
     prefix: Box<str>,
     /// The longest other prefix in the cell that this one starts with.
     parent: Option<u32>,
-    /// Positions in `entries`.
-    entries: Box<[u32]>,
+    postings: Box<[Posting]>,
 }
 
 impl Index {
     pub(super) fn new(set: &PolicySet) -> Self {
         let entries: Box<[Entry]> = set
             .statements()
-            .map(|(place, statement)| Entry { place, statement: Arc::clone(statement) })
+            .map(|(place, statement)| Entry {
+                place,
+                verb: statement.verb(),
+                is_plain: statement.clauses().is_empty() && place.layer != Layer::Bucket,
+                statement: Arc::clone(statement),
+            })
             .collect();
         let (classes, classes_of) = classify(&entries);
         let mut drafts: BTreeMap<Option<&str>, GroupDraft<'_>> = BTreeMap::new();
@@ -68,7 +95,8 @@ impl Index {
             for reach in entry.statement.reaches() {
                 let group = drafts.entry(reach.bucket).or_default();
                 for class in classes {
-                    group.entry(*class).or_default().push((reach.prefix, position));
+                    let posting = Posting { position, is_whole: reach.is_whole };
+                    group.entry(*class).or_default().push((reach.prefix, posting));
                 }
             }
         }
@@ -80,25 +108,32 @@ impl Index {
         Self { entries, classes, buckets, anywhere }
     }
 
-    /// Every statement that can concern the action on the resource; one that cannot may be among them, and one may come
-    /// twice.
-    pub(crate) fn candidates(&self, row: u16, resource: &Resource) -> impl Iterator<Item = &Entry> {
+    /// Shows every statement that can concern the action on the resource; one that cannot may be among them, and one may
+    /// come twice.
+    pub(crate) fn visit(&self, row: u16, resource: &Resource, mut see: impl FnMut(&Entry, Covers)) {
         let class = self.classes.get(usize::from(row)).copied().unwrap_or_default();
-        let key = Text::from(resource.key().unwrap_or_default());
+        let is_object = matches!(resource, Resource::Object { .. });
         let group = resource.bucket().and_then(|bucket| self.buckets.get(bucket));
-        let bucket = group.and_then(|group| group.cell(class)).map(|cell| cell.chain(key));
-        let anywhere = self.anywhere.cell(class).map(|cell| cell.chain(path(resource)));
-        bucket
-            .into_iter()
-            .chain(anywhere)
-            .flatten()
-            .flat_map(|node| &node.entries)
-            .filter_map(|position| self.entries.get(usize::try_from(*position).ok()?))
+        let key = || Text::from(resource.key().unwrap_or_default());
+        let in_bucket = group.and_then(|group| group.cell(class)).map(|cell| (cell, key()));
+        let anywhere = self.anywhere.cell(class).map(|cell| (cell, path(resource)));
+        for (cell, text) in [in_bucket, anywhere].into_iter().flatten() {
+            cell.visit(text, |node| {
+                for Posting { position, is_whole } in &node.postings {
+                    let covers =
+                        if *is_whole && is_object { Covers::Surely } else { Covers::Perhaps };
+                    let at = usize::try_from(*position).unwrap_or(usize::MAX);
+                    if let Some(entry) = self.entries.get(at) {
+                        see(entry, covers);
+                    }
+                }
+            });
+        }
     }
 }
 
 /// Prefixes and positions by class.
-type GroupDraft<'a> = BTreeMap<u16, Vec<(&'a str, u32)>>;
+type GroupDraft<'a> = BTreeMap<u16, Vec<(&'a str, Posting)>>;
 
 impl Group {
     fn new(draft: GroupDraft<'_>) -> Self {
@@ -112,81 +147,48 @@ impl Group {
 }
 
 impl Cell {
-    fn new(members: Vec<(&str, u32)>) -> Self {
-        let mut by_prefix: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        let is_plain = members.len() <= PLAIN_MAX;
-        for (prefix, position) in members {
-            let positions = by_prefix.entry(if is_plain { "" } else { prefix }).or_default();
-            if positions.last() != Some(&position) {
-                positions.push(position);
+    fn new(members: Vec<(&str, Posting)>) -> Self {
+        let mut by_prefix: BTreeMap<&str, Vec<Posting>> = BTreeMap::new();
+        for (prefix, posting) in members {
+            let postings = by_prefix.entry(prefix).or_default();
+            match postings.last_mut().filter(|last| last.position == posting.position) {
+                // Two patterns of one statement.
+                Some(last) => last.is_whole |= posting.is_whole,
+                None => postings.push(posting),
             }
         }
         let mut nodes: Vec<Node> = Vec::with_capacity(by_prefix.len());
         // The prefixes that the current one extends, innermost last.
         let mut open: Vec<(u32, &str)> = Vec::new();
-        for (at, (prefix, positions)) in (0_u32..).zip(by_prefix) {
+        for (at, (prefix, postings)) in (0_u32..).zip(by_prefix) {
             while open.last().is_some_and(|(_, outer)| !prefix.starts_with(outer)) {
                 open.pop();
             }
             let parent = open.last().map(|(outer, _)| *outer);
-            nodes.push(Node { prefix: prefix.into(), parent, entries: positions.into() });
+            nodes.push(Node { prefix: prefix.into(), parent, postings: postings.into() });
             open.push((at, prefix));
         }
         Self(nodes.into())
     }
 
-    /// The nodes whose prefix the text starts with, longest first.
-    fn chain(&self, text: Text<'_>) -> Chain<'_> {
-        if let [only] = &*self.0
-            && only.prefix.is_empty()
-        {
-            return Chain { cell: self, at: Some(only) };
+    /// Shows the nodes whose prefix the text starts with.
+    fn visit(&self, text: Text<'_>, mut show: impl FnMut(&Node)) {
+        if self.0.len() <= PLAIN_MAX {
+            self.0.iter().filter(|node| text.starts_with(&node.prefix)).for_each(show);
+            return;
         }
         // Every prefix of the text sorts at or before it, and behind the last such node's ancestors comes none.
         let before = self.0.partition_point(|node| text.sorts_from(&node.prefix));
-        let node = |at: usize| self.0.get(at);
-        let mut at = before.checked_sub(1).and_then(node);
-        while let Some(found) = at
-            && text.strip_prefix(&found.prefix).is_none()
-        {
-            at = found.parent.and_then(|parent| node(usize::try_from(parent).ok()?));
+        let mut found = before.checked_sub(1).and_then(|at| self.0.get(at));
+        let mut is_inside = false;
+        while let Some(node) = found {
+            // What a prefix of the text extends is one, too.
+            is_inside = is_inside || text.starts_with(&node.prefix);
+            if is_inside {
+                show(node);
+            }
+            found = node.parent.and_then(|parent| self.0.get(usize::try_from(parent).ok()?));
         }
-        Chain { cell: self, at }
-    }
-}
-
-/// A node and its ancestors.
-struct Chain<'a> {
-    cell: &'a Cell,
-    at: Option<&'a Node>,
-}
-
-impl<'a> Iterator for Chain<'a> {
-    type Item = &'a Node;
-
-    fn next(&mut self) -> Option<&'a Node> {
-        let node = self.at?;
-        self.at = node.parent.and_then(|parent| self.cell.0.get(usize::try_from(parent).ok()?));
-        Some(node)
-    }
-}
-
-/// Folds eight bytes at a time: bucket names are short. A stranger chooses only what is looked up and never what lies in
-/// the map, so nothing is gained by collisions.
-#[derive(Clone, Copy, Debug, Default)]
-struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(8) {
-            let word = piece.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-            self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            self.0 ^= self.0 >> 32;
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
