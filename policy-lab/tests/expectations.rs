@@ -149,3 +149,76 @@ fn a_world_is_held_to_what_is_expected() {
     transcript += &run(directory, &["policies.yaml"]);
     insta::assert_snapshot!(transcript);
 }
+
+/// Whatever is wrong with a file of expectations, it says file, line, column and what to do.
+#[test]
+fn a_broken_file_says_where_and_what_to_do() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let directory = scratch.path();
+    let head = "version: 1\npolicies: [readonly]\n";
+    let test = |member: &str, value: &str| {
+        let members = [
+            ("name", "n"),
+            ("principal", "user/ana"),
+            ("action", "s3:GetObject"),
+            ("resource", "b/x"),
+            ("expect", "allow"),
+        ];
+        let mut text = format!("{head}tests:\n");
+        let mut indent = "- ";
+        for (name, there) in members {
+            let value = if name == member { value } else { there };
+            if !value.is_empty() {
+                text += &format!("{indent}{name}: {value}\n");
+                indent = "  ";
+            }
+        }
+        let is_more = members.iter().all(|(name, _)| *name != member);
+        if is_more { format!("{text}  {member}: {value}\n") } else { text }
+    };
+    let invariant = |text: &str| format!("{head}invariants:\n- {text}\n");
+    let mut wrong = Vec::new();
+    for (text, place, hint) in [
+        (String::new(), "1:1", "version: 1"),
+        ("- a\n".to_owned(), "1:1", "its members are"),
+        (head.replace('1', "2"), "1:10", "write `version: 1`"),
+        (head.replace('1', "one"), "1:10", "write `version: 1`"),
+        ("version: 1\n".to_owned(), "1:1", "policies: [readonly]"),
+        (head.replace("[readonly]", "readonly"), "2:11", "[one, another]"),
+        (format!("{head}world: w.json\n"), "3:8", ""),
+        (head.replace("readonly", "none.json"), "2:11", ""),
+        (format!("{head}foo: 1\n"), "3:1", "there are version"),
+        (format!("{head}tests: 5\n"), "3:8", "begin each"),
+        (format!("{head}tests: [5]\n"), "3:9", "its members are"),
+        (format!("{head}tests: [\n"), "", "indent"),
+        (format!("{head}tests: &x []\ninvariants: *x\n"), "4:13", "write it out"),
+        (test("expect", "allowed"), "8:11", "implicit-deny"),
+        (test("expect", ""), "4:3", "write `expect: deny`"),
+        (test("action", "s3:GetObjcet"), "6:11", "s3:GetObject"),
+        (test("action", "GetObject"), "6:11", "s3:GetObject"),
+        (test("resource", "arn:foo"), "7:13", "bucket/key"),
+        (test("principal", "role/ops"), "5:14", "user/NAME"),
+        (test("principal", "arn:aws:iam::0:user/ana"), "5:14", "user/NAME"),
+        (test("principal", "[ana]"), "5:14", "write `principal: user/ana`"),
+        (test("given", "[x]"), "9:10", "aws:SourceIp"),
+        (test("given", "{a:b: [[1]]}"), "9:16", "aws:SourceIp"),
+        (test("unknown", "5"), "9:12", "[one, another]"),
+        (test("foo", "5"), "9:3", "there are name"),
+        (invariant("foo: x"), "4:3", "there are nobody-except"),
+        (invariant("on: b/*"), "4:3", "an invariant is"),
+        (invariant("not-public: 5"), "4:15", "write `not-public"),
+        (invariant("{nobody-except: [a], may: [s3:Put*], on: b/*}"), "4:3", "a `world`"),
+        (invariant("no-more-permissive-than: none.json"), "4:28", ""),
+    ] {
+        fs::write(directory.join("t.yaml"), &text).expect("written");
+        let said = run(directory, &["t.yaml"]);
+        let named = said.contains(&format!("error: t.yaml:{place}"));
+        if !named || !said.contains(hint) || !said.ends_with("=> 2\n\n") {
+            wrong.push(format!("{text}{said}not {place}, {hint}"));
+        }
+    }
+    fs::write(directory.join("t.yaml"), b"version: 1\n# \xff\n").expect("written");
+    let said = run(directory, &["t.yaml"]);
+    assert!(said.contains("error: t.yaml:2:3: the text is not UTF-8"), "{said}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

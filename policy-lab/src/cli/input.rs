@@ -15,15 +15,21 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Reads a text file.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     let reading = || format!("reading {}", path.display());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // What has no end, as a device, says that it has no bytes: what counts is what comes.
-    let read =
-        File::open(path).with_context(reading)?.take(BYTES_MAX + 1).read_to_string(&mut text);
-    if text.len() as u64 > BYTES_MAX {
+    let mut file = File::open(path).with_context(reading)?.take(BYTES_MAX + 1);
+    file.read_to_end(&mut bytes).with_context(reading)?;
+    if bytes.len() as u64 > BYTES_MAX {
         bail!("{} has more than {BYTES_MAX} bytes", path.display());
     }
-    read.with_context(reading)?;
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(error.as_bytes().get(..end).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        let place = format!("{}:{line}:{column}", path.display());
+        complaint(&place, "the text is not UTF-8", Some("save the file as UTF-8"))
+    })
 }
 
 /// Parses a policy; the error says `FILE:LINE:COLUMN`.

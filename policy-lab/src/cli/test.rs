@@ -1,6 +1,7 @@
 //! `policy-lab test FILE…`: expectations in YAML, and unit tests in Rego.
 
 mod expectation;
+mod fields;
 mod invariant;
 mod proved;
 mod rego;

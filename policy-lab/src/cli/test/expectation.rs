@@ -1,84 +1,73 @@
 //! Expectations: a world or policies, what is asked, what must come.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use policy_lab::analyze::{Asker, Others, Outcome};
 use policy_lab::replay::{Complete, Coverage, Export, Recorded, World, caller_context, decide_one};
-use policy_lab::yaml::{self, LINE};
+use policy_lab::yaml::{self, Node};
 use policy_lab::{Action, Context, Principal, PrincipalKind, Request};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
+use super::fields::Fields;
 use super::invariant::Invariant;
 use super::proved::{self, Subject};
 use super::{Case, Report};
 use crate::cli::reading::Reading;
 use crate::cli::{input, spec, who_can as arguments};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+const MEMBERS: [&str; 5] = ["version", "world", "policies", "tests", "invariants"];
+
+const OF_A_TEST: [&str; 8] =
+    ["name", "principal", "action", "resource", "given", "unknown", "expect", "because"];
+
 struct Suite {
-    version: u32,
     /// Beside the file of expectations.
     world: Option<String>,
-    #[serde(default)]
     policies: Vec<String>,
-    #[serde(default)]
-    tests: Vec<Value>,
-    #[serde(default)]
-    invariants: Vec<Value>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expectation {
+struct Expectation<'a> {
+    /// Where everything stands.
+    fields: Fields<'a>,
     name: String,
     principal: String,
     action: String,
     resource: String,
-    #[serde(default)]
-    given: BTreeMap<String, Values>,
+    given: Context,
     /// What is not given is absent, unless this says that it is unknown.
-    #[serde(default)]
     unknown: Vec<String>,
     expect: Expected,
     because: Option<String>,
 }
 
-impl Expectation {
-    /// What is given.
-    fn context(&self) -> Context {
+impl<'a> Expectation<'a> {
+    fn read(file: &'a str, node: &'a Node) -> anyhow::Result<Self> {
+        let fields = Fields::of(file, "a test", node, &OF_A_TEST)?;
         let mut given = Context::new();
-        for (key, values) in &self.given {
-            given.set_many(
-                key,
-                match values {
-                    Values::One(value) => vec![value.clone()],
-                    Values::Truth(value) => vec![value.to_string()],
-                    Values::Number(value) => vec![value.to_string()],
-                    Values::Many(values) => values.clone(),
-                },
-            );
+        for (key, values) in fields.values("given")? {
+            given.set_many(&key, values);
         }
-        given
+        let expect = fields.needed("expect", "deny")?;
+        let expect = Expected::read(&expect).ok_or_else(|| {
+            let hint = "there are allow, deny, explicit-deny, implicit-deny, unknown";
+            fields.at("expect", &format!("nothing is decided as `{expect}`"), hint)
+        })?;
+        Ok(Self {
+            name: fields.needed("name", "analysts do not delete")?,
+            principal: fields.needed("principal", "user/ana")?,
+            action: fields.needed("action", "s3:DeleteObject")?,
+            resource: fields.needed("resource", "records/2026/*")?,
+            given,
+            unknown: fields.texts("unknown")?.unwrap_or_default(),
+            expect,
+            because: fields.text("because", "worm#NoDelete")?,
+            fields,
+        })
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Values {
-    One(String),
-    Truth(bool),
-    Number(i64),
-    Many(Vec<String>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Allow,
     Deny,
@@ -87,55 +76,64 @@ enum Expected {
     Unknown,
 }
 
+impl Expected {
+    fn read(text: &str) -> Option<Self> {
+        Some(match text {
+            "allow" => Self::Allow,
+            "deny" => Self::Deny,
+            "explicit-deny" => Self::ExplicitDeny,
+            "implicit-deny" => Self::ImplicitDeny,
+            "unknown" => Self::Unknown,
+            _ => return None,
+        })
+    }
+}
+
 /// Runs a file; what it says is added to the report.
 pub(super) fn run(path: &Path, reading: Reading, report: &mut Report) -> anyhow::Result<()> {
     let file = path.display().to_string();
-    let suite = yaml::json(&input::text(path)?).map_err(|error| anyhow!("{file}:{error}"))?;
-    let suite: Suite = typed(serde_json::from_str(&suite).context("reading JSON again")?, &file)?;
-    if suite.version != 1 {
-        bail!("{file}: version {} is not known, write 1", suite.version);
+    let document = yaml::read(&input::text(path)?).map_err(|error| {
+        let place = format!("{file}:{}:{}", error.line, error.column);
+        input::complaint(&place, &error.message, Some(error.hint))
+    })?;
+    let fields = Fields::of(&file, "a file of expectations", &document, &MEMBERS)?;
+    if fields.get("version").is_none_or(|node| node.value != yaml::Value::Number(1)) {
+        return Err(fields.at("version", "the version is not 1", "write `version: 1`"));
     }
+    let suite = Suite {
+        world: fields.text("world", "world.json")?,
+        policies: fields.texts("policies")?.unwrap_or_default(),
+    };
     let base = path.parent().unwrap_or(Path::new("."));
     let export = match &suite.world {
-        Some(world) => Some(reading.export(input::export(&base.join(world))?)?),
+        Some(world) => {
+            let export = input::export(&base.join(world)).map_err(fields.blame("world", ""))?;
+            Some(reading.export(export)?)
+        }
         None => None,
     };
+    let source = if suite.world.is_some() { "world" } else { "policies" };
     let (world, mut coverage) =
-        world(&suite, export.as_ref(), base, reading).with_context(|| file.clone())?;
-    let subject = subject(&suite, export.as_ref(), base, reading).with_context(|| file.clone())?;
-    for test in suite.tests {
-        let expectation: Expectation = typed(test, &file)?;
+        world(&suite, export.as_ref(), base, reading).map_err(fields.blame(source, ""))?;
+    let subject =
+        subject(&suite, export.as_ref(), base, reading).map_err(fields.blame(source, ""))?;
+    for test in fields.list("tests")? {
+        let expectation = Expectation::read(&file, test)?;
         let name = expectation.name.clone();
-        if proved::is_pattern(&expectation.resource) {
-            let fault = proved(&expectation, &subject, export.as_deref())
-                .with_context(|| format!("{file}: test `{name}`"))?;
-            report.cases.push(Case { file: file.clone(), name, fault });
-            continue;
-        }
-        let event = event(&expectation, export.as_deref())
-            .with_context(|| format!("{file}: test `{name}`"))?;
-        coverage.add(&event);
-        let fault = fault(&expectation, &world, &event)?;
+        let fault = if proved::is_pattern(&expectation.resource) {
+            proved(&expectation, &subject, export.as_deref())?
+        } else {
+            let event = event(&expectation, export.as_deref())?;
+            coverage.add(&event);
+            fault(&expectation, &world, &event)?
+        };
         report.cases.push(Case { file: file.clone(), name, fault });
     }
-    for invariant in suite.invariants {
-        let invariant: Invariant = typed(invariant, &file)?;
-        invariant.check(&subject, base, &file, report)?;
+    for node in fields.list("invariants")? {
+        Invariant::read(&file, node)?.check(&subject, base, report)?;
     }
     report.statements.extend(coverage.finish());
     Ok(())
-}
-
-/// A value as what it must be; the complaint names the line where it begins.
-fn typed<T: DeserializeOwned>(mut value: Value, file: &str) -> anyhow::Result<T> {
-    let members = value.as_object_mut();
-    let line = members.and_then(|members| members.remove(LINE)).unwrap_or(Value::from(1));
-    for inner in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Value::Object(members) = inner {
-            members.remove(LINE);
-        }
-    }
-    serde_json::from_value(value).map_err(|error| anyhow!("{file}:{line}: {error}"))
 }
 
 fn world(
@@ -145,8 +143,10 @@ fn world(
     reading: Reading,
 ) -> anyhow::Result<(World, Coverage)> {
     match (export, suite.policies.is_empty()) {
-        (Some(_), false) => bail!("there are both `world` and `policies`"),
-        (None, true) => bail!("there is neither `world` nor `policies`"),
+        (Some(_), false) => bail!("there are both `world` and `policies`; leave one of them"),
+        (None, true) => {
+            bail!("there is neither `world` nor `policies`; write `policies: [readonly]`")
+        }
         (Some(export), true) => {
             Ok((World::exported(Arc::clone(export)), Coverage::of_world(export)))
         }
@@ -184,53 +184,70 @@ fn beside(base: &Path, spec: &str) -> String {
 
 /// What is wrong with an expectation about a pattern of resources.
 fn proved(
-    expectation: &Expectation,
+    expectation: &Expectation<'_>,
     subject: &Subject,
     export: Option<&Export>,
 ) -> anyhow::Result<Option<String>> {
-    let Expectation { action, resource, unknown, .. } = expectation;
+    let Expectation { fields, action, resource, unknown, .. } = expectation;
     let outcome = match expectation.expect {
         Expected::Allow => Outcome::Allowed,
         Expected::Deny => Outcome::Denied,
         Expected::ExplicitDeny => Outcome::ExplicitlyDenied,
         Expected::ImplicitDeny => Outcome::ImplicitlyDenied,
-        Expected::Unknown => bail!("nothing is unknown of a pattern: it is proved or refuted"),
+        Expected::Unknown => {
+            let message = "nothing is unknown of a pattern: it is proved or refuted";
+            return Err(fields.at("expect", message, "write `allow` or `deny`"));
+        }
     };
     if expectation.because.is_some() {
-        bail!("`because` is for one resource; of a pattern there may be many reasons");
+        let message = "`because` is for one resource; of a pattern there may be many reasons";
+        return Err(fields.at("because", message, "leave it out"));
     }
-    let principal = principal(&expectation.principal, export)?;
+    let principal = caller(expectation, export)?;
     if principal.kind == PrincipalKind::Root {
-        bail!("policies do not bind root; ask about one resource");
+        let message = "policies do not bind root";
+        return Err(fields.at("principal", message, "ask about one resource"));
     }
     let asker = Asker {
-        context: caller_context(&expectation.context(), &principal),
+        context: caller_context(&expectation.given, &principal),
         principal,
         others: Others::AbsentBut(unknown.clone()),
     };
     proved::every(subject, &asker, action, resource, outcome)
+        .map_err(fields.blame("action", "write an action of this server, as `s3:GetObject`"))
 }
 
-fn event(expectation: &Expectation, export: Option<&Export>) -> anyhow::Result<Recorded> {
-    let action = Action::parse(&expectation.action).map_err(|error| anyhow!("{error}"))?;
+fn event(expectation: &Expectation<'_>, export: Option<&Export>) -> anyhow::Result<Recorded> {
+    let fields = &expectation.fields;
+    let hint = "write an action of this server, as `s3:GetObject`";
+    let action = Action::parse(&expectation.action)
+        .map_err(|error| fields.at("action", &error.to_string(), hint))?;
     if action.info().is_none() {
-        bail!("`{action}` is not an action of this server");
+        let message = format!("`{action}` is not an action of this server");
+        return Err(fields.at("action", &message, hint));
     }
-    let principal = principal(&expectation.principal, export)?;
-    let given = expectation.context();
+    let principal = caller(expectation, export)?;
     let unknown = &expectation.unknown;
+    let resource = arguments::resource(&expectation.resource)
+        .map_err(fields.blame("resource", "write `bucket`, `bucket/key`, or `*`"))?;
     Ok(Recorded {
         id: expectation.name.clone(),
         seq: None,
         request: Request {
             action,
-            resource: arguments::resource(&expectation.resource)?,
-            context: caller_context(&given, &principal),
+            resource,
+            context: caller_context(&expectation.given, &principal),
             principal,
         },
         recorded: None,
         complete: if unknown.is_empty() { Complete::everything() } else { Complete::but(unknown) },
     })
+}
+
+/// Who asks.
+fn caller(expectation: &Expectation<'_>, export: Option<&Export>) -> anyhow::Result<Principal> {
+    let hint = "write `user/NAME`, `anonymous` or `root`";
+    principal(&expectation.principal, export).map_err(expectation.fields.blame("principal", hint))
 }
 
 /// `user/NAME`, a plain name, `anonymous` or `root`.
@@ -248,13 +265,15 @@ fn principal(text: &str, export: Option<&Export>) -> anyhow::Result<Principal> {
             .principals()
             .find(|principal| principal.name == name)
             .ok_or_else(|| anyhow!("the world has no enabled user `{name}`")),
+        // An ARN or a role, which would be taken for a user of that name.
+        (_, None) if name.contains([':', '/']) => bail!("`{text}` is not a user"),
         (_, None) => Ok(Principal::user(account, name)),
     }
 }
 
 /// What came instead of what was expected.
 fn fault(
-    expectation: &Expectation,
+    expectation: &Expectation<'_>,
     world: &World,
     event: &Recorded,
 ) -> anyhow::Result<Option<String>> {

@@ -3,68 +3,93 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use policy_lab::analyze::Access;
 use policy_lab::replay::{Can, Export, who_can};
+use policy_lab::yaml::Node;
 use policy_lab::{Action, Attached, Context, DocumentKind, PolicySet, Principal, canned};
-use serde::Deserialize;
 
+use super::fields::Fields;
 use super::proved::{self, Subject};
 use super::{Case, Report};
 use crate::cli::{input, who_can as arguments};
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Invariant {
-    #[serde(alias = "no-one-except")]
-    nobody_except: Option<Vec<String>>,
-    may: Option<Vec<String>>,
-    on: Option<String>,
-    not_public: Option<String>,
-    no_more_permissive_than: Option<String>,
-    /// Names of users; everybody if it is not there.
-    #[serde(rename = "for")]
-    of: Option<Vec<String>>,
+const MEMBERS: [&str; 7] =
+    ["nobody-except", "no-one-except", "may", "on", "not-public", "no-more-permissive-than", "for"];
+
+const FORMS: &str = "an invariant is `nobody-except`, `may` and `on`, or `not-public`, or `no-more-permissive-than` with or \
+                     without `for`";
+
+/// What is asked.
+enum Question {
+    /// Nobody but these may do these on that.
+    NobodyExcept {
+        excepted: Vec<String>,
+        may: Vec<String>,
+        on: String,
+    },
+    NotPublic(String),
+    /// `of`: names of users; everybody if it is not there.
+    NoMoreThan {
+        limit: String,
+        of: Option<Vec<String>>,
+    },
 }
 
-impl Invariant {
+pub(super) struct Invariant<'a> {
+    file: &'a str,
+    /// Where everything stands.
+    fields: Fields<'a>,
+    question: Question,
+}
+
+impl<'a> Invariant<'a> {
+    pub(super) fn read(file: &'a str, node: &'a Node) -> anyhow::Result<Self> {
+        let fields = Fields::of(file, "an invariant", node, &MEMBERS)?;
+        let excepted = match fields.texts("nobody-except")? {
+            Some(excepted) => Some(excepted),
+            None => fields.texts("no-one-except")?,
+        };
+        let (may, on) = (fields.texts("may")?, fields.text("on", "records/*")?);
+        let public = fields.text("not-public", "\"*\"")?;
+        let limit = fields.text("no-more-permissive-than", "readwrite")?;
+        let of = fields.texts("for")?;
+        let question = match (excepted, may, on, public, limit, of) {
+            (Some(excepted), Some(may), Some(on), None, None, None) => {
+                Question::NobodyExcept { excepted, may, on }
+            }
+            (None, None, None, Some(buckets), None, None) => Question::NotPublic(buckets),
+            (None, None, None, None, Some(limit), of) => Question::NoMoreThan { limit, of },
+            _ => return Err(fields.whole("it is not clear what shall hold", FORMS)),
+        };
+        Ok(Self { file, fields, question })
+    }
+
     /// Adds one case for each thing that is asked.
     pub(super) fn check(
         self,
         subject: &Subject,
         base: &Path,
-        file: &str,
         report: &mut Report,
     ) -> anyhow::Result<()> {
+        let Self { file, fields, question } = self;
         let mut case = |name: String, fault: Option<String>| {
             report.cases.push(Case { file: file.to_owned(), name, fault });
         };
-        match self {
-            Self {
-                nobody_except: Some(excepted),
-                may: Some(may),
-                on: Some(on),
-                not_public: None,
-                no_more_permissive_than: None,
-                of: None,
-            } => {
+        match question {
+            Question::NobodyExcept { excepted, may, on } => {
                 let Subject::World(export) = subject else {
-                    bail!("{file}: who may what needs a `world`")
+                    let hint = "give the file a `world` in place of `policies`";
+                    return Err(fields.whole("who may what needs a world", hint));
                 };
                 for action in may {
+                    let hint = "write actions of this server, and `bucket` or `bucket/key`";
                     let fault = others(export, &excepted, &action, &on)
-                        .map_err(|error| anyhow!("{file}: {error:#}"))?;
+                        .map_err(fields.blame("may", hint))?;
                     case(format!("nobody else may {action} on {on}"), fault);
                 }
             }
-            Self {
-                nobody_except: None,
-                may: None,
-                on: None,
-                not_public: Some(buckets),
-                no_more_permissive_than: None,
-                of: None,
-            } => {
+            Question::NotPublic(buckets) => {
                 let found = proved::none_public(subject, &buckets);
                 if found.is_empty() {
                     let fault = "no such bucket has a policy, so none is public".to_owned();
@@ -76,24 +101,15 @@ impl Invariant {
                     case(format!("{name} is not public"), fault);
                 }
             }
-            Self {
-                nobody_except: None,
-                may: None,
-                on: None,
-                not_public: None,
-                no_more_permissive_than: Some(limit),
-                of,
-            } => {
-                let access = policy(&limit, base)?;
-                for caller in callers(subject, of)? {
+            Question::NoMoreThan { limit, of } => {
+                let name = "no-more-permissive-than";
+                let access = policy(&limit, base).map_err(fields.blame(name, ""))?;
+                let hint = "name users as the world has them";
+                for caller in callers(subject, of).map_err(fields.blame("for", hint))? {
                     let name = format!("{} is allowed no more than {limit}", caller.name);
                     case(name, proved::beyond(subject, caller, &access));
                 }
             }
-            _ => bail!(
-                "{file}: an invariant is `nobody-except`, `may` and `on`, or `not-public`, or \
-                 `no-more-permissive-than` with or without `for`"
-            ),
         }
         Ok(())
     }
