@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use fixedbitset::FixedBitSet;
+use foldhash::fast::RandomState;
 
 use super::Limit;
 use crate::condition::fold;
@@ -228,13 +229,17 @@ struct Reached {
     by: Option<char>,
 }
 
+/// The first state of each kind.
+type Found = HashMap<FixedBitSet, usize, RandomState>;
+
 /// Every kind of text that the patterns tell apart.
 pub(super) fn kinds(patterns: &[Automaton]) -> Result<Kinds, Limit> {
     let start: Vec<_> = patterns.iter().map(Automaton::start).collect();
-    let mut seen: HashSet<Vec<Vec<u32>>> = HashSet::from([start.clone()]);
+    let mut seen: HashSet<Vec<u32>, RandomState> = HashSet::default();
+    seen.insert(state(&start));
     let mut reached = vec![Reached { places: start, from: 0, by: None }];
     let mut queue = VecDeque::from([0]);
-    let mut found: HashMap<FixedBitSet, usize> = HashMap::new();
+    let mut found: Found = HashMap::default();
     let mut work = 0;
     while let Some(at) = queue.pop_front() {
         let Some(places) = reached.get(at).map(|state| state.places.clone()) else { break };
@@ -250,13 +255,26 @@ pub(super) fn kinds(patterns: &[Automaton]) -> Result<Kinds, Limit> {
                 .zip(&places)
                 .map(|(pattern, places)| pattern.advance(places, char))
                 .collect();
-            if seen.insert(next.clone()) {
+            if seen.insert(state(&next)) {
                 queue.push_back(reached.len());
                 reached.push(Reached { places: next, from: at, by: Some(char) });
             }
         }
     }
     Ok(gather(patterns.len(), found, &reached))
+}
+
+/// The places of all patterns as one text. Lists of lists were compared list by list, and an empty one lies at no address:
+/// the C library's comparison with masked loads is slow there.
+fn state(places: &[Vec<u32>]) -> Vec<u32> {
+    let count = places.iter().map(|places| places.len() + 1).sum();
+    let mut state = Vec::with_capacity(count);
+    for places in places {
+        state.extend(places);
+        // No place: a pattern has fewer steps.
+        state.push(u32::MAX);
+    }
+    state
 }
 
 fn accepted(patterns: &[Automaton], places: &[Vec<u32>]) -> FixedBitSet {
@@ -281,7 +299,7 @@ fn choices(patterns: &[Automaton], places: &[Vec<u32>]) -> Vec<char> {
     other.into_iter().chain(chars).collect()
 }
 
-fn gather(patterns: usize, found: HashMap<FixedBitSet, usize>, reached: &[Reached]) -> Kinds {
+fn gather(patterns: usize, found: Found, reached: &[Reached]) -> Kinds {
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_unstable_by_key(|(_, at)| *at);
     let mut fits = vec![FixedBitSet::with_capacity(found.len()); patterns];
