@@ -325,6 +325,25 @@ fn a_log_is_verified_and_reproduced() {
     insta::assert_snapshot!(transcript.replace(&key, "KEY"));
 }
 
+/// The policies of a record are gone: nobody knows whether the draft changes anything for it.
+#[test]
+fn an_event_that_cannot_be_decided_is_no_pass() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let log = scratch.path().join("log");
+    fs::create_dir(&log).expect("made");
+    let key = write_log(&log);
+    fs::remove_dir_all(log.join("blob")).expect("removed");
+    fs::create_dir(log.join("blob")).expect("made");
+    let audit =
+        ["simulate", "--audit", "log", "--vkey", &key, "--unverified", "--draft", "q=readonly"];
+    for more in [&[][..], &["--fail-on", "newly-denied"], &["--fail-on", "unknown"]] {
+        let said = run(scratch.path(), &[&audit[..], more].concat(), "");
+        assert!(said.contains("4 undecided"), "{said}");
+        // As a past that was not reproduced.
+        assert!(said.ends_with("=> 1\n\n"), "{said}");
+    }
+}
+
 #[test]
 fn a_changed_log_is_refused_unless_asked_for() {
     let scratch = tempfile::tempdir().expect("scratch");
@@ -342,6 +361,16 @@ fn a_changed_log_is_refused_unless_asked_for() {
     let refused = run(scratch.path(), &audit, "");
     assert!(refused.ends_with("=> 8\n\n"), "{refused}");
     assert!(refused.contains("the log is MODIFIED"), "{refused}");
+    let log = ["--audit", "log", "--vkey", &key];
+    for verb in [
+        &["diff", "readwrite", "readonly"][..],
+        &["generate"],
+        &["coverage", "--policy", "readonly"],
+        &["bench", "--policy", "readonly"],
+    ] {
+        let refused = run(scratch.path(), &[verb, &log].concat(), "");
+        assert!(refused.ends_with("=> 8\n\n"), "{refused}");
+    }
     let insisted = run(scratch.path(), &[&audit[..], &["--unverified"]].concat(), "");
     assert!(insisted.contains("warning: the log is MODIFIED"), "{insisted}");
 }

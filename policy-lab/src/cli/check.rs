@@ -28,9 +28,9 @@ const FILES_MAX: usize = 10_000;
     policy-lab check policies/ --sarif > check.sarif\n  \
     policy-lab check policies/ --diff\n  \
     policy-lab check policies/ --baseline known.json --fail-on warning\n\n\
-    --fix and --diff take out what has no effect: it is proved that the policy allows the same and denies the same\n\
-    without it, as AWS and as MinIO read it.\n\
-    Exit codes: 0 nothing at or above --fail-on; 1 such a finding, or with --diff a difference; 2 a policy that the server refuses,\n\
+    --fix and --diff take out what has no effect: it is proved that the policy allows the same and denies the same \
+    without it, as AWS and as MinIO read it.\n\n\
+    Exit codes: 0 nothing at or above --fail-on; 1 such a finding, or with --diff a difference; 2 a policy that the server refuses, \
     or a file that cannot be read.")]
 pub(super) struct Arguments {
     /// Policies (.json), guardrails (.rego), and directories of both; in a directory `bucket`, bucket policies

@@ -17,7 +17,9 @@ use super::{Failure, Verdict, output, spec};
     Counted are the recorded requests. Then it is said for every other request, too, whether it gains or loses anything, \
     with an example. Of whole worlds it is said for every caller of either; policies or a directory beside a world are \
     that world with them. Of named policies and of buckets it is said one by one, whatever else somebody has. --fail-on \
-    counts these as well.")]
+    counts these as well.\n\n\
+    Exit codes: 0 no change that --fail-on names; 1 such a change, or a past that was not reproduced; 2 invalid input; \
+    4 only --fail-on unknown was met; 8 the log fails verification.")]
 pub(super) struct Arguments {
     /// What is compared with: as for `simulate --draft`
     #[arg(value_name = "OLD")]
