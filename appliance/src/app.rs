@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use audit::{
-    Acceptance, Class, Clock, Files, Gap, Indexer, Lead, LocalFiles, Log, Mirrored, Recovery,
-    Searcher, SystemClock, Tiles,
+    Acceptance, Class, Clock, Conflict, Files, Indexer, Lead, LocalFiles, Log, Mirrored, Recovery,
+    Searcher, SystemClock, Tiles, Unfinished,
 };
 use futures::future::{BoxFuture, FutureExt};
 use http::{Request, Response, StatusCode};
@@ -96,7 +96,8 @@ impl App {
     ) -> anyhow::Result<Arc<Self>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let memories = Memories::read(resolved, &material.origin)?;
-        let (log, _) = open_log(files, &material, &clock, &memories, None)?;
+        let (log, recovery) = open_log(files, &material, &clock, &memories, None)?;
+        finish_gap(&recovery, &memories, &material)?;
         let log = Arc::new(log);
         let metrics = Arc::new(Metrics::new());
         let recorder = Arc::new(Recorder::new(
@@ -424,27 +425,65 @@ fn log_files(resolved: &Resolved, material: &mut Material) -> anyhow::Result<Arc
     Ok(Arc::new(mirrored))
 }
 
+/// A gap that is in the log.
+#[derive(Debug)]
+pub struct AcceptedGap {
+    /// `seq` of the record that says so.
+    pub record: u64,
+    /// The first record that may be lost.
+    pub first: u64,
+    /// Those who went back just now.
+    pub conflicts: Vec<Conflict>,
+}
+
 /// Says in the log that others know more of it, if it is that what somebody was shown, and lets everybody go on with what
-/// is there. Returns what was lost and the record that says so.
+/// is there. Where that was interrupted before, the record is there already, and the rest is done.
 ///
 /// # Errors
 /// Nobody knows more, or something else than what `accepted` names; or the server is running. What is lost is lost, but
-/// nothing was written then.
+/// nothing was written then. If a cursor cannot be written, the record is there, and the same call goes on.
 pub fn accept_gap(
     resolved: &Resolved,
     mut material: Material,
     accepted: Acceptance,
-) -> anyhow::Result<(Gap, u64)> {
+) -> anyhow::Result<AcceptedGap> {
     let files = log_files(resolved, &mut material)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let memories = Memories::read(resolved, &material.origin)?;
     let (log, recovery) = open_log(files, &material, &clock, &memories, Some(accepted))?;
-    let gap = recovery.gap.context("the log was opened without the gap")?;
-    let begin = audit::pruned(&material.paths.audit_dir)?.map_or(0, |pruned| pruned.end);
-    // ORDER: the record is durable before anybody is sent on. After a crash in between, the next start asks again.
-    memories.put_back(&gap, begin)?;
+    let mut accepted = match (&recovery.gap, &recovery.unfinished) {
+        (Some(gap), _) => AcceptedGap {
+            record: recovery.size,
+            first: gap.first(),
+            conflicts: gap.conflicts.clone(),
+        },
+        (None, Some(Unfinished { told, .. })) => {
+            AcceptedGap { record: told.record, first: told.first, conflicts: Vec::new() }
+        }
+        (None, None) => anyhow::bail!("the log was opened without the gap"),
+    };
+    // ORDER: the record is durable before anybody is sent on. After a crash in between, the next start finishes it.
+    memories.put_back(&accepted.conflicts, begin(&material)?)?;
+    finish_gap(&recovery, &memories, &material)?;
+    let unfinished = recovery.unfinished.map(|unfinished| unfinished.conflicts);
+    accepted.conflicts.extend(unfinished.into_iter().flatten());
     log.close().context("closing the audit log")?;
-    Ok((gap, recovery.size))
+    Ok(accepted)
+}
+
+/// Lets those go on of whom a record says what they lost: whoever accepted it was interrupted before that.
+fn finish_gap(recovery: &Recovery, memories: &Memories, material: &Material) -> anyhow::Result<()> {
+    let Some(Unfinished { told, conflicts }) = &recovery.unfinished else { return Ok(()) };
+    memories.put_back(conflicts, begin(material)?)?;
+    let names: Vec<_> = conflicts.iter().map(|conflict| conflict.name.as_str()).collect();
+    let (record, names) = (told.record, names.join(", "));
+    tracing::warn!(record, names, "readers of the audit log go on behind a gap that was accepted");
+    Ok(())
+}
+
+/// The first record that the log has.
+fn begin(material: &Material) -> anyhow::Result<u64> {
+    Ok(audit::pruned(&material.paths.audit_dir)?.map_or(0, |pruned| pruned.end))
 }
 
 fn open_log(

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use audit::{Gap, Memory};
+use audit::{Conflict, Memory};
 
 use crate::config::Resolved;
 use crate::cursor::{Cursor, CursorError, Place};
@@ -58,13 +58,13 @@ impl Memories {
         self.list.iter().map(|remembered| remembered.memory.clone()).collect()
     }
 
-    /// Lets those go on that know another log, once the log says that it is another one. `begin` is the first record that
-    /// the log has.
+    /// Lets those go on that know another log, once a record of the log says that it is another one. `begin` is the first
+    /// record that the log has.
     ///
     /// # Errors
     /// A cursor cannot be written; it stands where it stood, and the next start asks again.
-    pub(crate) fn put_back(&self, gap: &Gap, begin: u64) -> anyhow::Result<()> {
-        for conflict in &gap.conflicts {
+    pub(crate) fn put_back(&self, conflicts: &[Conflict], begin: u64) -> anyhow::Result<()> {
+        for conflict in conflicts {
             let named = |remembered: &&Remembered| remembered.memory.name == conflict.name;
             let Some(remembered) = self.list.iter().find(named) else { continue };
             (remembered.put_back)(&remembered.cursor, conflict.agreed.max(begin))

@@ -74,7 +74,7 @@ pub use log::{
     PruneBounds, PruneError, PrunePlan, Recovery, Sha256Hex, SystemClock, Watch, plan_prune,
     read_blob,
 };
-pub use memory::{Acceptance, Conflict, Gap, Mark, Marks, Memory, ToldGap, mark_at};
+pub use memory::{Acceptance, Conflict, Gap, Mark, Marks, Memory, ToldGap, Unfinished, mark_at};
 pub use note::{Ed25519Signer, Signer, Signers};
 pub use pruned::{Pruned, leaf_hash, pruned};
 pub use published::first_head_over;

@@ -22,7 +22,7 @@ use crate::{
     detour::Detour,
     durable::Files,
     encode::{self, Encoded, TooLarge},
-    memory::{Acceptance, Gap, Memory},
+    memory::{Acceptance, Gap, Memory, Unfinished},
     record::Record,
     segment::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
 };
@@ -144,6 +144,8 @@ pub struct Recovery {
     pub created: bool,
     /// What others knew and the log does not, where somebody accepted it. The first record of this start says so.
     pub gap: Option<Gap>,
+    /// A gap that was accepted before, and those who have not gone back since: who accepted it was interrupted.
+    pub unfinished: Option<Unfinished>,
 }
 
 /// Why a record was not taken.

@@ -5,7 +5,10 @@
 //! and marks by which they know some of them again. A log that has fewer records, or another one at a mark, is not opened;
 //! it goes on only when somebody who was shown exactly that accepts it, and the first record then says so: `audit:gap`.
 //!
-//! What the lost records' numbers are given again, because the position in the log is the leaf's place in the tree.
+//! The lost records' numbers are given again, because the position in the log is the leaf's place in the tree.
+//!
+//! Between that record and the moment when everybody has gone back, a crash may come. The record then speaks of exactly
+//! the memories that the next start finds, and nothing has to be accepted again.
 #![deny(clippy::indexing_slicing)]
 
 use std::{fmt, io, path::Path};
@@ -127,11 +130,13 @@ pub struct Conflict {
     pub differs: Option<u64>,
     /// The newest mark at which it has the same one; 0 where nobody knows of any.
     pub agreed: u64,
+    /// The newest mark that the memory has.
+    pub newest: Option<Mark>,
 }
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, place, known, differs, agreed } = self;
+        let Self { name, place, known, differs, agreed, .. } = self;
         write!(f, "{name} knows {known} records (`{place}`)")?;
         match (differs, agreed) {
             (None, _) => Ok(()),
@@ -193,10 +198,11 @@ impl Gap {
             ("root".to_owned(), STANDARD.encode(self.head.root)),
             ("size".to_owned(), self.head.size.to_string()),
         ];
-        for Conflict { name, known, differs, agreed, .. } in &self.conflicts {
+        for Conflict { name, known, differs, agreed, newest, .. } in &self.conflicts {
             params.push((format!("knew.{name}"), known.to_string()));
             params.push((format!("agrees.{name}"), agreed.to_string()));
             params.extend(differs.map(|at| (format!("differs.{name}"), at.to_string())));
+            params.extend(newest.map(|mark| (format!("last.{name}"), hex::encode(mark.leaf))));
         }
         params
     }
@@ -229,7 +235,25 @@ pub struct Acceptance {
     pub reason: String,
 }
 
-/// What the log's first records of this start must say; none where everybody agrees.
+/// A gap that a record of the log tells of, and those who have not gone back since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// What the record says.
+    pub told: ToldGap,
+    /// At least one; they are as the record says.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Where the memories differ from the log, and that is no reason not to open it.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// What the first record of this start must say.
+    pub(crate) gap: Option<Gap>,
+    /// What one says already.
+    pub(crate) unfinished: Option<Unfinished>,
+}
+
+/// What is to be done before the log is written to.
 ///
 /// # Errors
 /// [`OpenError::Gap`] where somebody knows another log and nobody accepted exactly that, [`OpenError::NoGap`] where
@@ -238,21 +262,68 @@ pub(crate) fn settle(
     files: &dyn Files,
     tip: &Tip,
     options: &Options,
-) -> Result<Option<Gap>, OpenError> {
-    let conflicts = conflicts(files, tip.size(), &options.memories)
-        .map_err(|source| OpenError::Io { path: "seg".to_owned(), source })?;
-    match (conflicts.is_empty(), &options.accepted) {
-        (true, None) => Ok(None),
-        (true, Some(_)) => Err(OpenError::NoGap { size: tip.size() }),
-        (false, accepted) => {
-            let gap = Gap { origin: options.origin.clone(), head: tip.head(), conflicts };
-            let digest = gap.digest();
-            match accepted {
-                Some(accepted) if accepted.digest == digest => Ok(Some(gap)),
-                _ => Err(OpenError::Gap { digest, gap: Box::new(gap) }),
+) -> Result<Settled, OpenError> {
+    let unread = |source| OpenError::Io { path: "seg".to_owned(), source };
+    let conflicts = conflicts(files, tip.size(), &options.memories).map_err(unread)?;
+    let newest = match conflicts.is_empty() {
+        true => None,
+        false => newest_gap(files).map_err(unread)?,
+    };
+    let is_told =
+        |conflict: &Conflict| newest.as_ref().is_some_and(|(_, leaf)| tells_of(leaf, conflict));
+    let (told, conflicts): (Vec<_>, Vec<_>) = conflicts.into_iter().partition(is_told);
+    let unfinished = newest.filter(|_| !told.is_empty()).and_then(|(seq, leaf)| {
+        Some(Unfinished { told: ToldGap::of(seq, &leaf)?, conflicts: told })
+    });
+    let accepted = options.accepted.as_ref().map(|accepted| accepted.digest.clone());
+    if conflicts.is_empty() {
+        let again = unfinished.as_ref().map(|unfinished| unfinished.told.digest.as_str());
+        return match accepted {
+            Some(digest) if again != Some(digest.to_string().as_str()) => {
+                Err(OpenError::NoGap { size: tip.size() })
+            }
+            _ => Ok(Settled { gap: None, unfinished }),
+        };
+    }
+    let gap = Gap { origin: options.origin.clone(), head: tip.head(), conflicts };
+    let digest = gap.digest();
+    match accepted {
+        Some(accepted) if accepted == digest => Ok(Settled { gap: Some(gap), unfinished }),
+        _ => Err(OpenError::Gap { digest, gap: Box::new(gap) }),
+    }
+}
+
+/// The newest record of a gap in the segments that a start may have written to since, with its `seq`.
+fn newest_gap(files: &dyn Files) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let names = segment::names(&|path| files.list(path))?;
+    // A day may have ended between the record and the crash.
+    for name in names.iter().rev().take(2).filter(|name| name.form == Form::Written) {
+        let mut reader = Reader::new(files.stream(&name.path)?, 0);
+        let (mut next, mut found) = (name.first, None);
+        while let Ok(frame) = reader.next()? {
+            for (_, leaf) in Leaves::new(frame.leaves) {
+                if leaf.starts_with(GAP_RECORD) {
+                    found = Some((next, leaf.to_vec()));
+                }
+                next += 1;
             }
         }
+        if found.is_some() {
+            return Ok(found);
+        }
     }
+    Ok(None)
+}
+
+/// Whether the record of a gap speaks of this memory as it is. The hash of the last record that it knows tells it from a
+/// later one that knows as many.
+fn tells_of(leaf: &[u8], conflict: &Conflict) -> bool {
+    let said = |what: &str| {
+        named(leaf, what).into_iter().find(|(name, _)| *name == conflict.name).map(|(_, v)| v)
+    };
+    said("knew.") == Some(conflict.known.to_string())
+        && said("agrees.") == Some(conflict.agreed.to_string())
+        && said("last.") == conflict.newest.map(|mark| hex::encode(mark.leaf))
 }
 
 /// The memories that a log of `size` records does not agree with.
@@ -271,7 +342,8 @@ fn conflicts(files: &dyn Files, size: u64, memories: &[Memory]) -> io::Result<Ve
         let known = (*known).max(marks.reach());
         if known > size || differs.is_some() {
             let (name, place) = (name.clone(), place.clone());
-            found.push(Conflict { name, place, known, differs, agreed });
+            let newest = marks.as_slice().last().copied();
+            found.push(Conflict { name, place, known, differs, agreed, newest });
         }
     }
     Ok(found)
@@ -356,6 +428,8 @@ pub struct ToldGap {
     pub by: String,
     /// See `by`.
     pub reason: String,
+    /// [`Gap::digest`] of what was accepted.
+    pub digest: String,
 }
 
 impl ToldGap {
@@ -373,6 +447,7 @@ impl ToldGap {
             first: number("params.first"),
             end: number("params.end"),
             knew: knew(leaf),
+            digest: value("params.digest"),
             by: value("params.by"),
             reason: value("params.reason"),
         })
@@ -381,16 +456,22 @@ impl ToldGap {
 
 /// The members `knew.NAME` of a record's parameters.
 fn knew(leaf: &[u8]) -> Vec<(String, u64)> {
+    let knew = named(leaf, "knew.").into_iter();
+    knew.filter_map(|(name, size)| Some((name, size.parse().ok()?))).collect()
+}
+
+/// Names and values of the parameters whose names begin so.
+fn named(leaf: &[u8], prefix: &str) -> Vec<(String, String)> {
     let Ok(record) = serde_json::from_slice::<serde_json::Value>(leaf) else { return Vec::new() };
     let params = record.get("params").and_then(serde_json::Value::as_array);
     let text = |pair: &serde_json::Value, name: &str| {
         pair.get(name).and_then(serde_json::Value::as_str).map(str::to_owned)
     };
-    let knew = params.into_iter().flatten().filter_map(|pair| {
-        let name = text(pair, "k")?.strip_prefix("knew.")?.to_owned();
-        Some((name, text(pair, "v")?.parse().ok()?))
+    let named = params.into_iter().flatten().filter_map(|pair| {
+        let name = text(pair, "k")?.strip_prefix(prefix)?.to_owned();
+        Some((name, text(pair, "v")?))
     });
-    knew.collect()
+    named.collect()
 }
 
 impl fmt::Display for ToldGap {

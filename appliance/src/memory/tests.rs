@@ -153,10 +153,10 @@ fn every_exit_of_the_log_remembers_it() {
             };
             let said = gap.to_string();
             assert!(said.contains(name) && said.contains(path), "{said}");
-            memories.put_back(&gap, 0).unwrap();
+            memories.put_back(&gap.conflicts, 0).unwrap();
             assert_eq!(scene.next(path), expected, "{name} {next} {marks:?}");
             // Nothing that the log has is before what it pruned.
-            memories.put_back(&gap, 33).unwrap();
+            memories.put_back(&gap.conflicts, 33).unwrap();
             assert_eq!(scene.next(path), 33);
             assert!(scene.try_copy().is_ok(), "{name}: it remembers what is there now");
         }
@@ -198,7 +198,7 @@ fn all_who_know_another_log_are_named_and_only_they_are_put_back() {
     let memories = Memories::read(&scene.resolved, ORIGIN).unwrap();
     let accepted = Acceptance { digest, by: "uid 0".into(), reason: "lost".into() };
     scene.open(Some(accepted)).unwrap().close().unwrap();
-    memories.put_back(&gap, 0).unwrap();
+    memories.put_back(&gap.conflicts, 0).unwrap();
     assert_eq!(
         KINDS
             .map(|(_, path, _)| path)

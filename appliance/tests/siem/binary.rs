@@ -1,50 +1,41 @@
 //! The whole: `appliance serve` with a configured destination, and `appliance siem` against it.
 
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fixtures::process::{Launch, Server};
+use fixtures::process::Server;
 use serde_json::Value;
 
-use super::receiver::{Authority, Receiver, Reply};
+use super::deployment::{Deployment, said};
+use super::receiver::Reply;
 use super::scene::until;
 
 struct Operator {
     server: Server,
-    config: std::path::PathBuf,
+    deployment: Deployment,
 }
 
 impl Operator {
     fn siem(&self, arguments: &[&str]) -> Output {
-        let address = self.server.ready().unwrap().endpoint.replace("https://", "");
-        Command::new(env!("CARGO_BIN_EXE_appliance"))
-            .arg("siem")
-            .args(arguments)
-            .args(["--address", &address, "--config"])
-            .arg(&self.config)
-            .arg("--data-dir")
-            .arg(self.server.launch().data_dir())
-            .env_clear()
-            .output()
-            .unwrap()
+        self.deployment.siem(&self.server, arguments)
     }
 
     fn status(&self) -> (i32, Value) {
         let output = self.siem(&["status", "--json"]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let status = serde_json::from_slice(&output.stdout);
-        (output.status.code().unwrap(), status.unwrap_or_else(|error| panic!("{error}: {said}")))
+        let status = status.unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+        (output.status.code().unwrap(), status)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_delivers_its_own_records_and_obeys_the_command_line() {
-    let scratch = tempfile::tempdir().unwrap();
-    let authority = Authority::new(&scratch.path().join("tls"));
     let (status, seqs) = (Arc::new(AtomicU16::new(200)), Arc::new(Mutex::new(Vec::new())));
     let (answer, taken) = (Arc::clone(&status), Arc::clone(&seqs));
-    let receiver = Receiver::start(&authority, None, move |received| {
+    let metrics = |_: &Path| "[telemetry]\nmetrics = \"public\"".to_owned();
+    let deployment = Deployment::new(metrics, "", move |received| {
         let records = received.json();
         let records = records["data"]["records"].as_array().unwrap().iter();
         let status = answer.load(Ordering::Acquire);
@@ -54,18 +45,7 @@ async fn the_server_delivers_its_own_records_and_obeys_the_command_line() {
         Reply::new(status)
     })
     .await;
-    let config = scratch.path().join("appliance.toml");
-    let text = format!(
-        "[telemetry]\nmetrics = \"public\"\n[[siem]]\nname = \"soc\"\nkind = \"webhook\"\nurl = \"{}\"\nca = \"{}\"\n",
-        receiver.url(),
-        authority.ca().display(),
-    );
-    std::fs::write(&config, text).unwrap();
-    let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), scratch.path())
-        .argument("--config")
-        .argument(&config);
-    let server = tokio::task::spawn_blocking(move || launch.start()).await.unwrap().unwrap();
-    let operator = Operator { server, config };
+    let operator = Operator { server: deployment.start(), deployment };
 
     let destination = until("a delivery", || {
         let (code, status) = operator.status();

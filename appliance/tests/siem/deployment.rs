@@ -73,6 +73,13 @@ impl Deployment {
         let report = serde_json::from_slice(&output.stdout);
         (output.status.code(), report.unwrap_or_else(|error| panic!("{error}: {}", said(&output))))
     }
+
+    /// The record that an exit of the log reads next, by its cursor.
+    pub(crate) fn next(&self, exit: &str) -> u64 {
+        let bytes = std::fs::read(self.launch.data_dir().join(exit).join("cursor.json")).unwrap();
+        let stored: Value = serde_json::from_slice(&bytes).unwrap();
+        stored["next"].as_u64().unwrap()
+    }
 }
 
 pub(crate) fn said(output: &Output) -> String {

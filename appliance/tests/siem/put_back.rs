@@ -3,14 +3,15 @@
 //! Nothing in the directory shows it: records, heads and seals went back together. The cursors stayed.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
-use fixtures::process::{Launch, Server};
 use serde_json::Value;
 
-use super::receiver::{Authority, Receiver, Reply};
+use super::deployment::{Deployment, said};
+use super::receiver::Reply;
 use super::scene::until;
 
 /// What the receiver has: batch ids with their bodies, and actions in the order in which they came.
@@ -21,21 +22,26 @@ struct Taken {
 }
 
 struct Scene {
-    launch: Launch,
-    config: PathBuf,
+    deployment: Deployment,
     taken: Arc<Mutex<Taken>>,
-    _receiver: Receiver,
-    _scratch: tempfile::TempDir,
+}
+
+impl Deref for Scene {
+    type Target = Deployment;
+
+    fn deref(&self) -> &Deployment {
+        &self.deployment
+    }
 }
 
 impl Scene {
     /// A server that sends what `filter` wants to a receiver, and writes a CloudTrail digest every second.
     async fn new(filter: &str) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let authority = Authority::new(&scratch.path().join("tls"));
         let taken = Arc::new(Mutex::new(Taken::default()));
         let taking = Arc::clone(&taken);
-        let receiver = Receiver::start(&authority, None, move |received| {
+        let tables = |_: &Path| "[audit.cloudtrail]\nbucket = \"trail\"\nperiod = \"1s\"".into();
+        let filter = format!("filter = \"{filter}\"");
+        let deployment = Deployment::new(tables, &filter, move |received| {
             let body = received.json();
             let mut taken = taking.lock().unwrap();
             for record in body["data"]["records"].as_array().unwrap() {
@@ -51,52 +57,11 @@ impl Scene {
             Reply::new(200)
         })
         .await;
-        let config = scratch.path().join("appliance.toml");
-        let text = format!(
-            "[audit.cloudtrail]\nbucket = \"trail\"\nperiod = \"1s\"\n[[siem]]\nname = \"soc\"\nkind = \"webhook\"\n\
-             url = \"{}\"\nca = \"{}\"\nfilter = \"{filter}\"\n",
-            receiver.url(),
-            authority.ca().display(),
-        );
-        std::fs::write(&config, text).unwrap();
-        let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), scratch.path())
-            .argument("--config")
-            .argument(&config);
-        Self { launch, config, taken, _receiver: receiver, _scratch: scratch }
-    }
-
-    fn start(&self) -> Server {
-        self.launch.start().unwrap()
-    }
-
-    /// Runs a verb about this deployment.
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_appliance"))
-            .args(arguments)
-            .arg("--config")
-            .arg(&self.config)
-            .arg("--data-dir")
-            .arg(self.launch.data_dir())
-            .env_clear()
-            .output()
-            .unwrap()
-    }
-
-    /// Writes a record that the destination wants, and sends it.
-    fn test(&self, server: &Server) {
-        let address = server.ready().unwrap().endpoint.replace("https://", "");
-        let output = self.run(&["siem", "test", "soc", "--address", &address]);
-        assert!(output.status.success(), "{}", said(&output));
+        Self { deployment, taken }
     }
 
     fn audit(&self) -> PathBuf {
         self.launch.data_dir().join("audit")
-    }
-
-    fn next(&self, exit: &str) -> u64 {
-        let bytes = std::fs::read(self.launch.data_dir().join(exit).join("cursor.json")).unwrap();
-        let stored: Value = serde_json::from_slice(&bytes).unwrap();
-        stored["next"].as_u64().unwrap()
     }
 
     fn came(&self, action: &str) -> Vec<u64> {
@@ -111,16 +76,45 @@ impl Scene {
         (output.status.code(), said(&output))
     }
 
-    fn verify(&self, arguments: &[&str]) -> (Option<i32>, Value) {
-        let output = self.run(&[&["audit", "verify", "--json"], arguments].concat());
-        let report = serde_json::from_slice(&output.stdout);
-        (output.status.code(), report.unwrap_or_else(|error| panic!("{error}: {}", said(&output))))
+    fn accept(&self, digest: &str, reason: &[&str]) -> Output {
+        self.run(&[&["audit", "accept-gap", digest], reason].concat())
+    }
+
+    /// Writes and delivers three records, closes the log, and puts it back to what it was before them. Returns the digest
+    /// of that gap, the size of the log, and how many records the destination knows.
+    async fn put_back(&self) -> (String, u64, u64) {
+        let server = self.start();
+        self.test(&server);
+        server.stop().unwrap();
+        let earlier = self.launch.scratch.join("earlier");
+        copy(&self.audit(), &earlier);
+        let server = self.start();
+        for _ in 0..3 {
+            self.test(&server);
+        }
+        let size = self.next("siem/soc");
+        until("delivery and a digest", || {
+            // A period ends with a record of a later one.
+            self.test(&server);
+            (self.next("siem/soc") > size && self.next("cloudtrail") > size).then_some(())
+        })
+        .await;
+        server.stop().unwrap();
+        let knew = self.next("siem/soc");
+        std::fs::remove_dir_all(self.audit()).unwrap();
+        copy(&earlier, &self.audit());
+        let (_, whole) = self.verify(&[]);
+        assert_eq!(whole["state"], "TAIL-UNPROVEN", "nothing in the directory shows it: {whole}");
+        let size = whole["size"].as_u64().unwrap();
+        assert!(size < knew, "{size} {knew}");
+        let (code, message) = self.refused();
+        assert_eq!(code, Some(8), "{message}");
+        let digest = message.split("accept-gap ").nth(1).unwrap().split('`').next().unwrap();
+        (digest.to_owned(), size, knew)
     }
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
-}
+const REASON: [&str; 2] = ["--reason", "the drive died; this is Sunday's copy"];
 
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).output().unwrap();
@@ -130,29 +124,9 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_put_back_goes_on_only_when_somebody_says_so() {
     let scene = Scene::new("class=delivery").await;
-    let server = scene.start();
-    scene.test(&server);
-    server.stop().unwrap();
-    let earlier = scene.launch.scratch.join("earlier");
-    copy(&scene.audit(), &earlier);
-    let server = scene.start();
-    for _ in 0..3 {
-        scene.test(&server);
-    }
-    let size = scene.next("siem/soc");
-    until("delivery and a digest", || {
-        (scene.next("siem/soc") > size && scene.next("cloudtrail") > size).then_some(())
-    })
-    .await;
-    server.stop().unwrap();
-    let knew = scene.next("siem/soc");
+    let (digest, size, knew) = scene.put_back().await;
     let tests_before = scene.came("delivery:test").len();
-    std::fs::remove_dir_all(scene.audit()).unwrap();
-    copy(&earlier, &scene.audit());
     let (_, whole) = scene.verify(&[]);
-    assert_eq!(whole["state"], "TAIL-UNPROVEN", "nothing in the directory shows it: {whole}");
-    let size = whole["size"].as_u64().unwrap();
-    assert!(size < knew, "{size} {knew}");
 
     // Refused, with who knows what, and again with the same words: nothing was written.
     let (code, message) = scene.refused();
@@ -166,21 +140,16 @@ async fn a_log_that_was_put_back_goes_on_only_when_somebody_says_so() {
     ] {
         assert!(message.contains(&part), "{part}: {message}");
     }
-    let digest = message.split("accept-gap ").nth(1).unwrap().split('`').next().unwrap().to_owned();
     assert_eq!(scene.refused().1.split("accept-gap ").nth(1), message.split("accept-gap ").nth(1));
     assert_eq!(scene.verify(&[]).1, whole);
-    let accept = |digest: &str, reason: &[&str]| {
-        scene.run(&[&["audit", "accept-gap", digest], reason].concat())
-    };
-    let reason = ["--reason", "the drive died; this is Sunday's copy"];
-    assert_eq!(accept(&digest, &[]).status.code(), Some(2));
-    assert_eq!(accept(&"0".repeat(64), &reason).status.code(), Some(8));
+    assert_eq!(scene.accept(&digest, &[]).status.code(), Some(2));
+    assert_eq!(scene.accept(&"0".repeat(64), &REASON).status.code(), Some(8));
     assert_eq!(scene.verify(&[]).1, whole);
-    let accepted = accept(&digest, &reason);
+    let accepted = scene.accept(&digest, &REASON);
     assert!(accepted.status.success(), "{}", said(&accepted));
     assert!(said(&accepted).contains(&format!("siem/soc knew {knew}")), "{}", said(&accepted));
     assert!(scene.next("siem/soc") <= size && scene.next("cloudtrail") <= size);
-    let twice = accept(&digest, &reason);
+    let twice = scene.accept(&digest, &REASON);
     assert_eq!(twice.status.code(), Some(1), "{}", said(&twice));
 
     // The receiver is told, though its filter wants no such record, and gets what comes under the old numbers.
@@ -191,6 +160,14 @@ async fn a_log_that_was_put_back_goes_on_only_when_somebody_says_so() {
         (scene.came("delivery:test").len() > tests_before).then_some(())
     })
     .await;
+    // Whoever sees only what the server gives out is told of it, and says that it is known, in the same way.
+    let known = size.to_string();
+    let url = server.ready().unwrap().endpoint.clone();
+    let (code, report) = scene.verify(&[&url]);
+    assert_eq!((code, &report["state"]), (Some(11), &"MISSING".into()), "{report}");
+    assert_eq!((&report["seen"], &report["gaps"][0]["record"]), (&"records".into(), &size.into()));
+    let (code, report) = scene.verify(&[&url, "--known-gap", &known]);
+    assert_eq!((code, &report["state"]), (Some(3), &"TAIL-UNPROVEN".into()), "{report}");
     server.stop().unwrap();
     for (id, bodies) in &scene.taken.lock().unwrap().batches {
         assert_eq!(bodies.len(), 1, "one id for two batches: {id}");
@@ -204,9 +181,38 @@ async fn a_log_that_was_put_back_goes_on_only_when_somebody_says_so() {
     assert_eq!(gap["knew"]["siem/soc"].as_u64(), Some(knew), "{report}");
     assert_eq!(gap["reason"], "the drive died; this is Sunday's copy");
     assert!(gap["by"].as_str().unwrap().starts_with("uid "), "{report}");
-    let known = size.to_string();
     let (code, report) = scene.verify(&["--known-gap", &known]);
     assert_eq!((code, &report["state"]), (Some(3), &"TAIL-UNPROVEN".into()), "{report}");
+}
+
+/// The command ends after its record and before the cursors, because one of them cannot be written.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acceptance_that_was_interrupted_is_finished_without_a_second_record() {
+    for by_a_start in [false, true] {
+        let scene = Scene::new("class=delivery").await;
+        let (digest, size, _) = scene.put_back().await;
+        // Where the next cursor is written before it takes the place of the one before.
+        let beside = scene.launch.data_dir().join("siem/soc/cursor.json.tmp");
+        std::fs::create_dir(&beside).unwrap();
+        let stood = scene.next("siem/soc");
+        let interrupted = scene.accept(&digest, &REASON);
+        assert!(!interrupted.status.success(), "{}", said(&interrupted));
+        assert!(said(&interrupted).contains("siem/soc"), "{}", said(&interrupted));
+        assert_eq!(scene.next("siem/soc"), stood);
+        std::fs::remove_dir(&beside).unwrap();
+        if !by_a_start {
+            let again = scene.accept(&digest, &REASON);
+            assert!(again.status.success(), "{}", said(&again));
+            assert!(said(&again).contains(&format!("record {size} says")), "{}", said(&again));
+            assert!(scene.next("siem/soc") <= size && scene.next("cloudtrail") <= size);
+        }
+        let server = scene.start();
+        until("the record of the gap", || (scene.came("audit:gap") == [size]).then_some(())).await;
+        server.stop().unwrap();
+        let (code, report) = scene.verify(&["--known-gap", &size.to_string()]);
+        let gaps = report["gaps"].as_array().unwrap().len();
+        assert_eq!((code, gaps), (Some(3), 1), "{report}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use crate::{
     checkpoint::{CheckpointError, Head},
     durable::{Files, read_optional},
     keyring::{Change, FollowError, Keyring},
-    memory::{self, Acceptance, Gap},
+    memory::{self, Acceptance, Gap, Settled},
     note::{KeyId, NoteError, Signer, Signers, Vkey},
     segment::{self, Recovered, recover::RecoverError},
     tip::Tip,
@@ -162,7 +162,7 @@ impl Log {
         let signer = Arc::clone(signers.of(keys.current()).ok_or(in_force)?);
         let (known, torn_head) = newest_head(files.as_ref(), &keys)?;
         let recovered = recover(files.as_ref(), known.as_ref())?;
-        let gap = memory::settle(files.as_ref(), &recovered.tip, &options)?;
+        let settled = memory::settle(files.as_ref(), &recovered.tip, &options)?;
         let clean = torn_head.is_none() && is_clean(known.as_ref(), &recovered);
         // ORDER: repairs come after every reason to refuse.
         if let Some(torn) = &torn_head {
@@ -174,8 +174,9 @@ impl Log {
             .map_err(io_error("seg"))?;
         let torn: Vec<Torn> = torn.into_iter().chain(torn_head).collect();
         let discarded_bytes = torn.iter().map(|torn| torn.bytes.len() as u64).sum();
-        let recovery =
-            Recovery { size: recovered.tip.size(), clean, created, discarded_bytes, gap };
+        let Settled { gap, unfinished } = settled;
+        let size = recovered.tip.size();
+        let recovery = Recovery { size, clean, created, discarded_bytes, gap, unfinished };
         let shared = Arc::new(Shared {
             files: files.clone(),
             queue: Queue::new(options.queue_bytes_max),

@@ -192,6 +192,70 @@ fn exactly_what_was_shown_is_accepted_and_is_the_first_record_then() {
     assert_eq!((report.state, report.gaps.len()), (State::Forked, 1), "{report}");
 }
 
+/// The record is there, and nobody went back before the end.
+#[test]
+fn a_gap_that_was_accepted_is_not_asked_about_again() {
+    let files = SimFiles::default();
+    write(&files, 1, 20);
+    let size = leaves(&files).len() as u64;
+    let (third, lost) = ((3, leaves(&files)[2]), (size + 10, [6; 32]));
+    let memories = [remembers("siem/soc", size + 10, &[third, lost]), remembers("archive", 2, &[])];
+    let gap = gap_of(open(&files, &memories));
+    let with = |accepted, memories: &[Memory]| {
+        let files = Arc::new(files.clone());
+        Log::open(files, signer(), clock(), options(memories, Some(accepted)))
+    };
+    let unfinished = |recovery: Recovery| {
+        let unfinished = recovery.unfinished.unwrap();
+        assert_eq!((recovery.gap, unfinished.told.record), (None, size));
+        let conflicts = unfinished.conflicts.into_iter();
+        conflicts.map(|conflict| (conflict.name, conflict.agreed)).collect::<Vec<_>>()
+    };
+    let (log, recovery) = with(accepted(&gap), &memories).unwrap();
+    assert_eq!(recovery.unfinished, None);
+    log.close().unwrap();
+    // A plain start, the same command, and neither writes another record of it.
+    let soc = [("siem/soc".to_owned(), 3)];
+    for again in [None, Some(accepted(&gap))] {
+        let opened =
+            Log::open(Arc::new(files.clone()), signer(), clock(), options(&memories, again));
+        let (log, recovery) = opened.unwrap();
+        assert_eq!(unfinished(recovery), soc);
+        log.close().unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    files.dump(dir.path()).unwrap();
+    let told = crate::records(dir.path()).filter_map(|record| {
+        let (seq, leaf) = record.unwrap();
+        ToldGap::of(seq, &leaf)
+    });
+    assert_eq!(told.map(|told| told.record).collect::<Vec<_>>(), [size]);
+    // Another digest is of another gap.
+    let wrong = Acceptance { digest: Sha256Hex::of(b"no"), ..accepted(&gap) };
+    let none = with(wrong, &memories);
+    assert!(matches!(none, Err(OpenError::NoGap { .. })), "{none:?}");
+    // Whoever knows more than the record says, or as much of another story, has lost that as well.
+    for soc in [
+        remembers("siem/soc", size + 11, &[third, lost]),
+        remembers("siem/soc", size + 10, &[third, (size + 10, [7; 32])]),
+        remembers("siem/soc", size + 10, &[lost]),
+        remembers("siem/soc", size + 10, &[third]),
+        remembers("siem/two", size + 10, &[third, lost]),
+    ] {
+        let gap = gap_of(open(&files, &[soc]));
+        assert_eq!(gap.conflicts.len(), 1);
+    }
+    // One that the record does not speak of is asked about, and the other one goes back with it.
+    let more = [memories[0].clone(), remembers("cloudtrail", size + 90, &[])];
+    let gap = gap_of(open(&files, &more));
+    let [conflict] = gap.conflicts.as_slice() else { panic!("{gap:?}") };
+    assert_eq!(conflict.name, "cloudtrail");
+    let (log, recovery) = with(accepted(&gap), &more).unwrap();
+    assert_eq!(recovery.gap.map(|gap| gap.conflicts.len()), Some(1));
+    assert_eq!(recovery.unfinished.map(|unfinished| unfinished.conflicts.len()), Some(1));
+    log.close().unwrap();
+}
+
 #[test]
 fn a_mark_at_a_pruned_or_packed_record_is_compared_with_what_was_kept() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use audit::{Acceptance, Sha256Hex};
 use clap::Args;
 
-use crate::app;
+use crate::app::{self, AcceptedGap};
 use crate::bootstrap::Bootstrap;
 use crate::cli::Exit;
 use crate::cli::exit::failure;
@@ -52,10 +52,11 @@ impl AcceptGap {
         }
         let material = Bootstrap::open_or_create(&resolved)?;
         let accepted = Acceptance { digest, by: operator(), reason };
-        let (gap, record) = app::accept_gap(&resolved, material, accepted)?;
+        let AcceptedGap { record, first, conflicts } =
+            app::accept_gap(&resolved, material, accepted)?;
         let mut out = io::stdout().lock();
-        writeln!(out, "record {record} says that the records from {} on are lost", gap.first())?;
-        for conflict in &gap.conflicts {
+        writeln!(out, "record {record} says that the records from {first} on are lost")?;
+        for conflict in &conflicts {
             let (name, agreed) = (&conflict.name, conflict.agreed);
             writeln!(out, "{name} knew {} and goes on with {agreed}", conflict.known)?;
         }
