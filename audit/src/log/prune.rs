@@ -36,6 +36,8 @@ use super::{Log, LogError, Sha256Hex, Shared, lock};
 pub(crate) const INTENT_PATH: &str = "pruning";
 /// First bytes of the records that say that others were pruned.
 pub(crate) const PRUNE_RECORD: &[u8] = br#"{"action":"audit:prune","class":"audit","#;
+/// Their parameter that says how often the log's key was changed before.
+pub(crate) const KEY_CHANGES: &str = "key_changes";
 /// How long a prune waits for a head over its record. A head is signed ten times a second.
 const SIGNED_WITHIN: Duration = Duration::from_secs(30);
 const WIDTH: usize = TILE_WIDTH as usize;
@@ -321,6 +323,8 @@ impl Log {
             ..record
         };
         record.params.extend(planned.params().into_iter().map(|(k, v)| (k.to_owned(), v)));
+        // The records of older changes go; that there were so many stays.
+        record.params.insert(KEY_CHANGES.to_owned(), self.keys().changes().len().to_string());
         let committed = self.append(&record)?.wait()?;
         let seq = committed.first;
         let time_us = time_of(self.shared.files.as_ref(), seq).ok().flatten();

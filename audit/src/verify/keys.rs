@@ -5,6 +5,7 @@ use crate::{
     checkpoint::Head,
     keyring::{self, CHANGES_MAX, KeyError, Keyring, change::CHANGE_RECORD},
     leaf,
+    log::prune::{KEY_CHANGES, PRUNE_RECORD},
     note::{NoteError, Vkey},
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Changes {
     broken: bool,
     /// Where each note is carried first.
     recorded: Vec<(u64, String)>,
+    /// How many there are at least, by a record of a prune, and which one.
+    told: Option<(usize, u64)>,
 }
 
 impl Changes {
@@ -31,7 +34,7 @@ impl Changes {
         findings: &mut Findings,
     ) -> Result<Self, VerifyError> {
         let keys = Keyring::from(first.clone());
-        let mut changes = Self { keys, broken: false, recorded: Vec::new() };
+        let mut changes = Self { keys, broken: false, recorded: Vec::new(), told: None };
         for n in 0..count.unwrap_or(CHANGES_MAX) {
             let path = keyring::path(n);
             let Some(note) = read(&path)? else {
@@ -61,8 +64,17 @@ impl Changes {
         heads.map(|(n, change)| (keyring::path(n), change.after())).collect()
     }
 
-    /// Looks for a record that carries a change.
+    /// Looks for a record that carries a change, or that says how many there were.
     pub(super) fn record(&mut self, seq: u64, leaf: &[u8]) {
+        if leaf.starts_with(PRUNE_RECORD) {
+            let count = leaf::values(leaf, &format!("params.{KEY_CHANGES}")).into_iter().next();
+            let told = count.and_then(|count| Some((count.parse().ok()?, seq)));
+            // Where two say the same, the first one.
+            if told > self.told.map(|(count, _)| (count, u64::MAX)) {
+                self.told = told;
+            }
+            return;
+        }
         if !leaf.starts_with(CHANGE_RECORD) {
             return;
         }
@@ -103,7 +115,7 @@ impl Changes {
         if self.broken {
             return Ok(());
         }
-        let mut next = notes.len();
+        let (mut next, mut missing) = (notes.len(), 0);
         for (seq, note) in &self.recorded {
             if notes.iter().any(|(_, known)| *known == note.as_bytes()) {
                 continue;
@@ -114,8 +126,13 @@ impl Changes {
                 next += 1;
                 continue;
             }
+            missing += 1;
             let what = "this record carries a change of the key that is not there as a file";
             findings.add(State::Missing, &path, (None, Some(*seq)), what);
+        }
+        if let Some((count, seq)) = self.told.filter(|(count, _)| *count > next + missing) {
+            let what = format!("this record says that the log's key was changed {count} times");
+            findings.add(State::Missing, &keyring::path(next), (None, Some(seq)), what);
         }
         Ok(())
     }

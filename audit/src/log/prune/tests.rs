@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     Clock, Ed25519Signer, EventId, Log, Mirrored, OpenError, Options, Report, Signer as _, State,
     VerifyOptions,
+    note::Vkey,
     sim::{Fault, Op, SimFiles, Unsynced},
     verify,
 };
@@ -97,6 +98,42 @@ fn check(files: &SimFiles) -> Report {
     let vkey = signer().vkey();
     let options = VerifyOptions { vkey, last_seen: None, strict: false, progress: &|_, _| {} };
     verify(dir.path(), &options).unwrap()
+}
+
+/// A later key signs seals, so verify misses it anyway; that a key was revoked shows nowhere else.
+#[test]
+fn a_change_of_the_key_is_missed_though_its_record_was_pruned() {
+    let files = SimFiles::default();
+    let clock = clock(0);
+    let log = try_open(Arc::new(files.clone()), clock.clone()).unwrap();
+    let first_key = Vkey::parse(&signer().vkey()).unwrap().id();
+    append(&log, 400);
+    log.rotate_key(Arc::new(Ed25519Signer::from_seed(ORIGIN, &[8; 32]))).unwrap();
+    log.revoke_key(first_key, 300).unwrap();
+    for _ in 0..2 {
+        append(&log, 400);
+        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+    }
+    append(&log, 100);
+    wait("the days are not sealed", || plan_of(&files).is_some_and(|plan| plan.days.len() == 2));
+    let carried = |files: &SimFiles| {
+        let report = check(files);
+        report.findings.into_iter().find(|found| found.file.starts_with("key/"))
+    };
+    let missed = |files: &SimFiles, note: &str| {
+        let without = files.snapshot();
+        without.take_away(note);
+        let found = carried(&without).unwrap_or_else(|| panic!("{note}: {}", check(&without)));
+        assert_eq!((found.state, found.file.as_str()), (State::Missing, note), "{found:?}");
+        found.what
+    };
+    assert!(missed(&files, "key/0002.note").contains("carries a change"));
+    let plan = plan_of(&files).unwrap();
+    log.prune(&plan, why()).unwrap();
+    log.close().unwrap();
+    assert_eq!(check(&files).state, State::TailUnproven, "{}", check(&files));
+    assert!(missed(&files, "key/0002.note").contains("changed 2 times"));
+    missed(&files, "key/0001.note");
 }
 
 fn first(files: &SimFiles) -> u64 {
