@@ -198,7 +198,8 @@ impl Worker {
         }
         let leaf = Bytes::copy_from_slice(&row.leaf);
         let record = Format::CloudTrail.encode(&self.house.about, &leaf);
-        let draft = self.draft.get_or_insert_with(|| Draft::new(row.seq));
+        let begin = || Draft::new((row.seq, audit::tree::leaf_hash(&row.leaf)));
+        let draft = self.draft.get_or_insert_with(begin);
         draft.push(&record.map_err(|_| unreadable())?, time_us);
         if draft.is_full() {
             self.deliver(period_end(self.position.from_s, self.period_s)).await?;
@@ -220,7 +221,8 @@ impl Worker {
     /// Stores the file under way.
     async fn deliver(&mut self, until_s: u64) -> Result<(), ExportError> {
         let Some(draft) = self.draft.take() else { return Ok(()) };
-        let key = self.names.log_file(until_s, draft.first);
+        let (first, leaf) = draft.first;
+        let key = self.names.log_file(until_s, first, &leaf);
         let file = draft.finish(key)?;
         self.put(&file.listed.key, file.gzip, BTreeMap::new()).await?;
         self.listed.push(file.listed);

@@ -13,8 +13,8 @@ const BYTES_MAX: usize = 8 << 20;
 /// A file that is being filled.
 #[derive(Debug)]
 pub(super) struct Draft {
-    /// `seq` of its first record.
-    pub(super) first: u64,
+    /// `seq` of its first record, and that record's leaf hash.
+    pub(super) first: (u64, [u8; 32]),
     json: Vec<u8>,
     records: u64,
     oldest_us: u64,
@@ -39,7 +39,7 @@ pub(super) struct Listed {
 }
 
 impl Draft {
-    pub(super) fn new(first: u64) -> Self {
+    pub(super) fn new(first: (u64, [u8; 32])) -> Self {
         Self { first, json: b"{\"Records\":[".to_vec(), records: 0, oldest_us: 0, newest_us: 0 }
     }
 
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_file_is_one_object_and_the_same_bytes_every_time() {
         let file = || {
-            let mut draft = Draft::new(7);
+            let mut draft = Draft::new((7, [1; 32]));
             draft.push(b"{\"a\":1}", 5);
             draft.push(b"{\"a\":2}", 6);
             draft.finish("k".into()).unwrap()

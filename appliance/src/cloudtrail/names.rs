@@ -14,12 +14,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The key of a log file: of the period that ends at `until_s`, beginning with record `first`.
-    pub(super) fn log_file(&self, until_s: u64, first: u64) -> String {
+    /// The key of a log file: of the period that ends at `until_s`, beginning with the record `first` of this leaf hash.
+    /// Behind a gap the log gives numbers of lost records again, and their file must not be written over.
+    pub(super) fn log_file(&self, until_s: u64, first: u64, leaf: &[u8; 32]) -> String {
         let Self { account, region } = self;
         let (day, minute) = (utc(until_s, "%Y/%m/%d"), utc(until_s, "%Y%m%dT%H%MZ"));
         // AWS writes sixteen random letters and digits; ours are the same when the file is written again.
-        let digest = Sha256::digest(format!("{account} {until_s} {first}"));
+        let digest = Sha256::digest(format!("{account} {until_s} {first} {}", hex::encode(leaf)));
         let unique: String = hex::encode_upper(digest).chars().take(16).collect();
         format!(
             "AWSLogs/{account}/CloudTrail/{region}/{day}/{account}_CloudTrail_{region}_{minute}_{unique}.json.gz"
@@ -64,7 +65,7 @@ mod tests {
             "AWSLogs/123456789012/CloudTrail-Digest/us-east-1/2026/01/01/\
              123456789012_CloudTrail-Digest_us-east-1_appliance_us-east-1_20260101T010000Z.json.gz"
         );
-        let log = names.log_file(1_767_229_200, 7);
+        let log = names.log_file(1_767_229_200, 7, &[1; 32]);
         let (begin, end) = log.split_at(log.rfind('_').unwrap());
         assert_eq!(
             begin,
@@ -72,8 +73,9 @@ mod tests {
              123456789012_CloudTrail_us-east-1_20260101T0100Z"
         );
         assert_eq!(end.len(), "_0123456789ABCDEF.json.gz".len());
-        assert_eq!(log, names.log_file(1_767_229_200, 7));
-        assert_ne!(log, names.log_file(1_767_229_200, 8));
+        assert_eq!(log, names.log_file(1_767_229_200, 7, &[1; 32]));
+        assert_ne!(log, names.log_file(1_767_229_200, 8, &[1; 32]));
+        assert_ne!(log, names.log_file(1_767_229_200, 7, &[2; 32]));
         assert_eq!(names.trail_arn(), "arn:aws:cloudtrail:us-east-1:123456789012:trail/appliance");
         assert_eq!(time(1_767_229_200), "2026-01-01T01:00:00Z");
     }
