@@ -276,9 +276,19 @@ impl Log {
     }
 
     fn verify(&self, more: &[&str]) -> anyhow::Result<Verdict> {
+        self.verdict(&["--vkey", &self.vkey, "--audit-dir"], &self.directory, more)
+    }
+
+    /// Verifies what the running server at `url` gives out, with the deployment's authority and credentials.
+    fn verify_from_afar(&self, url: &str, more: &[&str]) -> anyhow::Result<Verdict> {
+        self.verdict(&[url, "--data-dir"], &self.launch.data_dir(), more)
+    }
+
+    fn verdict(&self, log: &[&str], place: &Path, more: &[&str]) -> anyhow::Result<Verdict> {
         let output = Command::new(&self.launch.binary)
-            .args(["audit", "verify", "--json", "--vkey", &self.vkey, "--audit-dir"])
-            .arg(&self.directory)
+            .args(["audit", "verify", "--json"])
+            .args(log)
+            .arg(place)
             .args(more)
             .output()?;
         let said = clients::text(&output);

@@ -73,8 +73,30 @@ fn a_policy_asks_for_witnesses() -> anyhow::Result<()> {
         "{verdict:?}"
     );
 
-    // Witnesses remember what an older copy does not have.
+    // The same of a running log, by its address; that has grown since.
     ask("one")?;
+    let server = log.launch.start()?;
+    let url = server.ready()?.endpoint.clone();
+    let afar = |more: &[&str]| {
+        log.verify_from_afar(&url, &[&["--policy", policy.as_str()], more].concat())
+    };
+    let verdict = afar(&["--since", &seen])?;
+    ensure!(
+        verdict.code == VALID && verdict.said.contains("witnessed by one at 20"),
+        "{verdict:?}"
+    );
+    for (since, said) in [(&log.kept, ": no witness signed it"), (&other, "of a witness: ")] {
+        let verdict = afar(&["--since", since])?;
+        ensure!(
+            verdict.code == i64::from(BAD_SIGNATURE) && verdict.said.contains(said),
+            "{verdict:?}"
+        );
+    }
+    let unseen = afar(&[])?;
+    ensure!(unseen.code == i64::from(BAD_SIGNATURE), "{unseen:?}");
+    server.stop()?;
+
+    // Witnesses remember what an older copy does not have.
     let older = Log { directory: log.older.clone(), ..log.clone() };
     let verdict = older.verify(&["--policy", &policy, "--since", &seen])?;
     ensure!(verdict.code == TRUNCATED, "{verdict:?}");
