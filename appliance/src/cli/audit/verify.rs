@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use http::Uri;
+use indicatif::ProgressBar;
 
 use self::remote::Host;
 use self::timestamps::Stamps;
@@ -118,7 +119,6 @@ impl Verify {
     fn report(&self, place: &Place) -> anyhow::Result<Report> {
         let dir = place.dir()?;
         let trusted = self.trusted(place)?;
-        let vkey = trusted.vkey.to_string();
         // Changes that do not follow are a finding of their own; what was kept may be older than they are.
         let keys = Keyring::of_directory(&trusted.vkey, &dir)
             .unwrap_or_else(|_| trusted.vkey.clone().into());
@@ -126,25 +126,18 @@ impl Verify {
         // ORDER: the head to remember is read before the walk, so the walk covers it.
         let newest = std::fs::read(dir.join("checkpoint"));
         let outside = self.outside(&trusted, &keys, newest.as_deref().ok())?;
+        let newest = newest.context("reading the newest checkpoint");
         let bar = progress::bar("{bytes}/{total_bytes} {wide_bar} {eta}");
-        let progress = progress::onto(&bar);
-        let options = VerifyOptions {
-            vkey: vkey.clone(),
-            last_seen: outside.last_seen,
-            strict: self.strict,
-            progress: &progress,
-        };
-        let mut report = audit::verify_against(&dir, &options, &stamps.heads)
-            .with_context(|| format!("verifying `{}`", dir.display()))?;
-        for mirror in place.mirrors()?.iter().chain(&self.mirror) {
-            mirrors::compare(mirror, &vkey, &mut report)
-                .with_context(|| format!("verifying `{}`", mirror.display()))?;
-        }
-        bar.finish_and_clear();
-        stamps.add_to(&mut report);
-        gaps::judge(&mut report, &self.known_gap);
-        outside.add_to(&mut report);
-        self.keep(&report, || newest.context("reading the newest checkpoint"))?;
+        let mut report = self.judge(&trusted, outside, newest, &bar, |options| {
+            let mut report = audit::verify_against(&dir, options, &stamps.heads)
+                .with_context(|| format!("verifying `{}`", dir.display()))?;
+            for mirror in place.mirrors()?.iter().chain(&self.mirror) {
+                mirrors::compare(mirror, &options.vkey, &mut report)
+                    .with_context(|| format!("verifying `{}`", mirror.display()))?;
+            }
+            stamps.add_to(&mut report);
+            Ok(report)
+        })?;
         if self.index {
             compare_index(&dir, &mut report);
         }
@@ -166,33 +159,45 @@ impl Verify {
         let log = RemoteLog::open(&host, first).with_context(verifying)?;
         let newest = log.checkpoint().map(<[u8]>::to_vec);
         let outside = self.outside(&trusted, log.keys(), newest.as_deref())?;
+        let newest = newest.context("the log has no signed head yet");
         let bar = progress::bar("{pos}/{len} records {wide_bar} {eta}");
-        let progress = progress::onto(&bar);
+        self.judge(&trusted, outside, newest, &bar, |options| {
+            log.verify(options).with_context(verifying)
+        })
+    }
+
+    /// Verifies, and adds what only the verifier knows: the same of a directory and of an address. `newest` is the head to
+    /// remember.
+    fn judge(
+        &self,
+        trusted: &Trusted,
+        outside: Outside,
+        newest: anyhow::Result<Vec<u8>>,
+        bar: &ProgressBar,
+        verify: impl FnOnce(&VerifyOptions<'_>) -> anyhow::Result<Report>,
+    ) -> anyhow::Result<Report> {
+        let progress = progress::onto(bar);
         let options = VerifyOptions {
-            vkey: first.to_string(),
+            vkey: trusted.vkey.to_string(),
             last_seen: outside.last_seen,
             strict: self.strict,
             progress: &progress,
         };
-        let verified = log.verify(&options);
+        let verified = verify(&options);
         bar.finish_and_clear();
-        let mut report = verified.with_context(verifying)?;
+        let mut report = verified?;
         gaps::judge(&mut report, &self.known_gap);
         outside.add_to(&mut report);
-        self.keep(&report, || newest.context("the log has no signed head yet"))?;
+        self.keep(&report, newest)?;
         Ok(report)
     }
 
     /// Remembers the newest head, if it shall be and nothing is wrong.
-    fn keep(
-        &self,
-        report: &Report,
-        newest: impl FnOnce() -> anyhow::Result<Vec<u8>>,
-    ) -> anyhow::Result<()> {
+    fn keep(&self, report: &Report, newest: anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
         if let Some(path) = &self.remember
             && matches!(report.state, State::Valid | State::TailUnproven)
         {
-            remember(path, &newest()?)
+            remember(path, &newest?)
                 .with_context(|| format!("keeping the checkpoint in `{}`", path.display()))?;
         }
         Ok(())
