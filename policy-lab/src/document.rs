@@ -27,6 +27,20 @@ pub(crate) use self::read::ELEMENTS;
 pub(crate) use self::resources::path;
 pub(crate) use self::span::{Lines, Span};
 pub(crate) use self::statement::{Statement, Verb};
+
+/// Line and column of a value in JSON, by the names of the members that it is in: of the innermost that is there.
+pub(crate) fn place_of(text: &str, path: &[impl AsRef<str>]) -> (usize, usize) {
+    let Ok(root) = json::parse(text) else { return (1, 1) };
+    let mut node = &root;
+    for name in path {
+        let json::Value::Object(members) = &node.value else { break };
+        let Some(member) = members.iter().find(|member| member.name == name.as_ref()) else {
+            break;
+        };
+        node = &member.node;
+    }
+    line_and_column(text, node.at)
+}
 use crate::Profile;
 
 /// Where a document is meant to be attached; that decides which elements it may have.

@@ -93,9 +93,8 @@ fn request(path: &Path, which: Option<&str>) -> anyhow::Result<Recorded> {
     };
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let event = request_line(index + 1, line).map_err(|error| {
-            anyhow!("{}:{}:{}: {}", path.display(), index + 1, error.column, error.message)
-        })?;
+        let event = request_line(index + 1, line)
+            .map_err(|error| input::of_line(&path.display().to_string(), index + 1, &error))?;
         let is_wanted = |event: &Event| which.is_none_or(|which| event.recorded.id == which);
         found.extend(event.filter(is_wanted).map(|event| event.recorded));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use policy_lab::replay::{Foreign, import};
 
 use super::{Failure, Verdict, input};
@@ -28,9 +28,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     for path in &arguments.files {
         let (name, lines) = input::lines(path)?;
         for (index, line) in lines.enumerate() {
-            let imported = import(arguments.log, &line?).map_err(|error| {
-                anyhow!("{name}:{}:{}: {}", index + 1, error.column, error.message)
-            })?;
+            let imported = import(arguments.log, &line?)
+                .map_err(|error| input::of_line(&name, index + 1, &error))?;
             for line in imported.lines {
                 match writeln!(out, "{line}") {
                     // Whoever closes stdout early (`| head`) wants no more.

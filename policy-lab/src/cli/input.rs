@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
-use policy_lab::replay::Export;
+use policy_lab::replay::{Export, LineError};
 use policy_lab::{DocumentKind, Guardrails, Policy};
 
 /// Bytes read of one file at most; a world may have thousands of policies.
@@ -56,6 +56,11 @@ pub(super) fn complaint(place: &str, message: &str, hint: Option<&str>) -> anyho
     }
 }
 
+/// A complaint about a line of a file.
+pub(super) fn of_line(name: &str, number: usize, error: &LineError) -> anyhow::Error {
+    complaint(&format!("{name}:{number}:{}", error.column), &error.message, error.hint.as_deref())
+}
+
 /// The file's name without directory and extension.
 pub(super) fn stem(path: &Path) -> anyhow::Result<String> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
@@ -101,10 +106,14 @@ pub(super) fn directories(directory: &Path) -> anyhow::Result<Vec<std::path::Pat
     Ok(found)
 }
 
-/// Reads a world that the appliance exported.
+/// Reads a world that the appliance exported; the error says `FILE:LINE:COLUMN`.
 pub(super) fn export(path: &Path) -> anyhow::Result<Arc<Export>> {
     let text = text(path)?;
-    let export = Export::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    let export = Export::parse(&text).map_err(|error| {
+        let (line, column) = error.place(&text);
+        let place = format!("{}:{line}:{column}", path.display());
+        complaint(&place, &error.to_string(), error.hint())
+    })?;
     Ok(Arc::new(export))
 }
 

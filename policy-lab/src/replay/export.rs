@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Change;
 use crate::decision::statement_id;
+use crate::document::place_of;
 use crate::rego::REVIEW_TIME_MAX;
 use crate::{
     Attached, DocumentError, DocumentKind, Guardrails, Layer, Policy, PolicySet, Principal,
@@ -27,7 +28,7 @@ pub const SCHEMA: &str = "appliance/world";
 
 /// A world as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a world")]
 pub struct ExportedWorld {
     pub schema: String,
     pub v: u32,
@@ -48,7 +49,7 @@ pub struct ExportedWorld {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a user")]
 pub struct ExportedUser {
     pub enabled: bool,
     #[serde(default)]
@@ -56,7 +57,7 @@ pub struct ExportedUser {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a group")]
 pub struct ExportedGroup {
     pub enabled: bool,
     #[serde(default)]
@@ -66,7 +67,7 @@ pub struct ExportedGroup {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a guardrail")]
 pub struct ExportedGuardrail {
     pub name: String,
     pub text: String,
@@ -76,14 +77,57 @@ pub struct ExportedGuardrail {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    #[error("{0}")]
-    Malformed(String),
+    /// Line and column are from one.
+    #[error("{message}")]
+    Malformed { line: usize, column: usize, message: String },
     #[error("policy `{name}`: {source}")]
     Policy { name: String, source: DocumentError },
     #[error("{owner} has the policy `{name}`, which is not in the export")]
     Missing { owner: String, name: String },
     #[error("the guardrails do not load: {0}")]
     Guardrails(#[from] RegoError),
+}
+
+impl ExportError {
+    fn malformed(error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        let end = message.rfind(" at line ").unwrap_or(message.len());
+        Self::Malformed {
+            line: error.line().max(1),
+            column: error.column().max(1),
+            message: message.get(..end).unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Line and column, from one, in the text of the export. Where a document in it is wrong they are those of the document's
+    /// text; the message has the place inside.
+    #[must_use]
+    pub fn place(&self, text: &str) -> (usize, usize) {
+        match self {
+            Self::Malformed { line, column, .. } => (*line, *column),
+            Self::Policy { name, .. } => {
+                let of = |section: &str| place_of(text, &[section, name]);
+                let whole = |section: &str| place_of(text, &[section]);
+                if of("policies") == whole("policies") { of("buckets") } else { of("policies") }
+            }
+            Self::Missing { owner, .. } => {
+                let (kind, name) = owner.split_once(' ').unwrap_or_default();
+                place_of(text, &[&format!("{kind}s"), name.trim_matches('`'), "policies"])
+            }
+            Self::Guardrails(_) => place_of(text, &["guardrails"]),
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Malformed { .. } => Some("write it anew with `appliance iam export`"),
+            Self::Missing { .. } => Some("add it to `policies`, or leave the name out"),
+            // Their own messages have it.
+            Self::Policy { .. } | Self::Guardrails(_) => None,
+        }
+    }
 }
 
 /// An export, read whole and compiled.
@@ -104,11 +148,13 @@ impl Export {
     /// # Errors
     /// When it is not one, names a policy that it does not hold, or holds a document that the server would refuse.
     pub fn parse(text: &str) -> Result<Self, ExportError> {
-        let world: ExportedWorld = serde_json::from_str(text)
-            .map_err(|error| ExportError::Malformed(error.to_string()))?;
+        let world: ExportedWorld =
+            serde_json::from_str(text).map_err(|error| ExportError::malformed(&error))?;
         if world.schema != SCHEMA || world.v != 1 {
             let found = format!("schema `{}` version {} is not known", world.schema, world.v);
-            return Err(ExportError::Malformed(found));
+            let member = if world.schema == SCHEMA { "v" } else { "schema" };
+            let (line, column) = place_of(text, &[member]);
+            return Err(ExportError::Malformed { line, column, message: found });
         }
         Self::new(world)
     }
@@ -344,14 +390,23 @@ mod tests {
 
     #[test]
     fn half_a_world_is_none() {
-        for (from, to, wanted) in [
-            ("\"v\":1", "\"v\":2", "version 2 is not known"),
-            ("\"account\"", "\"acount\"", "unknown field `acount`"),
-            ("[\"read\"]", "[\"raed\"]", "user `ann` has the policy `raed`"),
-            ("\"all\":\"{", "\"all\":\"", "policy `all`"),
+        for (from, to, wanted, place) in [
+            ("\"v\":1", "\"v\":2", "version 2 is not known", (1, 33)),
+            ("\"account\"", "\"acount\"", "unknown field `acount`", (1, 42)),
+            ("[\"read\"]", "[\"raed\"]", "user `ann` has the policy `raed`", (2, 51)),
+            ("\"all\":\"{", "\"all\":\"", "policy `all`", (5, 84)),
+            ("\"b\":\"{", "\"b\":\"", "policy `b`", (6, 24)),
+            (
+                "\"guardrails\":[]",
+                "\"guardrails\":[{\"name\":\"g\",\"text\":\"\"}]",
+                "load",
+                (6, 59),
+            ),
         ] {
-            let error: ExportError = Export::parse(&WORLD.replacen(from, to, 1)).expect_err(from);
+            let text = WORLD.replacen(from, to, 1);
+            let error: ExportError = Export::parse(&text).expect_err(from);
             assert!(error.to_string().contains(wanted), "{error}");
+            assert_eq!(error.place(&text), place, "{error}");
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Recorded;
+use crate::document::place_of;
 use crate::{Context, Principal, PrincipalKind};
 
 /// A request of a line, with its time where the line has one.
@@ -21,14 +22,39 @@ pub struct Event {
 #[error("column {column}: {message}")]
 #[non_exhaustive]
 pub struct LineError {
-    /// In bytes, from one.
+    /// From one.
     pub column: usize,
     pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Names of the members that it is about, each in the one before; the column is that of the last.
+    path: Vec<String>,
 }
 
 impl LineError {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { column: 1, message: message.into() }
+        Self { column: 1, message: message.into(), hint: None, path: Vec::new() }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// About a member, or about something in it.
+    pub(super) fn of(mut self, member: &str) -> Self {
+        self.path.insert(0, member.to_owned());
+        self
+    }
+
+    /// With the column of the member that it is about.
+    pub(super) fn placed(self, line: &str) -> Self {
+        match self.path.as_slice() {
+            [] => self,
+            path => {
+                let (_, column) = place_of(line, path);
+                Self { column, path: Vec::new(), ..self }
+            }
+        }
     }
 }
 
@@ -39,13 +65,18 @@ pub(super) fn fault(error: &serde_json::Error) -> LineError {
     LineError {
         column: error.column().max(1),
         message: message.get(..end).unwrap_or_default().to_owned(),
+        hint: Some("each line is one JSON object".to_owned()),
+        path: Vec::new(),
     }
 }
 
 /// Reads a line as a JSON object.
 pub(super) fn object(line: &[u8]) -> Result<Value, LineError> {
     let value: Value = serde_json::from_slice(line).map_err(|error| fault(&error))?;
-    if value.is_object() { Ok(value) } else { Err(LineError::new("the line is not a JSON object")) }
+    match value.is_object() {
+        true => Ok(value),
+        false => Err(LineError::new("the line is not a JSON object").hint("begin it with `{`")),
+    }
 }
 
 /// A member that is text; absent and `null` are `None`.
@@ -53,14 +84,20 @@ pub(super) fn text<'a>(value: &'a Value, name: &str) -> Result<Option<&'a str>, 
     match value.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(LineError::new(format!("`{name}` is not a string"))),
+        Some(_) => {
+            let error = LineError::new(format!("`{name}` is not a string"));
+            Err(error.hint("put it in quotes").of(name))
+        }
     }
 }
 
 pub(super) fn time_us(text: Option<&str>) -> Result<Option<i64>, LineError> {
     let Some(text) = text else { return Ok(None) };
-    let time: jiff::Timestamp =
-        text.parse().map_err(|_| LineError::new(format!("`{text}` is not a time")))?;
+    let time: jiff::Timestamp = text.parse().map_err(|_| {
+        LineError::new(format!("`{text}` is not a time"))
+            .hint("write 2026-11-05T10:00:00Z")
+            .of("ts")
+    })?;
     Ok(Some(time.as_microsecond()))
 }
 
@@ -79,6 +116,19 @@ pub(super) fn values(value: &Value) -> Result<Vec<String>, LineError> {
         Value::Array(values) => values.iter().map(scalar).collect(),
         one => Ok(vec![scalar(one)?]),
     }
+}
+
+/// A list of texts, or one.
+pub(super) fn texts(value: &Value, name: &str) -> Result<Vec<String>, LineError> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let texts = match value {
+        Value::Array(values) => values.iter().map(text).collect(),
+        one => text(one).map(|one| vec![one]),
+    };
+    texts.ok_or_else(|| {
+        let error = LineError::new(format!("`{name}` is not a list of strings"));
+        error.hint(format!("write \"{name}\":[\"one\",\"another\"]")).of(name)
+    })
 }
 
 /// A caller, as both formats have it.
@@ -118,7 +168,7 @@ pub(super) fn principal(value: &Value) -> Result<Principal, LineError> {
         arn: member("arn")?,
         groups: match value.get("groups") {
             None | Some(Value::Null) => None,
-            Some(groups) => Some(values(groups)?),
+            Some(groups) => Some(texts(groups, "groups")?),
         },
         name: member("name")?,
         parent: member("parent")?,
@@ -165,7 +215,11 @@ fn kind(word: &str) -> Result<PrincipalKind, LineError> {
         "Service" | "service_account" => PrincipalKind::ServiceAccount,
         "AssumedRole" | "Federated" | "sts" => PrincipalKind::Session,
         "Anonymous" | "anonymous" => PrincipalKind::Anonymous,
-        other => return Err(LineError::new(format!("`{other}` is not a kind of principal"))),
+        other => {
+            let error = LineError::new(format!("`{other}` is not a kind of principal"));
+            let hint = "there are root, user, service_account, sts, anonymous";
+            return Err(error.hint(hint).of("type"));
+        }
     })
 }
 
@@ -176,10 +230,15 @@ pub(super) fn context(value: Option<&Value>) -> Result<Context, LineError> {
         None | Some(Value::Null) => {}
         Some(Value::Object(members)) => {
             for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-                context.set_many(key, values(value)?);
+                let hint = "write a text, a number, true, false, or a list of these";
+                let values = values(value).map_err(|error| error.hint(hint).of(key).of("ctx"))?;
+                context.set_many(key, values);
             }
         }
-        Some(_) => return Err(LineError::new("`ctx` is not an object")),
+        Some(_) => {
+            let error = LineError::new("`ctx` is not an object");
+            return Err(error.hint("write {\"aws:SourceIp\":\"10.0.0.1\"}").of("ctx"));
+        }
     }
     Ok(context)
 }

@@ -11,7 +11,7 @@
 
 use serde_json::Value;
 
-use super::line::{context, object, principal, text, time_us, values};
+use super::line::{context, object, principal, text, texts, time_us};
 use super::{Complete, Event, LineError, Recorded, RecordedDecision};
 use crate::action::ResourceKind;
 use crate::{Action, Context, Principal, PrincipalKind, Request, Resource};
@@ -59,9 +59,13 @@ const OPERATIONS: [(&str, &str, Option<&str>); 17] = [
 /// # Errors
 /// When the line is not such an object, or has a member we do not know.
 pub fn request_line(number: usize, line: &str) -> Result<Option<Event>, LineError> {
-    if line.trim().is_empty() {
-        return Ok(None);
+    match line.trim().is_empty() {
+        true => Ok(None),
+        false => event(number, line).map(Some).map_err(|error| error.placed(line)),
     }
+}
+
+fn event(number: usize, line: &str) -> Result<Event, LineError> {
     let value = object(line.as_bytes())?;
     let unknown =
         value.as_object().into_iter().flatten().find(|(k, _)| !MEMBERS.contains(&k.as_str()));
@@ -77,13 +81,13 @@ pub fn request_line(number: usize, line: &str) -> Result<Option<Event>, LineErro
     let request = Request {
         resource: resource(&action, text(&value, "bucket")?, text(&value, "key")?)?,
         action,
-        principal: caller(value.get("principal"))?,
+        principal: caller(value.get("principal")).map_err(|error| error.of("principal"))?,
         context,
     };
     let id = text(&value, "id")?.map_or_else(|| format!("line {number}"), str::to_owned);
-    let recorded = recorded(value.get("recorded"))?;
+    let recorded = recorded(value.get("recorded")).map_err(|error| error.of("recorded"))?;
     let complete = complete(value.get("complete"))?;
-    Ok(Some(Event { time_us, recorded: Recorded { id, seq: None, request, recorded, complete } }))
+    Ok(Event { time_us, recorded: Recorded { id, seq: None, request, recorded, complete } })
 }
 
 fn action(
@@ -94,17 +98,25 @@ fn action(
     let name = match (action, operation) {
         (Some(action), _) => action.to_owned(),
         (None, Some(operation)) => action_of_operation(operation, version),
-        (None, None) => return Err(LineError::new("the request has neither `action` nor `op`")),
+        (None, None) => {
+            let error = LineError::new("the request has neither `action` nor `op`");
+            return Err(error.hint("write \"op\":\"GetObject\""));
+        }
     };
-    let action = Action::parse(&name).map_err(|error| LineError::new(error.to_string()))?;
+    let member = if action.is_some() { "action" } else { "op" };
+    let action = Action::parse(&name).map_err(|error| {
+        LineError::new(error.to_string()).hint("write \"action\":\"s3:GetObject\"").of(member)
+    })?;
     if operation.is_some() && action.info().is_none() {
-        return Err(LineError::new(format!("`{name}` is not an operation we know")));
+        let error = LineError::new(format!("`{name}` is not an operation we know"));
+        return Err(error.hint("operations have the names of the S3 API").of(member));
     }
     Ok(action)
 }
 
 fn no_member(name: &str, of: &str, members: &[&str]) -> LineError {
-    LineError::new(format!("`{name}` is not a member of {of}; there are {}", members.join(", ")))
+    let error = LineError::new(format!("`{name}` is not a member of {of}"));
+    error.hint(format!("there are {}", members.join(", "))).of(name)
 }
 
 /// The action that an S3 operation is decided by.
@@ -121,10 +133,14 @@ fn resource(
     key: Option<&str>,
 ) -> Result<Resource, LineError> {
     match (bucket, key) {
-        (None, Some(_)) => Err(LineError::new("there is a `key` but no `bucket`")),
+        (None, Some(_)) => {
+            let error = LineError::new("there is a `key` but no `bucket`");
+            Err(error.hint("write \"bucket\":\"name\"").of("key"))
+        }
         (None, None) => match action.info().map(|info| info.resource) {
             Some(ResourceKind::Bucket | ResourceKind::Object) => {
-                Err(LineError::new(format!("`{action}` needs a `bucket`")))
+                let error = LineError::new(format!("`{action}` needs a `bucket`"));
+                Err(error.hint("write \"bucket\":\"name\""))
             }
             _ => Ok(Resource::Any),
         },
@@ -150,7 +166,8 @@ fn caller(value: Option<&Value>) -> Result<Principal, LineError> {
 /// taken for somebody else, or for nobody, is an error.
 fn described(object: &Value) -> Result<Principal, LineError> {
     let Some(members) = object.as_object() else {
-        return Err(LineError::new("`principal` is neither a name, an ARN nor an object"));
+        let error = LineError::new("`principal` is neither a name, an ARN nor an object");
+        return Err(error.hint("write \"principal\":\"alice\""));
     };
     if let Some(name) = members.keys().find(|name| !CALLER.contains(&name.as_str())) {
         return Err(no_member(name, "a principal", &CALLER));
@@ -163,7 +180,8 @@ fn described(object: &Value) -> Result<Principal, LineError> {
             Ok(Principal { groups: read.groups, ..Principal::user(account, name) })
         }
         (None, _) if read.kind != PrincipalKind::Anonymous || members.contains_key("parent") => {
-            Err(LineError::new("`principal` has no `arn`"))
+            let error = LineError::new("`principal` has no `arn`");
+            Err(error.hint("of users alone the name is enough"))
         }
         _ => Ok(read),
     }
@@ -185,7 +203,7 @@ fn fill(context: &mut Context, time: Option<&str>, time_us: Option<i64>, version
 fn complete(value: Option<&Value>) -> Result<Complete, LineError> {
     match value.filter(|value| !value.is_null()) {
         None => Ok(Complete::everything()),
-        Some(patterns) => Ok(Complete::only(values(patterns)?)),
+        Some(patterns) => Ok(Complete::only(texts(patterns, "complete")?)),
     }
 }
 
@@ -196,7 +214,10 @@ fn recorded(value: Option<&Value>) -> Result<Option<RecordedDecision>, LineError
         allowed: match text(value, "effect")? {
             Some("allow") => true,
             Some("deny" | "explicit-deny" | "implicit-deny" | "error") => false,
-            _ => return Err(LineError::new("`recorded` has no `effect` of `allow` or `deny`")),
+            _ => {
+                let error = LineError::new("`recorded` has no `effect` of `allow` or `deny`");
+                return Err(error.hint("write \"recorded\":{\"effect\":\"allow\"}"));
+            }
         },
         reason: text(value, "reason")?.map(str::to_owned),
         digest: digest.map(|digest| digest.strip_prefix("sha256:").unwrap_or(digest).to_owned()),
@@ -235,6 +256,31 @@ mod tests {
     }
 
     #[test]
+    fn a_complaint_is_about_a_member_and_says_what_to_do() {
+        for (members, column) in [
+            (r#""op":"GetObject","ts":"noon""#, 24),
+            (r#""op":"Getobject","bucket":"é","op2":7"#, 38),
+            (r#""op":"CopyObjects","bucket":"b""#, 7),
+            (r#""action":"GetObject""#, 11),
+            (r#""bucket":"b""#, 1),
+            (r#""op":"GetObject","bucket":7"#, 28),
+            (r#""op":"GetObject","key":"k""#, 25),
+            (r#""op":"ListBuckets","principal":7"#, 33),
+            (r#""op":"ListBuckets","principal":{"type":"king","arn":"x"}"#, 41),
+            (r#""op":"ListBuckets","principal":{"name":7}"#, 41),
+            (r#""op":"ListBuckets","principal":{"name":"x","groups":7}"#, 54),
+            (r#""op":"ListBuckets","ctx":7"#, 27),
+            (r#""op":"ListBuckets","ctx":{"aws:SourceIp":[[1]]}"#, 43),
+            (r#""op":"ListBuckets","complete":7"#, 32),
+            (r#""op":"ListBuckets","recorded":{"effect":"maybe"}"#, 32),
+        ] {
+            let error = request_line(1, &format!("{{{members}}}")).expect_err(members);
+            assert_eq!(error.column, column, "{members}: {error}");
+            assert!(error.hint.is_some(), "{members}: {error}");
+        }
+    }
+
+    #[test]
     fn lines_that_are_no_requests() {
         for (line, message) in [
             ("{", "EOF while parsing an object"),
@@ -244,14 +290,10 @@ mod tests {
             (r#"{"op":"GetObject"}"#, "`s3:GetObject` needs a `bucket`"),
             (r#"{"op":"GetObject","key":"k"}"#, "there is a `key` but no `bucket`"),
             (r#"{"op":"GetObject","bucket":7}"#, "`bucket` is not a string"),
-            (
-                r#"{"op":"ListBuckets","tx":1}"#,
-                "`tx` is not a member of a request; there are id, ts, op, action, bucket, key, version, principal, ctx, \
-                 complete, recorded",
-            ),
+            (r#"{"op":"ListBuckets","tx":1}"#, "`tx` is not a member of a request"),
             (
                 r#"{"op":"ListBuckets","principal":{"group":"eng"}}"#,
-                "`group` is not a member of a principal; there are account, arn, groups, name, parent, type",
+                "`group` is not a member of a principal",
             ),
             (
                 r#"{"op":"ListBuckets","principal":7}"#,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
 use policy_lab::replay::{Foreign, Recorded, import, request_line};
 
 use super::Replayed;
@@ -54,9 +53,7 @@ fn read(
     skipped: &mut usize,
 ) -> anyhow::Result<Vec<policy_lab::replay::Event>> {
     let line = line?;
-    let place = |error: policy_lab::replay::LineError| {
-        anyhow!("{name}:{number}:{}: {}", error.column, error.message)
-    };
+    let place = |error: policy_lab::replay::LineError| input::of_line(name, number, &error);
     let Some(log) = from else {
         return Ok(request_line(number, &line).map_err(place)?.into_iter().collect());
     };
