@@ -24,6 +24,9 @@ pub(crate) enum Room {
     Reserved,
 }
 
+/// Written again and again, out of the processor's cache: a fresh buffer of zeros is half a megabyte of page faults.
+const ZEROS: &[u8] = &[0; 64 << 10];
+
 /// A batch under construction; the buffer is reused.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -129,9 +132,7 @@ impl Writer {
         if self.ahead_bytes > 0 && end + kept > self.zeroed {
             let until = (end + kept).next_multiple_of(self.ahead_bytes);
             let from = self.zeroed.max(self.offset);
-            // What a failure leaves behind is zeros, or nothing. They are durable when the batch is.
-            self.file.write_at(from, &vec![0; (until - from) as usize])?;
-            self.zeroed = until;
+            self.write_zeros(from, until)?;
         }
         if let Err(error) = self.file.write_durable(self.offset, batch) {
             if error.kind() == io::ErrorKind::StorageFull {
@@ -141,6 +142,16 @@ impl Writer {
             return Err(error);
         }
         self.offset = end;
+        Ok(())
+    }
+
+    /// What a failure leaves behind is zeros, or nothing. They are durable when the next batch is.
+    fn write_zeros(&mut self, from: u64, until: u64) -> io::Result<()> {
+        for at in (from..until).step_by(ZEROS.len()) {
+            let count = ZEROS.len().min((until - at) as usize);
+            self.file.write_at(at, ZEROS.get(..count).unwrap_or_default())?;
+        }
+        self.zeroed = until;
         Ok(())
     }
 
