@@ -20,8 +20,11 @@ const LINGER: Duration = Duration::from_millis(5);
 /// A queue that is half a batch is worth a commit in any case.
 const BYTES_ENOUGH: usize = BATCH_BYTES_MAX / 2;
 /// Callers who must have been waiting at the last commit for the next one to give them time to come back.
-const CALLERS_MANY: usize = 8;
-/// That time, at most; a faster disk gets no more than its own time.
+const CALLERS_MANY: usize = 4;
+/// That time, in commits like the last one. A caller of a server has an answer to send and a request to read before its
+/// next record, and a processor that makes commits of two or three records meanwhile is one that serves nobody.
+const GATHER_COMMITS: u32 = 4;
+/// That time, at most.
 const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// Records of one call, and whom to tell.
@@ -144,7 +147,7 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn after(callers: usize, began: Instant) -> Self {
         let now = Instant::now();
-        let gather = now.saturating_duration_since(began).min(GATHER_MAX);
+        let gather = (now.saturating_duration_since(began) * GATHER_COMMITS).min(GATHER_MAX);
         Self { callers, until: (callers >= CALLERS_MANY).then(|| now + gather) }
     }
 }
