@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{checkpoint::Head, tip::Tip};
@@ -103,6 +103,7 @@ impl SignerThread {
                 return;
             }
             let closing = self.shared.to_sign.is_closed();
+            let begun = Instant::now();
             match self.publish(&head) {
                 // The end of the log gives room back, so a full disk is final only after that.
                 Err(error) if error.kind() == io::ErrorKind::StorageFull && !closing => {
@@ -114,7 +115,11 @@ impl SignerThread {
                     self.shared.poison(&format!("publishing the head of size {size}: {error}"));
                     return;
                 }
-                Ok(()) => self.shared.to_sign.pause(self.interval),
+                // From the beginning of one to the beginning of the next: what is acknowledged just after a head was taken
+                // then waits for one interval and one publication, and not for two.
+                Ok(()) => {
+                    self.shared.to_sign.pause(self.interval.saturating_sub(begun.elapsed()));
+                }
             }
         }
     }
