@@ -1,12 +1,13 @@
 //! What a verification costs: the log as it was written, and the same log packed.
 //!
-//! `cargo bench -p audit --bench verify` writes 2,000,000 records (`AUDIT_BENCH_RECORDS` says otherwise) in each form and
-//! verifies them five times. Bytes are those of the records, whatever form they are in.
+//! `cargo bench -p audit --bench verify` writes 2,000,000 records (`AUDIT_BENCH_RECORDS` says otherwise, and
+//! `AUDIT_BENCH_DIR` keeps both logs for the next run) in each form and verifies them five times. Bytes are those of the
+//! records, whatever form they are in.
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,15 +23,19 @@ const RUNS: usize = 5;
 fn main() {
     let count = std::env::var("AUDIT_BENCH_RECORDS").ok().and_then(|n| n.parse().ok());
     let count = count.unwrap_or(2_000_000);
+    let kept = std::env::var_os("AUDIT_BENCH_DIR").map(PathBuf::from);
     for (name, finished) in [("as written", Finished::Sealed), ("packed", Finished::Packed)] {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let bytes = write(dir.path(), count, finished);
-        measure(dir.path(), name, bytes);
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = kept.as_ref().map_or(scratch.path().to_owned(), |kept| kept.join(name));
+        if !dir.join("seg").is_dir() {
+            write(&dir, count, finished);
+        }
+        let bytes = records(&dir).map(|record| record.unwrap().1.len() as u64 + 1).sum();
+        measure(&dir, name, bytes);
     }
 }
 
-/// Writes the log; gives the bytes of its records.
-fn write(dir: &Path, count: u64, finished: Finished) -> u64 {
+fn write(dir: &Path, count: u64, finished: Finished) {
     let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
     let options = Options { origin: ORIGIN.to_owned(), finished, ..Options::default() };
     let files = Arc::new(LocalFiles::new(dir));
@@ -41,7 +46,6 @@ fn write(dir: &Path, count: u64, finished: Finished) -> u64 {
         log.append_all(&batch).unwrap().wait().unwrap();
     }
     log.close().unwrap();
-    records(dir).map(|record| record.unwrap().1.len() as u64 + 1).sum()
 }
 
 fn measure(dir: &Path, name: &str, bytes: u64) {
