@@ -14,7 +14,7 @@ pub(crate) use batches::{Batches, Place};
 pub use control::Control;
 pub(crate) use lines::Lines;
 pub(crate) use packed::Packed;
-pub(crate) use reader::{Frame, Leaves, Reader, Tail};
+pub(crate) use reader::{Frame, Leaves, Reader, Source, Tail};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use writer::{Batch, Room, Writer};
 

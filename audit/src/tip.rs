@@ -46,6 +46,12 @@ impl Tip {
         self.push_hash(tree::leaf_hash(leaf));
     }
 
+    /// Takes in many records by their leaf hashes.
+    pub(crate) fn extend(&mut self, leaves: &[Hash]) {
+        leaves.iter().for_each(|leaf| self.chain = chain::step(&self.chain, leaf));
+        self.frontier.extend(leaves);
+    }
+
     /// Takes in a whole subtree of records: their leaf hashes in order, and the root over them.
     pub(crate) fn push_subtree<'a>(
         &mut self,

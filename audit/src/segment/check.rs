@@ -62,18 +62,19 @@ pub(crate) fn batch(
     };
     let fault = |at: usize, seq, what| Fault { offset: frame.offset + at as u64, seq, what };
     let mut next = before.clone();
+    let mut hashes = Vec::new();
     // Fixed width makes text order time order, so only the last stamp is worth parsing.
     let mut stamp = stamp::text(before.time_us);
-    for (at, leaf) in Leaves::new(frame.leaves) {
-        let expected = next.size();
+    for ((at, leaf), expected) in Leaves::new(frame.leaves).zip(before.size()..) {
         let seq = seq(leaf).ok_or(fault(at, expected, What::Record))?;
         if seq != expected {
             return Err(fault(at, expected, What::Seq { found: seq }));
         }
         let later = time_text(leaf).filter(|text| **text > stamp);
         stamp = *later.ok_or(fault(at, expected, What::Record))?;
-        next.push_hash(hash(frame.offset + at as u64, leaf));
+        hashes.push(hash(frame.offset + at as u64, leaf));
     }
+    next.extend(&hashes);
     let last = next.size().saturating_sub(1);
     next.time_us = stamp::parse(&stamp).ok_or(fault(0, last, What::Record))?;
     let crc = crc(frame.leaves);

@@ -274,11 +274,20 @@ impl Unpacker {
 
     /// Unpacks the bytes of one frame; `None` if they are not what was packed.
     pub(crate) fn unpack(&mut self, bytes: &[u8], frame: &Packing) -> Option<Vec<u8>> {
+        let mut lines = Vec::new();
+        self.unpack_to(bytes, frame, &mut lines).then_some(lines)
+    }
+
+    /// The same into a buffer that was used before: a fresh one costs more than unpacking what is in it. False, and it
+    /// means nothing what is in the buffer, if the bytes are not what was packed.
+    pub(crate) fn unpack_to(&mut self, bytes: &[u8], frame: &Packing, lines: &mut Vec<u8>) -> bool {
         let size = frame.size as usize;
         if check::crc(bytes) != frame.crc || size > FRAME_BYTES_MAX {
-            return None;
+            return false;
         }
-        self.0.decompress(bytes, size).ok().filter(|lines| lines.len() == size)
+        lines.clear();
+        lines.reserve_exact(size);
+        self.0.decompress_to_buffer(bytes, lines).is_ok() && lines.len() == size
     }
 }
 

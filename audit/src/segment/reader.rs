@@ -11,6 +11,23 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of the first read: who follows a log mostly finds a few new records.
 const FIRST_CHUNK_BYTES: usize = 1 << 16;
 
+/// Where a [`Reader`] gets its bytes.
+pub(crate) trait Source {
+    /// Puts more bytes behind those of the buffer, about as many as are wanted; none only at the end. A buffer without
+    /// bytes may be replaced.
+    ///
+    /// # Errors
+    /// Reading failed.
+    fn more(&mut self, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<usize>;
+}
+
+impl<R: Read> Source for R {
+    fn more(&mut self, buffer: &mut Vec<u8>, wanted: usize) -> io::Result<usize> {
+        buffer.reserve(wanted);
+        self.take(wanted as u64).read_to_end(buffer)
+    }
+}
+
 /// The bytes of one batch as they lie in the file; nothing about them is verified but the framing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
@@ -71,7 +88,7 @@ pub(crate) struct Reader<R> {
     chunk: usize,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Source> Reader<R> {
     /// A reader whose source stands at `offset` of the file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
         Self {
@@ -180,8 +197,7 @@ impl<R: Read> Reader<R> {
     fn fill(&mut self) -> io::Result<bool> {
         self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
-        self.buffer.reserve(self.chunk);
-        let read = (&mut self.source).take(self.chunk as u64).read_to_end(&mut self.buffer)?;
+        let read = self.source.more(&mut self.buffer, self.chunk)?;
         self.chunk = (self.chunk * 4).min(CHUNK_BYTES);
         Ok(read > 0)
     }

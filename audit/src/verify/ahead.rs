@@ -1,28 +1,28 @@
 //! Reads a segment ahead of the walk and hashes its lines on other threads.
 //!
-//! Nine tenths of a verification are SHA-256 over records, which need nothing from each other; the tree and the chain
-//! need their order and stay on the walking thread. The walk gets exactly the bytes that were hashed, and every hash
-//! carries the place of its line: where damage makes the walk look at other lines than the hashing threads saw, it
-//! finds no hash and makes one. Memory is bounded by [`CHUNKS_MAX`] chunks.
+//! Most of a verification is SHA-256 over records, which need nothing from each other; the tree and the chain need their
+//! order and stay on the walking thread. The walk gets exactly the bytes that were hashed, and every hash carries the
+//! place of its line: where damage makes the walk look at other lines than the hashing threads saw, it finds no hash and
+//! makes one. Memory is bounded by the chunks of a [`Pool`], and their buffers go round.
 
 use std::{
     cell::RefCell,
     collections::VecDeque,
     fs, io,
     num::NonZero,
-    os::unix::fs::FileExt as _,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
 };
 
 use memchr::{memchr, memrchr};
+use rustix::{buffer::spare_capacity, io::Errno};
 
 use crate::{
     segment::{
-        CONTROL_PREFIX,
+        BLOCK_BYTES, CONTROL_PREFIX, FRAME_BYTES_MAX, Source,
         packed::{Packing, Table, Unpacker},
     },
     tree::{self, Frontier, Hash},
@@ -30,38 +30,50 @@ use crate::{
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Chunks that are read and not walked yet, at most.
-const CHUNKS_MAX: usize = 8;
 
 /// A log with less is hashed by the walk alone.
 const ALONE_BYTES_MAX: u64 = 4 << 20;
 
 /// One chunk on its way to a hashing thread, and how it comes back.
 struct Job {
+    /// Lines, or room for those of a frame.
     bytes: Vec<u8>,
-    /// The bytes are a packed frame.
-    packing: Option<Packing>,
+    frame: Option<Frame>,
     answer: SyncSender<Chunk>,
+}
+
+/// A packed frame in its file.
+struct Frame {
+    file: Arc<Vec<u8>>,
+    packing: Packing,
+}
+
+impl Frame {
+    /// Puts the frame's lines into a buffer; false if it is damaged.
+    fn unpack(&self, unpacker: Option<&mut Unpacker>, lines: &mut Vec<u8>) -> bool {
+        let from = usize::try_from(self.packing.offset).unwrap_or(usize::MAX);
+        let to = from.saturating_add(self.packing.len as usize);
+        let bytes = self.file.get(from..to).unwrap_or_default();
+        unpacker.is_some_and(|unpacker| unpacker.unpack_to(bytes, &self.packing, lines))
+    }
 }
 
 impl Job {
     /// `None` of an unpacker is one that could not be made.
     fn run(self, unpacker: Option<&mut Unpacker>) {
-        let Self { bytes, packing, answer } = self;
-        let unpacked = match &packing {
-            Some(packing) => unpacker.and_then(|unpacker| unpacker.unpack(&bytes, packing)),
-            None => Some(bytes),
-        };
-        let damaged = unpacked.is_none();
-        let bytes = unpacked.unwrap_or_default();
-        let lines = hash_lines(&bytes);
-        let root = packing.map(|_| {
+        let Self { mut bytes, frame, answer } = self;
+        let damaged = frame.as_ref().is_some_and(|frame| !frame.unpack(unpacker, &mut bytes));
+        if damaged {
+            bytes.clear();
+        }
+        let (lines, hashes) = hash_lines(&bytes);
+        let root = frame.map(|_| {
             let mut frontier = Frontier::default();
-            lines.iter().for_each(|(.., hash)| frontier.push(*hash));
+            frontier.extend(&hashes);
             frontier.root()
         });
         // The walk may have given this segment up.
-        drop(answer.send(Chunk { bytes, damaged, lines, root }));
+        drop(answer.send(Chunk { bytes, damaged, lines, hashes, root }));
     }
 }
 
@@ -69,8 +81,9 @@ struct Chunk {
     bytes: Vec<u8>,
     /// A frame that cannot be unpacked.
     damaged: bool,
-    /// Start of each whole line that is a record, its length, its leaf hash.
-    lines: Vec<(usize, usize, Hash)>,
+    /// Start and length of each whole line that is a record, and the leaf hashes.
+    lines: Vec<(usize, usize)>,
+    hashes: Vec<Hash>,
     /// Root over them, of a packed frame.
     root: Option<Hash>,
 }
@@ -79,13 +92,15 @@ struct Chunk {
 pub(super) struct Pool {
     /// None for a log so small that threads cost more than they save; the walk then makes its hashes itself.
     jobs: Option<Sender<Job>>,
+    /// Chunks that are read and not walked yet, at most: more would leave the processor's cache before they are walked.
+    chunks_max: usize,
 }
 
 impl Pool {
     /// Runs something over a log of this many bytes beside one hashing thread per processor that this process may use.
     pub(super) fn with<T>(bytes: u64, run: impl FnOnce(&Self) -> T) -> T {
         if bytes < ALONE_BYTES_MAX {
-            return run(&Self { jobs: None });
+            return run(&Self { jobs: None, chunks_max: 1 });
         }
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let (jobs, queue) = mpsc::channel();
@@ -94,7 +109,7 @@ impl Pool {
             for _ in 0..threads {
                 scope.spawn(|| serve(&queue));
             }
-            run(&Self { jobs: Some(jobs) })
+            run(&Self { jobs: Some(jobs), chunks_max: 2 * threads + 2 })
         })
     }
 }
@@ -108,18 +123,24 @@ fn serve(queue: &Mutex<Receiver<Job>>) {
     }
 }
 
-fn hash_lines(bytes: &[u8]) -> Vec<(usize, usize, Hash)> {
-    let mut lines = Vec::with_capacity(bytes.len() / 512);
+fn hash_lines(bytes: &[u8]) -> (Vec<(usize, usize)>, Vec<Hash>) {
+    let mut places = Vec::with_capacity(bytes.len() / 512);
     let (mut rest, mut at) = (bytes, 0);
-    while let Some(end) = memchr(b'\n', rest) {
-        let (line, after) = rest.split_at(end);
-        if !line.starts_with(CONTROL_PREFIX) {
-            lines.push((at, end, tree::leaf_hash(line)));
+    let lines = std::iter::from_fn(|| {
+        loop {
+            let end = memchr(b'\n', rest)?;
+            let (line, after) = rest.split_at(end);
+            let start = at;
+            at += end + 1;
+            rest = after.get(1..).unwrap_or_default();
+            if !line.starts_with(CONTROL_PREFIX) {
+                places.push((start, end));
+                return Some(line);
+            }
         }
-        at += end + 1;
-        rest = after.get(1..).unwrap_or_default();
-    }
-    lines
+    });
+    let hashes = tree::leaf_hashes(lines);
+    (places, hashes)
 }
 
 /// Leaf hashes that were made ahead, in the order of the file.
@@ -141,18 +162,20 @@ impl Hashes {
 }
 
 /// The bytes of one file from an offset on.
+///
+/// A chunk ends with a batch where it can, because then it can be walked where it lies. So one is longer than
+/// [`CHUNK_BYTES`] where a batch is, by [`FRAME_BYTES_MAX`] at most.
 pub(super) struct Ahead<'a> {
     file: &'a fs::File,
     pool: &'a Pool,
     hashes: &'a Hashes,
-    /// Where the next chunk is read, and bytes of an unfinished line before it.
+    /// Where the next chunk is read, and bytes of an unfinished batch before it.
     offset: u64,
     carry: Vec<u8>,
-    spare: Vec<u8>,
+    /// Buffers that were walked.
+    spare: Vec<Vec<u8>>,
     ended: bool,
     waiting: VecDeque<(u64, Receiver<Chunk>)>,
-    current: Vec<u8>,
-    taken: usize,
 }
 
 impl<'a> Ahead<'a> {
@@ -167,46 +190,37 @@ impl<'a> Ahead<'a> {
             spare: Vec::new(),
             ended: false,
             waiting: VecDeque::new(),
-            current: Vec::new(),
-            taken: 0,
         }
     }
 
-    /// Reads one chunk, which ends with a line where it can, and hands it out to be hashed.
+    /// Reads one chunk and hands it out to be hashed.
     fn request(&mut self) -> io::Result<()> {
-        let begun = self.carry.len();
-        let start = self.offset - begun as u64;
-        // A buffer that was used before is not filled with zeros again.
-        let mut bytes = std::mem::take(&mut self.spare);
-        bytes.resize(begun + CHUNK_BYTES, 0);
-        if let Some(begin) = bytes.get_mut(..begun) {
-            begin.copy_from_slice(&self.carry);
-        }
-        self.carry.clear();
-        let mut filled = begun;
-        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match self.file.read_at(room, start + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.append(&mut self.carry);
+        let start = self.offset - bytes.len() as u64;
+        while !self.ended {
+            self.read(&mut bytes)?;
+            let end = batches_end(start, &bytes).or_else(|| {
+                let longest = bytes.len() >= FRAME_BYTES_MAX;
+                longest.then(|| memrchr(b'\n', &bytes)).flatten().map(|newline| newline + 1)
+            });
+            if let Some(end) = end.filter(|_| !self.ended) {
+                self.carry.extend(bytes.drain(end..));
+                break;
             }
-        }
-        self.offset = start + filled as u64;
-        self.ended = filled < bytes.len();
-        bytes.truncate(filled);
-        if !self.ended
-            && let Some(newline) = memrchr(b'\n', &bytes)
-        {
-            self.carry.extend(bytes.drain(newline + 1..));
+            if bytes.len() >= FRAME_BYTES_MAX {
+                break;
+            }
         }
         let (answer, chunk) = mpsc::sync_channel(1);
         match &self.pool.jobs {
             Some(jobs) => {
-                jobs.send(Job { bytes, packing: None, answer }).map_err(io::Error::other)?;
+                jobs.send(Job { bytes, frame: None, answer }).map_err(io::Error::other)?;
             }
             None => {
-                let chunk = Chunk { bytes, damaged: false, lines: Vec::new(), root: None };
+                let (lines, hashes) = Default::default();
+                let chunk = Chunk { bytes, damaged: false, lines, hashes, root: None };
                 answer.send(chunk).map_err(io::Error::other)?;
             }
         }
@@ -214,55 +228,106 @@ impl<'a> Ahead<'a> {
         Ok(())
     }
 
-    fn next_chunk(&mut self) -> io::Result<bool> {
-        while !self.ended && self.waiting.len() < CHUNKS_MAX {
+    /// Reads as much as the buffer has room for, and that is made if there is little. It is never filled with zeros.
+    fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        if bytes.capacity() - bytes.len() < CHUNK_BYTES / 2 {
+            bytes.reserve_exact(CHUNK_BYTES);
+        }
+        while bytes.len() < bytes.capacity() {
+            match rustix::io::pread(self.file, spare_capacity(bytes), self.offset) {
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
+                Ok(read) => self.offset += read as u64,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while !self.ended && self.waiting.len() < self.pool.chunks_max {
             self.request()?;
         }
-        let Some((start, chunk)) = self.waiting.pop_front() else { return Ok(false) };
-        let Chunk { bytes, lines, .. } = chunk.recv().map_err(io::Error::other)?;
-        let placed = lines.into_iter().map(|(at, len, hash)| (start + at as u64, len, hash));
+        let Some((start, chunk)) = self.waiting.pop_front() else { return Ok(None) };
+        let Chunk { bytes, lines, hashes, .. } = chunk.recv().map_err(io::Error::other)?;
+        let placed = lines.into_iter().zip(hashes);
+        let placed = placed.map(|((at, len), hash)| (start + at as u64, len, hash));
         self.hashes.made.borrow_mut().extend(placed);
-        self.spare = std::mem::replace(&mut self.current, bytes);
-        self.taken = 0;
-        Ok(true)
+        Ok(Some(bytes))
     }
+}
+
+impl Source for Ahead<'_> {
+    fn more(&mut self, buffer: &mut Vec<u8>, _: usize) -> io::Result<usize> {
+        let Some(mut bytes) = self.next_chunk()? else { return Ok(0) };
+        let read = bytes.len();
+        if buffer.is_empty() {
+            std::mem::swap(buffer, &mut bytes);
+        } else {
+            buffer.extend_from_slice(&bytes);
+        }
+        self.spare.push(bytes);
+        Ok(read)
+    }
+}
+
+/// Where the last whole batch ends among bytes that begin at an offset of the file: a control line ends at a boundary, so
+/// only boundaries are looked at. It only says where to cut.
+fn batches_end(start: u64, bytes: &[u8]) -> Option<usize> {
+    let before = usize::try_from(start % BLOCK_BYTES as u64).ok()?;
+    let boundaries = (1..=(before + bytes.len()) / BLOCK_BYTES).rev();
+    boundaries.map(|boundary| boundary * BLOCK_BYTES - before).find(|end| {
+        let line = bytes.get(..*end).and_then(|bytes| bytes.strip_suffix(b"\n"));
+        let begin = |line| memrchr(b'\n', line).map_or(0, |newline| newline + 1);
+        line.is_some_and(|line| {
+            line.get(begin(line)..).is_some_and(|line| line.starts_with(CONTROL_PREFIX))
+        })
+    })
 }
 
 /// The frames of a packed segment in order, unpacked and hashed ahead.
 pub(super) struct Frames<'a> {
-    bytes: &'a [u8],
+    file: Arc<Vec<u8>>,
     table: &'a Table,
     pool: &'a Pool,
     next: usize,
     waiting: VecDeque<Receiver<Chunk>>,
+    /// Buffers that were walked.
+    spare: Vec<Vec<u8>>,
     /// For a log that has no hashing threads.
     unpacker: Option<Unpacker>,
 }
 
-/// The lines of a frame, each with its place and its hash; none if the frame is damaged.
+/// The records of a frame, each with its place and its hash; none if the frame is damaged.
 pub(super) struct Unpacked {
-    pub(super) lines: Vec<u8>,
-    pub(super) hashes: Vec<(usize, usize, Hash)>,
+    pub(super) bytes: Vec<u8>,
+    /// Start and length of each.
+    pub(super) lines: Vec<(usize, usize)>,
+    pub(super) hashes: Vec<Hash>,
     /// Root over them.
     pub(super) root: Hash,
     pub(super) damaged: bool,
 }
 
 impl<'a> Frames<'a> {
-    /// `bytes` is the whole file.
-    pub(super) fn new(bytes: &'a [u8], table: &'a Table, pool: &'a Pool) -> Self {
+    /// `file` is the whole of it.
+    pub(super) fn new(file: Arc<Vec<u8>>, table: &'a Table, pool: &'a Pool) -> Self {
         let unpacker = pool.jobs.is_none().then(Unpacker::new).and_then(Result::ok);
-        Self { bytes, table, pool, next: 0, waiting: VecDeque::new(), unpacker }
+        let (waiting, spare) = Default::default();
+        Self { file, table, pool, next: 0, waiting, spare, unpacker }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Unpacked>> {
-        while self.waiting.len() < CHUNKS_MAX
+        while self.waiting.len() < self.pool.chunks_max
             && let Some(packing) = self.table.frames.get(self.next)
         {
-            let from = usize::try_from(packing.offset).map_err(io::Error::other)?;
-            let bytes = self.bytes.get(from..from + packing.len as usize).unwrap_or_default();
             let (answer, chunk) = mpsc::sync_channel(1);
-            let job = Job { bytes: bytes.to_vec(), packing: Some(*packing), answer };
+            let frame = Frame { file: self.file.clone(), packing: *packing };
+            let bytes = self.spare.pop().unwrap_or_default();
+            let job = Job { bytes, frame: Some(frame), answer };
             match &self.pool.jobs {
                 Some(jobs) => jobs.send(job).map_err(io::Error::other)?,
                 None => job.run(self.unpacker.as_mut()),
@@ -271,25 +336,14 @@ impl<'a> Frames<'a> {
             self.next += 1;
         }
         let Some(chunk) = self.waiting.pop_front() else { return Ok(None) };
-        let Chunk { bytes, damaged, lines, root } = chunk.recv().map_err(io::Error::other)?;
+        let Chunk { bytes, damaged, lines, hashes, root } =
+            chunk.recv().map_err(io::Error::other)?;
         let root = root.unwrap_or_else(tree::empty_root);
-        Ok(Some(Unpacked { lines: bytes, hashes: lines, root, damaged }))
+        Ok(Some(Unpacked { bytes, lines, hashes, root, damaged }))
     }
-}
 
-impl io::Read for Ahead<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.taken == self.current.len() {
-            if !self.next_chunk()? {
-                return Ok(0);
-            }
-        }
-        let ready = self.current.get(self.taken..).unwrap_or_default();
-        let read = ready.len().min(buffer.len());
-        if let Some((to, from)) = buffer.get_mut(..read).zip(ready.get(..read)) {
-            to.copy_from_slice(from);
-        }
-        self.taken += read;
-        Ok(read)
+    /// Takes back what was walked.
+    pub(super) fn done(&mut self, unpacked: Unpacked) {
+        self.spare.push(unpacked.bytes);
     }
 }

@@ -30,6 +30,9 @@ mod pruned;
 
 pub(super) use pruned::{Front, Said};
 
+/// First bytes of the records that are the log's own.
+const OWN_RECORD: &[u8] = br#"{"action":"audit:"#;
+
 /// Where the walk ended.
 #[derive(Debug, Default)]
 pub(super) struct End {
@@ -236,10 +239,14 @@ impl Walk<'_, '_> {
             Known::Tree => self.heads.pass(frame, &self.end.tip, &after, self.findings)?,
             Known::Chain | Known::Nothing => self.heads.skip(after.size(), self.findings)?,
         }
+        let first = match self.known {
+            Known::Nothing => after.size() - count(frame),
+            Known::Tree | Known::Chain => self.end.tip.size(),
+        };
         if self.known == Known::Nothing {
             self.known = Known::Chain;
         }
-        self.records(name, frame, after.size() - count(frame)..after.size())?;
+        self.records(name, frame, first..after.size())?;
         self.end.tip = after;
         self.end.damaged_tail = false;
         (self.options.progress)(self.bytes.0 + frame.offset, self.bytes.1);
@@ -258,12 +265,9 @@ impl Walk<'_, '_> {
         for ((at, leaf), seq) in Leaves::new(frame.leaves).zip(seqs.clone()) {
             last = leaf;
             self.named.record(seq, leaf, self.findings)?;
-            self.seals.record(seq, leaf);
-            if self.known == Known::Tree {
-                self.front.record(seq, leaf);
-                self.end.gaps.extend(ToldGap::of(seq, leaf));
+            if leaf.starts_with(OWN_RECORD) {
+                self.own_record(seq, leaf);
             }
-            self.changes.record(seq, leaf);
             if self.options.strict {
                 self.strict.record(&name.path, frame.offset + at as u64, leaf, self.findings);
             }
@@ -271,6 +275,16 @@ impl Walk<'_, '_> {
         self.closed = last.starts_with(br#"{"action":"audit:stop","class":"audit","#);
         self.end.records += seqs.end - seqs.start;
         Ok(())
+    }
+
+    /// What the log says about itself.
+    fn own_record(&mut self, seq: u64, leaf: &[u8]) {
+        self.seals.record(seq, leaf);
+        if self.known == Known::Tree {
+            self.front.record(seq, leaf);
+            self.end.gaps.extend(ToldGap::of(seq, leaf));
+        }
+        self.changes.record(seq, leaf);
     }
 
     /// A batch that is framed but wrong: named, and the walk goes on behind it. False when it lies beyond every

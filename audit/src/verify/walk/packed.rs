@@ -4,7 +4,7 @@
 //! named by frame, and every other frame is judged on its own.
 #![deny(clippy::indexing_slicing)]
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     seal::FRAME_RECORDS,
@@ -57,15 +57,17 @@ impl Walk<'_, '_> {
         }
         let mut sound = true;
         let pool = self.pool;
-        let mut frames = Frames::new(&bytes, &table, pool);
+        let len = bytes.len() as u64;
+        let mut frames = Frames::new(Arc::new(bytes), &table, pool);
         for (frame, packing) in table.frames.iter().enumerate() {
             let Some(unpacked) = frames.next().map_err(io_error(&name.path))? else { break };
             let (records, root) = (table.records_of(frame), vouched.then_some(packing.root));
             let place = Place { name, frame, offset: packing.offset, records, root };
             sound &= self.frame(&place, &unpacked)?;
+            frames.done(unpacked);
             (self.options.progress)(self.bytes.0, self.bytes.1);
         }
-        self.end.offset = Some(bytes.len() as u64);
+        self.end.offset = Some(len);
         if !sound || self.known != Known::Tree {
             return self.lost(table.records.end);
         }
@@ -102,17 +104,16 @@ impl Walk<'_, '_> {
             self.known = Known::Nothing;
             return Ok(false);
         }
-        let lines: &[u8] = &unpacked.lines;
-        let frame = Frame { offset: place.offset, leaves: lines, control: &[] };
+        let frame = Frame { offset: place.offset, leaves: &unpacked.bytes, control: &[] };
         if self.known == Known::Tree {
-            let hashes = unpacked.hashes.iter().map(|(.., hash)| hash);
             let whole = end - start == FRAME_RECORDS;
             // Between heads the tree needs no other roots than the frame's.
             if whole && !self.heads.any_before(end, self.findings)? {
+                let hashes = unpacked.hashes.iter();
                 self.end.tip.push_subtree(hashes, unpacked.root, FRAME_RECORDS.ilog2());
                 self.heads.reach(&self.end.tip, self.findings)?;
             } else {
-                for hash in hashes {
+                for hash in &unpacked.hashes {
                     self.end.tip.push_hash(*hash);
                     self.heads.reach(&self.end.tip, self.findings)?;
                 }
@@ -129,8 +130,8 @@ impl Walk<'_, '_> {
     fn in_order(&mut self, place: &Place<'_>, unpacked: &Unpacked) -> bool {
         let mut time = stamp::text(self.end.tip.time_us);
         let mut next = place.records.start;
-        for (at, len, _) in &unpacked.hashes {
-            let leaf = unpacked.lines.get(*at..at + len).unwrap_or_default();
+        for (at, len) in &unpacked.lines {
+            let leaf = unpacked.bytes.get(*at..at + len).unwrap_or_default();
             let Some(later) = check::time_text(leaf).filter(|text| **text > time) else {
                 return false;
             };
@@ -141,7 +142,7 @@ impl Walk<'_, '_> {
             next += 1;
         }
         self.end.tip.time_us = stamp::parse(&time).unwrap_or(self.end.tip.time_us);
-        next == place.records.end && unpacked.lines.ends_with(b"\n")
+        next == place.records.end && unpacked.bytes.ends_with(b"\n")
     }
 
     /// Goes on behind a segment that was not sound; its seal may give the tree back there.
