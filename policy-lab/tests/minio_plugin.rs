@@ -144,7 +144,7 @@ fn it_narrows_and_never_allows() {
         ("package p.q\n# guardrail-input: minio\nallow := true", 1, "the package is"),
     ] {
         let error = load(text).expect_err(text);
-        assert!(error.message.contains(message), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
         assert_eq!(error.line, line, "{error}");
     }
 }
