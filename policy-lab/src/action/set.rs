@@ -127,13 +127,21 @@ fn check(pattern: &str, found: bool) -> Result<(), PatternError> {
     }
     let is_name = |byte: u8| is_service(byte) || byte == b'*' || byte == b'?';
     if name.is_empty() || !name.bytes().all(is_name) {
-        return refuse(format!("action `{pattern}` has an invalid name"), None);
+        return refuse(
+            format!("action `{pattern}` has an invalid name"),
+            Some("letters, digits, `-`, `*` and `?` are possible".to_owned()),
+        );
     }
     if !found && SERVICES.iter().any(|known| known.eq_ignore_ascii_case(service)) {
-        return refuse(format!("action `{pattern}` is not known"), nearest(pattern));
+        let near = nearest(pattern).unwrap_or_else(|| UNKNOWN.to_owned());
+        return refuse(format!("action `{pattern}` is not known"), Some(near));
     }
     Ok(())
 }
+
+/// The remedy for a name that is near to none.
+const UNKNOWN: &str =
+    "write a name of the AWS service reference, such as `s3:GetObject`, or one with `*`";
 
 /// The catalogued name with the fewest changed letters, if it is near.
 fn nearest(pattern: &str) -> Option<String> {

@@ -90,6 +90,28 @@ const BASES: [(&str, Family, bool); 27] = [
 ];
 
 impl Operator {
+    /// What to write in place of a name that is none.
+    pub(crate) const REMEDY: &'static str = "an operator is a base such as StringLike, NumericLessThan, DateEquals, Bool, \
+        BinaryEquals, IpAddress, ArnLike or Null, with ForAllValues: or ForAnyValue: before and IfExists behind it, where the \
+        profile has that";
+
+    /// What to write in place of a value that is none.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self.family {
+            Family::StringEquals | Family::StringEqualsIgnoreCase | Family::StringLike => {
+                "a variable is written as ${aws:username} or ${aws:username, 'default'}"
+            }
+            Family::Arn => {
+                "write arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE, each with * and ? as needed"
+            }
+            Family::Numeric(_) => "write one number, such as 100 or 0.5",
+            Family::Date(_) => "write 2026-01-31, 2026-01-31T12:00:00Z or seconds since 1970",
+            Family::Bool | Family::Null => "write \"true\" or \"false\"",
+            Family::Binary => "write the bytes in base64, with its padding",
+            Family::Ip => "write 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32",
+        }
+    }
+
     /// Reads an operator name; the error is the complaint.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let (quantifier, rest) = match name.split_once(':') {

@@ -60,7 +60,8 @@ pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     let node = reader.node()?;
     reader.skip_space();
     if reader.at < text.len() {
-        return Err(Fault::new(reader.at, "there is something behind the document"));
+        return Err(Fault::new(reader.at, "there is something behind the document")
+            .hint("a file holds one document; remove the rest"));
     }
     Ok(node)
 }
@@ -93,10 +94,22 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpected(&self, wanted: &str) -> Fault {
-        match self.peek() {
-            Some(found) => Fault::new(self.at, format!("expected {wanted}, found `{found}`")),
-            None => Fault::new(self.at, format!("expected {wanted}, found the end")),
-        }
+        let Some(found) = self.peek() else {
+            return Fault::new(self.at, format!("expected {wanted}, found the end"))
+                .hint("the text is cut off, or a bracket is not closed");
+        };
+        let before = self.text.get(..self.at).unwrap_or_default().trim_end();
+        let hint = match found {
+            '}' | ']' if before.ends_with(',') => "remove the comma before it",
+            '\u{feff}' => "save the file without a byte order mark",
+            '\'' | '“' | '”' => "quotes are `\"`",
+            '/' | '#' => "JSON has no comments; `Sid` may say what a statement is for",
+            _ if wanted == "a value" => {
+                "values are text in double quotes, numbers, true, false, null, [lists] and {objects}"
+            }
+            _ => "a name and its value have a colon between them, members and values a comma",
+        };
+        Fault::new(self.at, format!("expected {wanted}, found `{found}`")).hint(hint)
     }
 
     fn node(&mut self) -> Result<Node, Fault> {
@@ -114,7 +127,8 @@ impl<'a> Reader<'a> {
 
     fn nested(&mut self, read: fn(&mut Self) -> Result<Value, Fault>) -> Result<Value, Fault> {
         if self.depth == DEPTH_MAX {
-            return Err(Fault::new(self.at, format!("nested more than {DEPTH_MAX} deep")));
+            return Err(Fault::new(self.at, format!("nested more than {DEPTH_MAX} deep"))
+                .hint("no document that is read here needs as many brackets"));
         }
         self.depth += 1;
         self.at += 1;
@@ -187,7 +201,8 @@ impl<'a> Reader<'a> {
         let length = rest.find(|char| !is_part(char)).unwrap_or(rest.len());
         let number = rest.get(..length).unwrap_or_default();
         if !is_number(number) {
-            return Err(Fault::new(self.at, format!("`{number}` is not a number")));
+            return Err(Fault::new(self.at, format!("`{number}` is not a number"))
+                .hint("numbers are written as 1, -1, 0.5 or 1e9"));
         }
         self.at += length;
         Ok(number.to_owned())
@@ -202,7 +217,8 @@ impl<'a> Reader<'a> {
             let plain = rest.find(['"', '\\']).unwrap_or(rest.len());
             let piece = rest.get(..plain).unwrap_or_default();
             if let Some((offset, _)) = piece.char_indices().find(|(_, char)| *char < ' ') {
-                return Err(Fault::new(self.at + offset, "a string has a control character"));
+                return Err(Fault::new(self.at + offset, "a string has a control character")
+                    .hint("write it as \\n, \\t or \\u00XX, or close the string on its line"));
             }
             text.push_str(piece);
             self.at += plain;
@@ -212,7 +228,10 @@ impl<'a> Reader<'a> {
                     return Ok(text);
                 }
                 Some(_) => text.push(self.escape()?),
-                None => return Err(Fault::new(opened, "a string has no closing quote")),
+                None => {
+                    return Err(Fault::new(opened, "a string has no closing quote")
+                        .hint("end it with `\"`"));
+                }
             }
         }
     }
@@ -220,7 +239,8 @@ impl<'a> Reader<'a> {
     fn escape(&mut self) -> Result<char, Fault> {
         let at = self.at;
         self.at += 1;
-        let char = self.peek().ok_or_else(|| Fault::new(at, "an escape is cut off"))?;
+        let hint = "a backslash in a text is written as \\\\";
+        let char = self.peek().ok_or_else(|| Fault::new(at, "an escape is cut off").hint(hint))?;
         self.at += char.len_utf8();
         Ok(match char {
             '"' | '\\' | '/' => char,
@@ -230,12 +250,15 @@ impl<'a> Reader<'a> {
             'r' => '\r',
             't' => '\t',
             'u' => self.unicode(at)?,
-            _ => return Err(Fault::new(at, format!("`\\{char}` is not an escape"))),
+            _ => return Err(Fault::new(at, format!("`\\{char}` is not an escape")).hint(hint)),
         })
     }
 
     fn unicode(&mut self, at: usize) -> Result<char, Fault> {
-        let lone = || Fault::new(at, "a \\u escape is not a character");
+        let lone = || {
+            Fault::new(at, "a \\u escape is not a character")
+                .hint("four hexadecimal digits follow; beyond U+FFFF two escapes are a pair")
+        };
         let first = self.hex4().ok_or_else(lone)?;
         let code = if (0xd800..0xdc00).contains(&first) {
             if !self.rest().starts_with("\\u") {

@@ -38,7 +38,8 @@ pub(super) fn document(text: &str, kind: DocumentKind, profile: Profile) -> Resu
         return Err(Fault::new(
             0,
             format!("the policy has {} bytes, at most {bytes_max} are possible", text.len()),
-        ));
+        )
+        .hint("make several policies of it"));
     }
     let root = json::parse(text)?;
     let members = object(&root, "a policy")?;
@@ -58,14 +59,16 @@ pub(super) fn document(text: &str, kind: DocumentKind, profile: Profile) -> Resu
         }
     }
     let Some(statements) = statements else {
-        return Err(Fault::new(root.at, "the policy has no `Statement`"));
+        return Err(Fault::new(root.at, "the policy has no `Statement`")
+            .hint("write \"Statement\": [{\"Effect\": …, \"Action\": …, \"Resource\": …}]"));
     };
     let nodes = one_or_many(statements);
     if nodes.len() > STATEMENTS_MAX {
         return Err(Fault::new(
             statements.at,
             format!("{} statements, at most {STATEMENTS_MAX} are possible", nodes.len()),
-        ));
+        )
+        .hint("make several policies of it"));
     }
     let statements = (0_u32..)
         .zip(nodes)
@@ -125,7 +128,8 @@ impl<'a> Elements<'a> {
                 return Err(Fault::new(
                     member.at,
                     format!("a statement has `{}` or `{}`, not both", before.name, member.name),
-                ));
+                )
+                .hint("remove one, or make two statements"));
             }
         }
         Ok(elements)
@@ -169,9 +173,12 @@ impl Span {
 impl Reader {
     fn statement(&mut self, node: &Node, index: u32) -> Result<Statement, Fault> {
         let elements = Elements::gather(node)?;
-        let missing = |name: &str| Fault::new(node.at, format!("the statement has no `{name}`"));
-        let verb = effect(elements.effect.ok_or_else(|| missing("Effect"))?)?;
-        let action = elements.action.ok_or_else(|| missing("Action"))?;
+        let missing = |name: &str, value: &str| {
+            Fault::new(node.at, format!("the statement has no `{name}`"))
+                .hint(format!("write \"{name}\": \"{value}\""))
+        };
+        let verb = effect(elements.effect.ok_or_else(|| missing("Effect", "Deny"))?)?;
+        let action = elements.action.ok_or_else(|| missing("Action", "s3:GetObject"))?;
         let principals = self.principals(elements.principal, verb)?;
         let spans = elements.spans(node);
         let resources = match elements.resource {
@@ -181,7 +188,7 @@ impl Reader {
             {
                 None
             }
-            None => return Err(missing("Resource")),
+            None => return Err(missing("Resource", "arn:aws:s3:::BUCKET/*")),
         };
         Ok(Statement {
             sid: elements.sid.map(|member| self.sid(member)).transpose()?.flatten(),
@@ -206,11 +213,13 @@ impl Reader {
             return Ok(None);
         }
         if text.len() > 128 || text.chars().any(char::is_control) {
-            return Err(Fault::new(member.node.at, "a `Sid` has at most 128 printable bytes"));
+            return Err(Fault::new(member.node.at, "a `Sid` has at most 128 printable bytes")
+                .hint("make it a short name"));
         }
         let sid: Arc<str> = Arc::from(text);
         if !self.sids.insert(Arc::clone(&sid)) {
-            return Err(Fault::new(member.node.at, format!("`Sid` `{text}` is there twice")));
+            return Err(Fault::new(member.node.at, format!("`Sid` `{text}` is there twice"))
+                .hint("give each statement a name of its own, or none"));
         }
         Ok(Some(sid))
     }
@@ -289,12 +298,12 @@ impl Reader {
             let parsed =
                 parsed.and_then(|parsed| parsed.exists_in(self.profile)).map_err(|message| {
                     let fault = Fault::new(operator.at, message);
-                    match Operator::spelling(&operator.name) {
+                    fault.hint(match Operator::spelling(&operator.name) {
                         Some(known) if !operator.name.contains(known) => {
-                            fault.hint(format!("did you mean `{known}`?"))
+                            format!("did you mean `{known}`?")
                         }
-                        _ => fault,
-                    }
+                        _ => Operator::REMEDY.to_owned(),
+                    })
                 })?;
             for key in object(&operator.node, "a condition operator")? {
                 clauses.push(self.clause(parsed, key)?);
@@ -316,7 +325,8 @@ impl Reader {
         let values = nodes.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
         Clause::compile(operator, &key.name, &values, self.reading()).map_err(
             |(position, message)| {
-                Fault::new(nodes.get(position).map_or(key.at, |node| node.at), message)
+                let at = nodes.get(position).map_or(key.at, |node| node.at);
+                Fault::new(at, message).hint(operator.remedy())
             },
         )
     }
@@ -326,7 +336,11 @@ fn principals_of_kind(kind: &Member, entries: &mut Vec<Entry>) -> Result<(), Fau
     for node in filled(kind)? {
         let text = string(node, &kind.name)?;
         entries.push(match kind.name.as_str() {
-            "AWS" => Entry::parse(text).map_err(|message| Fault::new(node.at, message))?,
+            "AWS" => Entry::parse(text).map_err(|message| {
+                Fault::new(node.at, message).hint(
+                    "write `*`, an account of twelve digits or arn:aws:iam::ACCOUNT:user/NAME",
+                )
+            })?,
             "CanonicalUser" | "Federated" | "Service" => Entry::Foreign,
             other => {
                 return Err(unknown(
@@ -362,12 +376,18 @@ fn all_of(member: &Member, services: &[&str]) -> bool {
 fn object<'a>(node: &'a Node, what: &str) -> Result<&'a [Member], Fault> {
     match &node.value {
         Value::Object(members) => Ok(members),
-        _ => Err(Fault::new(node.at, format!("{what} is not a JSON object"))),
+        _ => {
+            Err(Fault::new(node.at, format!("{what} is not a JSON object"))
+                .hint("write {\"NAME\": …}"))
+        }
     }
 }
 
 fn string<'a>(node: &'a Node, what: &str) -> Result<&'a str, Fault> {
-    text_of(node).ok_or_else(|| Fault::new(node.at, format!("a value of `{what}` is not a string")))
+    text_of(node).ok_or_else(|| {
+        Fault::new(node.at, format!("a value of `{what}` is not a string"))
+            .hint("write it in double quotes")
+    })
 }
 
 fn text_of(node: &Node) -> Option<&str> {
@@ -388,7 +408,8 @@ fn one_or_many(node: &Node) -> &[Node] {
 /// A list with at least one value.
 fn filled(member: &Member) -> Result<&[Node], Fault> {
     match one_or_many(&member.node) {
-        [] => Err(Fault::new(member.node.at, format!("`{}` is empty", member.name))),
+        [] => Err(Fault::new(member.node.at, format!("`{}` is empty", member.name))
+            .hint("name at least one, or remove what it stands in")),
         nodes => Ok(nodes),
     }
 }
@@ -399,7 +420,8 @@ fn scalar(node: &Node) -> Result<String, Fault> {
         Value::String(text) | Value::Number(text) => Ok(text.clone()),
         Value::Bool(value) => Ok(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(Fault::new(node.at, "a condition value is a string, number or boolean"))
+            Err(Fault::new(node.at, "a condition value is a string, number or boolean")
+                .hint("write one of these, or a list of them"))
         }
     }
 }

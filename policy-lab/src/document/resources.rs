@@ -170,6 +170,8 @@ impl Entry {
     }
 }
 
+const S3_ARN: &str = "write `arn:aws:s3:::bucket/key*` or `*`";
+
 fn compile(
     text: &str,
     kind: DocumentKind,
@@ -179,21 +181,21 @@ fn compile(
         return Ok(Entry::All);
     }
     let Some(arn) = Arn::parse(text) else {
-        return Err((
-            format!("resource `{text}` is not an ARN"),
-            Some("write `arn:aws:s3:::bucket/key*` or `*`".to_owned()),
-        ));
+        return Err((format!("resource `{text}` is not an ARN"), Some(S3_ARN.to_owned())));
     };
     let variables = reading.variables;
     let head = [arn.partition, arn.service, arn.region, arn.account];
     if variables && head.iter().any(|field| field.contains("${")) {
-        return Err((format!("resource `{text}` has a variable before the fifth colon"), None));
+        return Err((
+            format!("resource `{text}` has a variable before the fifth colon"),
+            Some("variables are possible in bucket and key".to_owned()),
+        ));
     }
     if arn.service.is_empty() || arn.service.contains(['*', '?']) {
-        return Err((format!("resource `{text}` names no service"), None));
+        return Err((format!("resource `{text}` names no service"), Some(S3_ARN.to_owned())));
     }
     if arn.resource.is_empty() || arn.resource.starts_with('/') {
-        return Err((format!("resource `{text}` names no bucket"), None));
+        return Err((format!("resource `{text}` names no bucket"), Some(S3_ARN.to_owned())));
     }
     let is_ours = arn.service == "s3"
         && [(arn.partition, "aws"), (arn.region, ""), (arn.account, "")]
@@ -211,7 +213,8 @@ fn compile(
     if !is_ours {
         return Ok(Entry::Foreign);
     }
-    entry(arn.resource, reading).map_err(|message| (message, None))
+    let remedy = "a variable is written as ${aws:username} or ${aws:username, 'default'}";
+    entry(arn.resource, reading).map_err(|message| (message, Some(remedy.to_owned())))
 }
 
 /// Splits bucket and key where the bucket part is plain text, so that most entries cost one comparison.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{DocumentKind, Policy, STATEMENTS_MAX};
+use crate::Profile;
 
 /// Every fault names its place; the table is text that people read.
 #[test]
@@ -71,6 +72,13 @@ fn faults_name_line_column_and_remedy() {
     insta::assert_snapshot!(text);
 }
 
+const SLIPS: &str = r#"{"Version":"2012-10-17","Id":"i","Statement":[{"Sid":"a","Effect":"Allow","Principal":{"AWS":["*",
+"arn:aws:iam::000000000042:user/bob"],"Federated":"f"},"Action":["s3:GetObject","s3:Put*"],"Resource":["arn:aws:s3:::b/${aws:username}/*",
+"arn:aws:s3:::b"],"Condition":{"StringLike":{"aws:username":"${aws:userid, 'x'}"},"ForAnyValue:StringEquals":{"s3:prefix":["a\u00e9\n"]},
+"NumericLessThanEquals":{"s3:max-keys":-10.5},"DateLessThan":{"aws:CurrentTime":"2026-01-31T12:00:00Z"},"Bool":{"aws:SecureTransport":true},
+"IpAddress":{"aws:SourceIp":["10.0.0.0/8","2001:db8::1"]},"BinaryEquals":{"x:y":"aGk="},"Null":{"aws:Referer":"true"},
+"ArnLikeIfExists":{"aws:PrincipalArn":"arn:aws:iam::*:user/a"}}},{"Sid":"b","Effect":"Deny","NotPrincipal":"*","NotAction":"*","NotResource":"*"}]}"#;
+
 #[test]
 fn statements_are_counted() {
     let statement = r#"{"Effect":"Deny","Action":"*","Resource":"*"}"#;
@@ -107,11 +115,28 @@ proptest! {
         if let Err(error) = Policy::parse(&text, kind) {
             prop_assert!(error.line <= text.matches('\n').count() + 1);
             prop_assert!(error.column <= text.chars().count() + 1);
+            prop_assert!(error.hint.is_some(), "{error}");
         }
     }
 
     #[test]
     fn arbitrary_text(text in ".{0,60}") {
-        let _ = Policy::parse(&text, DocumentKind::Bucket);
+        if let Err(error) = Policy::parse(&text, DocumentKind::Bucket) {
+            prop_assert!(error.hint.is_some(), "{error}");
+        }
+    }
+
+    /// A policy with every kind of value and a slip of the hand: whoever is told that it is wrong is told what to do.
+    #[test]
+    fn a_slip_has_a_remedy(
+        at in 0..SLIPS.len(),
+        kept in 0..3_usize,
+        typed in prop::sample::select(vec!["", "x", "\"", "\\", ",", "{", "]", "*", ":", "$", "-", "9", "\t"]),
+        profile in prop::sample::select(vec![Profile::AWS, Profile::MINIO]),
+    ) {
+        let text = format!("{}{typed}{}", &SLIPS[..at], &SLIPS[(at + kept).min(SLIPS.len())..]);
+        if let Err(error) = Policy::parse_as(&text, DocumentKind::Bucket, profile) {
+            prop_assert!(error.hint.is_some(), "{error}\n{text}");
+        }
     }
 }
