@@ -38,7 +38,7 @@ pub(crate) const INTENT_PATH: &str = "pruning";
 pub(crate) const PRUNE_RECORD: &[u8] = br#"{"action":"audit:prune","class":"audit","#;
 /// Their parameter that says how often the log's key was changed before.
 pub(crate) const KEY_CHANGES: &str = "key_changes";
-/// How long a prune waits for a head over its record. A head is signed ten times a second.
+/// How long a prune waits for a head over its record. A head is signed within a tenth of a second.
 const SIGNED_WITHIN: Duration = Duration::from_secs(30);
 const WIDTH: usize = TILE_WIDTH as usize;
 
