@@ -134,7 +134,8 @@ proptest! {
         typed in prop::sample::select(vec!["", "x", "\"", "\\", ",", "{", "]", "*", ":", "$", "-", "9", "\t"]),
         profile in prop::sample::select(vec![Profile::AWS, Profile::MINIO]),
     ) {
-        let text = format!("{}{typed}{}", &SLIPS[..at], &SLIPS[(at + kept).min(SLIPS.len())..]);
+        let (before, after) = (SLIPS.chars().take(at), SLIPS.chars().skip(at + kept));
+        let text: String = before.chain(typed.chars()).chain(after).collect();
         if let Err(error) = Policy::parse_as(&text, DocumentKind::Bucket, profile) {
             prop_assert!(error.hint.is_some(), "{error}\n{text}");
         }
