@@ -124,7 +124,8 @@ impl Spent {
     fn by(pid: u32) -> anyhow::Result<Self> {
         let mut spent = Self::default();
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+            // A thread may end between the listing and the look.
+            let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
             let (head, fields) = stat.rsplit_once(')').context("a thread without a name")?;
             let name = head.split_once('(').map_or("", |(_, name)| name);
             // After the name: state, then `utime` and `stime` are the 12th and 13th.
