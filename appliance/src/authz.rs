@@ -172,18 +172,12 @@ impl Gate {
         let strict = checks.iter().any(|check| scope.rule_of_read(check.class) == Rule::Strict);
         let span = tracing::info_span!("authorize", checks = checks.len());
         let (records, verdicts) = self.weigh(scope, &checks).instrument(span).await?;
-        let waits = match effect {
-            Effect::Write => true,
-            Effect::KeyedWrite => false,
-            Effect::Read => strict,
-        };
-        if waits || verdicts.iter().any(Option::is_some) {
-            scope.append(records).await?;
-            scope.settle().await?;
-        } else if effect == Effect::Read {
-            scope.hold(records);
-        } else {
-            scope.append(records).await?;
+        scope.hold(records);
+        let is_refused = verdicts.iter().any(Option::is_some);
+        match effect {
+            Effect::Read if !strict && !is_refused => {}
+            Effect::KeyedWrite if !is_refused => scope.hand_over().await?,
+            Effect::Read | Effect::Write | Effect::KeyedWrite => scope.settle().await?,
         }
         match verdicts.into_iter().flatten().next() {
             Some(refusal) => Err(refusal),

@@ -152,7 +152,7 @@ impl Scope {
         record
     }
 
-    /// Keeps the decisions of a read back until the next append.
+    /// Takes the decisions of the request, which go to the log with the next append. Only a read may go on before.
     ///
     /// ORDER: until then no key is used and nothing leaves. Key use appends its own record before it happens, and an
     /// answer waits for [`Self::settle`] or, where reads do not wait, for [`Self::hand_over`].
