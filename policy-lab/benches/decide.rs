@@ -8,7 +8,7 @@ mod thread_time;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use policy_lab::explain::explain;
 use policy_lab::{
     Action, Attached, Compiled, Context, DocumentKind, Guardrails, Policy, PolicySet, Principal,
@@ -81,15 +81,25 @@ fn plain_decisions(criterion: &mut Criterion<ThreadTime>) {
     for statements in [10, 10_000] {
         let identity = (0..statements / 5).map(plain_policy).collect();
         let compiled = Compiled::new(PolicySet { identity, ..PolicySet::default() });
-        assert!(evaluate(&compiled, &request).is_allowed());
-        group.bench_function(format!("{statements} statements, compiled"), |bencher| {
-            bencher.iter(|| evaluate(black_box(&compiled), black_box(&request)));
-        });
-        group.bench_function(format!("{statements} statements, compiled, no names"), |bencher| {
-            bencher.iter(|| rule(black_box(&compiled), black_box(&request)));
-        });
+        compiled_decision(&mut group, statements, &compiled, &request);
     }
     group.finish();
+}
+
+/// With the names of what decided, and without.
+fn compiled_decision(
+    group: &mut BenchmarkGroup<'_, ThreadTime>,
+    statements: usize,
+    compiled: &Compiled,
+    request: &Request,
+) {
+    assert!(evaluate(compiled, request).is_allowed());
+    group.bench_function(format!("{statements} statements, compiled"), |bencher| {
+        bencher.iter(|| evaluate(black_box(compiled), black_box(request)));
+    });
+    group.bench_function(format!("{statements} statements, compiled, no names"), |bencher| {
+        bencher.iter(|| rule(black_box(compiled), black_box(request)));
+    });
 }
 
 fn set(statements: usize) -> PolicySet {
@@ -106,14 +116,7 @@ fn decisions(criterion: &mut Criterion<ThreadTime>) {
         group.bench_function(format!("{statements} statements, walked"), |bencher| {
             bencher.iter(|| evaluate(black_box(&set), black_box(&request)));
         });
-        let compiled = Compiled::new(set);
-        assert!(evaluate(&compiled, &request).is_allowed());
-        group.bench_function(format!("{statements} statements, compiled"), |bencher| {
-            bencher.iter(|| evaluate(black_box(&compiled), black_box(&request)));
-        });
-        group.bench_function(format!("{statements} statements, compiled, no names"), |bencher| {
-            bencher.iter(|| rule(black_box(&compiled), black_box(&request)));
-        });
+        compiled_decision(&mut group, statements, &Compiled::new(set), &request);
     }
     group.finish();
 }
