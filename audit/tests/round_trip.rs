@@ -44,9 +44,16 @@ fn segments(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 fn check(dir: &std::path::Path, last_seen: Option<Head>) -> Report {
+    check_while(dir, last_seen, &|_, _| {})
+}
+
+fn check_while(
+    dir: &std::path::Path,
+    last_seen: Option<Head>,
+    progress: &dyn Fn(u64, u64),
+) -> Report {
     let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
-    let options = VerifyOptions { vkey, last_seen, strict: true, progress: &|_, _| {} };
-    verify(dir, &options).unwrap()
+    verify(dir, &VerifyOptions { vkey, last_seen, strict: true, progress }).unwrap()
 }
 
 #[test]
@@ -196,4 +203,37 @@ fn a_log_verifies_while_it_is_written() {
     });
     log.close().unwrap();
     assert_eq!(check(dir.path(), None).state, State::TailUnproven);
+}
+
+/// The second of four batches is half there when it is read, and whole with others behind it when the walk comes to it.
+#[test]
+fn what_is_written_between_two_looks_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), 1 << 20);
+    for i in 0..4 {
+        log.append(&record(0, i)).unwrap().wait().unwrap();
+    }
+    drop(log);
+    // As before the first head.
+    std::fs::remove_dir_all(dir.path().join("heads")).unwrap();
+    std::fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    let path = segments(dir.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    let starts: Vec<usize> =
+        (0..whole.len()).step_by(4096).filter(|at| whole[*at..].starts_with(b"{")).collect();
+    assert!(starts.len() >= 4, "{starts:?}");
+    let size = check(dir.path(), None).size;
+
+    let half = [&whole[..starts[1] + 100], &vec![0; 8192][..]].concat();
+    std::fs::write(&path, &half).unwrap();
+    let write_on = |_, _| std::fs::write(&path, &whole).unwrap();
+    let report = check_while(dir.path(), None, &write_on);
+    assert_eq!((report.state, report.size), (State::TailUnproven, size), "{report}");
+
+    let mut damaged = whole.clone();
+    damaged[starts[1] + 100..starts[2]].fill(0);
+    std::fs::write(&path, &half).unwrap();
+    let write_on = |_, _| std::fs::write(&path, &damaged).unwrap();
+    let report = check_while(dir.path(), None, &write_on);
+    assert_eq!(report.state, State::Modified, "{report}");
 }

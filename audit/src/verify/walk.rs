@@ -146,12 +146,18 @@ impl Walk<'_, '_> {
             }
             opened => opened.map_err(io_error())?,
         };
-        let mut from = 0;
+        let (mut from, mut looked_again) = (0, None);
         loop {
             let stop = self.batches(name, &file, from)?;
             self.end.offset = Some(stop.batch);
             if let Some(at) = stop.broken {
                 match resync::after(&mut file, stop.batch).map_err(io_error())? {
+                    // A batch is written after the one before it was, so what was half there is whole by now.
+                    After::Batch(_) if newest && looked_again != Some(stop.batch) => {
+                        from = stop.batch;
+                        looked_again = Some(from);
+                        continue;
+                    }
                     After::Batch(next) => {
                         self.damaged(name, at);
                         from = next;
