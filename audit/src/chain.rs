@@ -3,14 +3,15 @@
 //! chain(n) = SHA-256(0x02 ‖ chain(n−1) ‖ leaf hash(n)), and chain(−1) is 32 zero bytes. The prefix 0x02 keeps it
 //! apart from leaves (0x00) and nodes (0x01) of the tree.
 
-use sha2::{Digest, Sha256};
+use crate::tree::{self, Hash};
 
-use crate::tree::Hash;
+/// What is before the two hashes when they are hashed.
+const LINK: u8 = 2;
 
 /// The value before the first record.
 pub const START: Hash = [0; 32];
 
 /// The value after a record with `leaf` as its leaf hash.
 pub fn step(before: &Hash, leaf: &Hash) -> Hash {
-    Sha256::new().chain_update([2]).chain_update(before).chain_update(leaf).finalize().into()
+    tree::pair_hash(LINK, before, leaf)
 }

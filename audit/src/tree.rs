@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use lanes::pair as pair_hash;
+
 mod lanes;
 
 /// What is before a leaf, and before two nodes, when they are hashed.
@@ -23,15 +25,13 @@ pub(crate) fn leaf_hashes<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Vec<Has
 
 /// Hash of an inner node.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update([NODE]).chain_update(left).chain_update(right).finalize().into()
+    pair_hash(NODE, left, right)
 }
 
 /// Root over the leaves of a complete subtree, level by level: the nodes of a level do not wait for each other.
 fn complete_root(leaves: &[Hash]) -> Hash {
     debug_assert!(leaves.len().is_power_of_two(), "a complete subtree");
-    let parents = |level: &[Hash]| {
-        lanes::digests(NODE, level.as_flattened().chunks_exact(2 * size_of::<Hash>()))
-    };
+    let parents = |level: &[Hash]| lanes::pairs(NODE, level.as_chunks().0);
     match leaves {
         [] => empty_root(),
         [root] => *root,

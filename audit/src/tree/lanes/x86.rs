@@ -15,7 +15,7 @@ use std::{
     array,
 };
 
-use super::{Block, LANES, Lane, State};
+use super::{Block, Blocks, LANES, State};
 
 /// The constants of the rounds, four to a row.
 #[rustfmt::skip]
@@ -45,7 +45,7 @@ impl Unit {
     pub(super) fn compress(
         self,
         states: &mut [State; LANES],
-        lanes: &[Lane<'_>; LANES],
+        lanes: &[impl Blocks; LANES],
         count: usize,
     ) {
         // SAFETY: a `Unit` exists only where the instructions that the function is compiled for were detected.
@@ -61,10 +61,10 @@ struct Working {
 }
 
 #[target_feature(enable = "sha,sse4.1")]
-fn compress(states: &mut [State; LANES], lanes: &[Lane<'_>; LANES], count: usize) {
+fn compress(states: &mut [State; LANES], lanes: &[impl Blocks; LANES], count: usize) {
     let mut working = states.map(|state| load(state));
     for block in 0..count {
-        let blocks = lanes.each_ref().map(|lane| lane.message.block(lane.done + block));
+        let blocks = lanes.each_ref().map(|lane| lane.block(block));
         rounds(&mut working, blocks);
     }
     *states = working.map(|working| store(working));
