@@ -94,13 +94,16 @@ pub(super) struct Pool {
     jobs: Option<Sender<Job>>,
     /// Chunks that are read and not walked yet, at most: more would leave the processor's cache before they are walked.
     chunks_max: usize,
+    /// Buffers that were walked. They serve all segments: the kernel gives memory page by page, with zeros in it, and that
+    /// took a tenth of a verification.
+    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Pool {
     /// Runs something over a log of this many bytes beside one hashing thread per processor that this process may use.
     pub(super) fn with<T>(bytes: u64, run: impl FnOnce(&Self) -> T) -> T {
         if bytes < ALONE_BYTES_MAX {
-            return run(&Self { jobs: None, chunks_max: 1 });
+            return run(&Self { jobs: None, chunks_max: 1, spare: RefCell::default() });
         }
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let (jobs, queue) = mpsc::channel();
@@ -109,8 +112,21 @@ impl Pool {
             for _ in 0..threads {
                 scope.spawn(|| serve(&queue));
             }
-            run(&Self { jobs: Some(jobs), chunks_max: 2 * threads + 2 })
+            let chunks_max = 2 * threads + 2;
+            run(&Self { jobs: Some(jobs), chunks_max, spare: RefCell::default() })
         })
+    }
+
+    /// An empty buffer.
+    fn buffer(&self) -> Vec<u8> {
+        let mut buffer = self.spare.borrow_mut().pop().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// Takes back a buffer.
+    fn spare(&self, buffer: Vec<u8>) {
+        self.spare.borrow_mut().push(buffer);
     }
 }
 
@@ -172,8 +188,6 @@ pub(super) struct Ahead<'a> {
     /// Where the next chunk is read, and bytes of an unfinished batch before it.
     offset: u64,
     carry: Vec<u8>,
-    /// Buffers that were walked.
-    spare: Vec<Vec<u8>>,
     ended: bool,
     waiting: VecDeque<(u64, Receiver<Chunk>)>,
 }
@@ -187,7 +201,6 @@ impl<'a> Ahead<'a> {
             hashes,
             offset,
             carry: Vec::new(),
-            spare: Vec::new(),
             ended: false,
             waiting: VecDeque::new(),
         }
@@ -195,8 +208,7 @@ impl<'a> Ahead<'a> {
 
     /// Reads one chunk and hands it out to be hashed.
     fn request(&mut self) -> io::Result<()> {
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.clear();
+        let mut bytes = self.pool.buffer();
         bytes.append(&mut self.carry);
         let start = self.offset - bytes.len() as u64;
         while !self.ended {
@@ -269,7 +281,7 @@ impl Source for Ahead<'_> {
         } else {
             buffer.extend_from_slice(&bytes);
         }
-        self.spare.push(bytes);
+        self.pool.spare(bytes);
         Ok(read)
     }
 }
@@ -295,8 +307,6 @@ pub(super) struct Frames<'a> {
     pool: &'a Pool,
     next: usize,
     waiting: VecDeque<Receiver<Chunk>>,
-    /// Buffers that were walked.
-    spare: Vec<Vec<u8>>,
     /// For a log that has no hashing threads.
     unpacker: Option<Unpacker>,
 }
@@ -316,8 +326,7 @@ impl<'a> Frames<'a> {
     /// `file` is the whole of it.
     pub(super) fn new(file: Arc<Vec<u8>>, table: &'a Table, pool: &'a Pool) -> Self {
         let unpacker = pool.jobs.is_none().then(Unpacker::new).and_then(Result::ok);
-        let (waiting, spare) = Default::default();
-        Self { file, table, pool, next: 0, waiting, spare, unpacker }
+        Self { file, table, pool, next: 0, waiting: VecDeque::new(), unpacker }
     }
 
     pub(super) fn next(&mut self) -> io::Result<Option<Unpacked>> {
@@ -326,7 +335,7 @@ impl<'a> Frames<'a> {
         {
             let (answer, chunk) = mpsc::sync_channel(1);
             let frame = Frame { file: self.file.clone(), packing: *packing };
-            let bytes = self.spare.pop().unwrap_or_default();
+            let bytes = self.pool.buffer();
             let job = Job { bytes, frame: Some(frame), answer };
             match &self.pool.jobs {
                 Some(jobs) => jobs.send(job).map_err(io::Error::other)?,
@@ -344,6 +353,6 @@ impl<'a> Frames<'a> {
 
     /// Takes back what was walked.
     pub(super) fn done(&mut self, unpacked: Unpacked) {
-        self.spare.push(unpacked.bytes);
+        self.pool.spare(unpacked.bytes);
     }
 }
