@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use appliance::bootstrap::Bootstrap;
 use appliance::config::Resolved;
 use audit::{
-    Class, Clock, Ed25519Signer, EventId, LocalFiles, Log, Options, PruneBounds, Pruned, Record,
-    SystemClock, plan_prune, read_record,
+    Class, Clock, Ed25519Signer, EventId, HandClock, LocalFiles, Log, Options, PruneBounds, Pruned,
+    Record, SystemClock, plan_prune, read_record,
 };
 use fixtures::clients;
 use fixtures::process::Launch;
@@ -22,15 +21,6 @@ const DAYS: u64 = 3;
 /// Not a multiple of 256, so that a bundle has records of both kinds.
 const RECORDS_A_DAY: u64 = 300;
 const PLANNED_WITHIN: Duration = Duration::from_secs(90);
-
-#[derive(Debug)]
-struct Past(AtomicU64);
-
-impl Clock for Past {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
 
 fn record(action: &str, i: u64) -> Record {
     let mut random = [0; 10];
@@ -45,7 +35,7 @@ fn pruned(data_dir: &Path) -> anyhow::Result<(Pruned, Vec<u8>)> {
     let signer = Arc::new(Ed25519Signer::from_seed(&material.origin, &material.audit_seed));
     let options = Options { origin: material.origin.clone(), ..Options::default() };
     let begin_us = SystemClock.now_us() - DAYS * DAY_US;
-    let clock = Arc::new(Past(AtomicU64::new(begin_us)));
+    let clock = Arc::new(HandClock::at(begin_us));
     let dir = &material.paths.audit_dir;
     let files = Arc::new(LocalFiles::new(dir));
     let (log, _) = Log::open(files, signer, Arc::clone(&clock) as Arc<dyn Clock>, options)?;
@@ -53,7 +43,7 @@ fn pruned(data_dir: &Path) -> anyhow::Result<(Pruned, Vec<u8>)> {
         let of_day = |i| record("s3:GetObject", day * RECORDS_A_DAY + i);
         let records: Vec<Record> = (0..RECORDS_A_DAY).map(of_day).collect();
         log.append_all(&records)?.wait()?;
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     let kept = read_record(dir, 5)?.context("no record 5")?;
     let bounds = PruneBounds { before_us: begin_us - begin_us % DAY_US + DAY_US, below: u64::MAX };

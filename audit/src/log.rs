@@ -28,6 +28,7 @@ use crate::{
 };
 
 pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
+pub use clock::{Clock, HandClock, SystemClock};
 pub use keys::ChangeError;
 pub use open::OpenError;
 pub use pending::Pending;
@@ -35,6 +36,7 @@ pub use prune::{PruneBounds, PruneError, PrunePlan, plan_prune};
 pub use watch::Watch;
 
 pub(crate) mod blob;
+mod clock;
 pub(crate) mod heads;
 pub(crate) mod identity;
 mod keys;
@@ -49,22 +51,6 @@ mod watch;
 mod writer;
 
 use queue::{Job, Queue};
-
-/// Microseconds since 1970. Contract: may step back; the log then keeps its own time monotone and says so.
-pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Now.
-    fn now_us(&self) -> u64;
-}
-
-/// The operating system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now_us(&self) -> u64 {
-        u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or(0)
-    }
-}
 
 /// What becomes of a segment once another one follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,7 @@
 use std::{
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,17 +18,8 @@ const ORIGIN: &str = "audit.example.com/node1";
 const BEGIN_US: u64 = 1_767_225_600_000_000;
 const DAY_US: u64 = 86_400_000_000;
 
-#[derive(Debug)]
-struct Days(AtomicU64);
-
-impl Clock for Days {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-fn clock(day: u64) -> Arc<Days> {
-    Arc::new(Days(AtomicU64::new(BEGIN_US + day * DAY_US)))
+fn clock(day: u64) -> Arc<HandClock> {
+    Arc::new(HandClock::at(BEGIN_US + day * DAY_US))
 }
 
 fn signer() -> Arc<Ed25519Signer> {
@@ -42,7 +30,7 @@ fn vkey() -> Vkey {
     Vkey::parse(&signer().vkey()).unwrap()
 }
 
-fn open(dir: &Path, clock: Arc<Days>) -> Log {
+fn open(dir: &Path, clock: Arc<HandClock>) -> Log {
     let options = Options { origin: ORIGIN.to_owned(), ..Options::default() };
     Log::open(Arc::new(LocalFiles::new(dir)), signer(), clock, options).unwrap().0
 }
@@ -85,7 +73,7 @@ fn written(dir: &Path) -> Log {
                 (0..100).map(|i| record(day * 700 + batch * 100 + i)).collect();
             log.append_all(&records).unwrap().wait().unwrap();
         }
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     wait("the days are not sealed", || {
         plan_prune(dir, before(u64::MAX)).unwrap().filter(|plan| plan.days.len() == 4)

@@ -55,11 +55,11 @@ pub(super) fn possible(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
     use audit::{
-        Class, Clock, Ed25519Signer, EventId, LocalFiles, Log, Options, Record, SystemClock,
+        Class, Clock, Ed25519Signer, EventId, HandClock, LocalFiles, Log, Options, Record,
+        SystemClock,
     };
 
     use super::*;
@@ -68,18 +68,9 @@ mod tests {
     const DAY_US: u64 = 86_400_000_000;
     const RECORDS: u64 = 10;
 
-    #[derive(Debug)]
-    struct Days(AtomicU64);
-
-    impl Clock for Days {
-        fn now_us(&self) -> u64 {
-            self.0.fetch_add(1, Ordering::Relaxed)
-        }
-    }
-
     /// Three days of some records and the beginning of a fourth; gives where the second and the third begin.
     fn written(dir: &Path) -> (u64, u64) {
-        let clock = Arc::new(Days(AtomicU64::new(1_767_225_600_000_000)));
+        let clock = Arc::new(HandClock::at(1_767_225_600_000_000));
         let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
         let options = Options { origin: ORIGIN.to_owned(), ..Options::default() };
         let (log, _) =
@@ -94,7 +85,7 @@ mod tests {
                     begins.push(committed.first);
                 }
             }
-            clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+            clock.pass(DAY_US);
         }
         let deadline = Instant::now() + Duration::from_secs(60);
         let bounds = PruneBounds { before_us: u64::MAX, below: u64::MAX };

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use appliance::bootstrap::Bootstrap;
 use appliance::config::Resolved;
 use audit::{
-    Class, Clock, Ed25519Signer, EventId, LocalFiles, Log, Options, Principal, Record, Resource,
-    SystemClock,
+    Class, Clock, Ed25519Signer, EventId, HandClock, LocalFiles, Log, Options, Principal, Record,
+    Resource, SystemClock,
 };
 use fixtures::clients;
 use fixtures::process::Server;
@@ -23,28 +22,18 @@ pub(crate) const DAYS: u64 = 8;
 pub(crate) const RECORDS_A_DAY: u64 = 300;
 pub(crate) const BOB_SECRET: &str = "bob's secret is long enough";
 
-/// A clock that the test moves.
-#[derive(Debug)]
-pub(crate) struct Past(AtomicU64);
-
-impl Clock for Past {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
 /// A deployment that is eight days old: its log was written by the same library, on earlier days.
 pub(crate) fn aged(data_dir: &Path) -> anyhow::Result<()> {
     let material = Bootstrap::open_or_create(&Resolved::in_directory(data_dir))?;
     let signer = Arc::new(Ed25519Signer::from_seed(&material.origin, &material.audit_seed));
     let options = Options { origin: material.origin.clone(), ..Options::default() };
-    let clock = Arc::new(Past(AtomicU64::new(SystemClock.now_us() - DAYS * DAY_US)));
+    let clock = Arc::new(HandClock::at(SystemClock.now_us() - DAYS * DAY_US));
     let files = Arc::new(LocalFiles::new(&material.paths.audit_dir));
     let (log, _) = Log::open(files, signer, Arc::clone(&clock) as Arc<dyn Clock>, options)?;
     for day in 0..DAYS {
         let records: Vec<Record> = (0..RECORDS_A_DAY).map(|i| read(day, i)).collect();
         log.append_all(&records)?.wait()?;
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     Ok(log.close()?)
 }

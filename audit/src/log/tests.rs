@@ -12,14 +12,9 @@ use crate::{
 
 const ORIGIN: &str = "audit.example.com/node1";
 
-/// A clock that the test owns: one millisecond per look.
-#[derive(Debug, Default)]
-struct TestClock(std::sync::atomic::AtomicU64);
-
-impl Clock for TestClock {
-    fn now_us(&self) -> u64 {
-        1_767_225_600_000_000 + self.0.fetch_add(1_000, std::sync::atomic::Ordering::Relaxed)
-    }
+/// One millisecond per look.
+fn clock() -> Arc<HandClock> {
+    Arc::new(HandClock::at(1_767_225_600_000_000).stepping(1_000))
 }
 
 fn signer(seed: u8) -> Arc<Ed25519Signer> {
@@ -37,7 +32,7 @@ fn options() -> Options {
 }
 
 fn open(files: &SimFiles) -> Result<(Log, Recovery), OpenError> {
-    Log::open(Arc::new(files.clone()), signer(7), Arc::new(TestClock::default()), options())
+    Log::open(Arc::new(files.clone()), signer(7), clock(), options())
 }
 
 fn record(i: u64) -> Record {
@@ -165,7 +160,7 @@ fn another_log_key_or_format_is_refused() {
     let again = |seed, origin: &str| {
         let signer = Arc::new(Ed25519Signer::from_seed(origin, &[seed; 32]));
         let options = Options { origin: origin.to_owned(), ..options() };
-        Log::open(Arc::new(files.clone()), signer, Arc::new(TestClock::default()), options)
+        Log::open(Arc::new(files.clone()), signer, clock(), options)
     };
     assert!(matches!(again(8, ORIGIN), Err(OpenError::Key { .. })));
     assert!(matches!(again(7, "other.example.com"), Err(OpenError::Origin { .. })));
@@ -249,13 +244,7 @@ fn a_fault_while_rotating_poisons_and_the_restart_goes_on() {
         for kept in [0, 1] {
             let files = SimFiles::default();
             let small = Options { segment_bytes_max: 1, ..options() };
-            let (log, _) = Log::open(
-                Arc::new(files.clone()),
-                signer(7),
-                Arc::new(TestClock::default()),
-                small,
-            )
-            .unwrap();
+            let (log, _) = Log::open(Arc::new(files.clone()), signer(7), clock(), small).unwrap();
             append(&log, 1).unwrap();
             // The start and the record fill a segment each; both are sealed, and each seal is a record.
             let deadline = std::time::Instant::now() + Duration::from_secs(30);
@@ -296,7 +285,7 @@ fn a_rotation_that_finds_no_room_is_taken_back() {
                 ..options()
             };
             let open = |options| {
-                let clock = Arc::new(TestClock::default());
+                let clock = clock();
                 Log::open(Arc::new(files.clone()), signer(7), clock, options).unwrap().0
             };
             let log = open(options.clone());
@@ -325,7 +314,7 @@ fn on_small_disk(files: &SimFiles) -> Log {
         preallocate_bytes: 512 << 10,
         ..options()
     };
-    let clock = Arc::new(TestClock::default());
+    let clock = clock();
     Log::open(Arc::new(files.clone()), signer(7), clock, options).unwrap().0
 }
 
@@ -439,7 +428,7 @@ fn a_segment_that_is_replaced_on_a_real_disk_stops_the_log() {
     let options = Options { look_interval: Duration::ZERO, free_bytes_min: 0, ..options() };
     let open = || {
         let files = Arc::new(crate::LocalFiles::new(dir.path()));
-        Log::open(files, signer(7), Arc::new(TestClock::default()), options.clone()).unwrap().0
+        Log::open(files, signer(7), clock(), options.clone()).unwrap().0
     };
     let log = open();
     append(&log, 1).unwrap();
@@ -467,7 +456,7 @@ fn live(files: &SimFiles) -> Vec<(u64, u64)> {
         free_bytes_min: 0,
         ..options()
     };
-    let clock = Arc::new(TestClock::default());
+    let clock = clock();
     let Ok((log, _)) = Log::open(Arc::new(files.clone()), signer(7), clock, options) else {
         return Vec::new();
     };
@@ -535,8 +524,7 @@ fn survives(crashed: &SimFiles, acknowledged: &[(u64, u64)], place: &str) {
 fn a_full_queue_refuses_and_nothing_was_queued() {
     let files = SimFiles::default();
     let options = Options { queue_bytes_max: 100, ..options() };
-    let (log, _) =
-        Log::open(Arc::new(files), signer(7), Arc::new(TestClock::default()), options).unwrap();
+    let (log, _) = Log::open(Arc::new(files), signer(7), clock(), options).unwrap();
     let size = log.durable_size();
     assert!(matches!(log.append(&record(1)), Err(LogError::Full { queued_bytes: 0 })));
     assert_eq!(log.durable_size(), size);
@@ -549,9 +537,7 @@ fn a_full_batch_gets_no_record_of_the_logs_own() {
     let files = SimFiles::default();
     // Always due.
     let options = Options { heartbeat: Duration::from_nanos(1), ..options() };
-    let (log, _) =
-        Log::open(Arc::new(files.clone()), signer(7), Arc::new(TestClock::default()), options)
-            .unwrap();
+    let (log, _) = Log::open(Arc::new(files.clone()), signer(7), clock(), options).unwrap();
     let full: Vec<Record> = (0..BATCH_RECORDS_MAX as u64).map(record).collect();
     let committed = log.append_all(&full).unwrap().wait().unwrap();
     log.close().unwrap();
@@ -563,15 +549,8 @@ fn a_full_batch_gets_no_record_of_the_logs_own() {
 
 #[test]
 fn a_clock_that_steps_back_is_recorded_and_time_goes_on() {
-    #[derive(Debug)]
-    struct Back(std::sync::atomic::AtomicU64);
-    impl Clock for Back {
-        fn now_us(&self) -> u64 {
-            self.0.fetch_sub(5_000_000, std::sync::atomic::Ordering::Relaxed)
-        }
-    }
     let files = SimFiles::default();
-    let clock = Arc::new(Back(1_767_225_600_000_000.into()));
+    let clock = Arc::new(HandClock::at(1_767_225_600_000_000).stepping(-5_000_000));
     let (log, _) = Log::open(Arc::new(files.clone()), signer(7), clock, options()).unwrap();
     for i in 0..5 {
         append(&log, i).unwrap();
@@ -598,7 +577,7 @@ fn power_may_fail_at_any_moment() {
     let options =
         Options { segment_bytes_max: 16 << 10, sign_interval: Duration::ZERO, ..options() };
     let open = |files: &SimFiles| {
-        let clock = Arc::new(TestClock::default());
+        let clock = clock();
         Log::open(Arc::new(files.clone()), signer(7), clock, options.clone())
     };
     let (log, _) = open(&files).unwrap();
@@ -694,7 +673,7 @@ fn a_torn_head_is_set_aside_unless_the_checkpoint_names_it() {
 #[test]
 fn a_segment_that_is_old_enough_is_followed_by_a_new_one() {
     let files = SimFiles::default();
-    let clock = Arc::new(TestClock::default());
+    let clock = clock();
     let options = Options { segment_age_max: Duration::from_secs(60), ..options() };
     let (log, _) = Log::open(Arc::new(files.clone()), signer(7), clock.clone(), options).unwrap();
     for i in 0..5 {
@@ -703,7 +682,7 @@ fn a_segment_that_is_old_enough_is_followed_by_a_new_one() {
     let is_segment = |path: &&String| path.ends_with(".jsonl") || path.ends_with(".zst");
     let segments = || files.paths().iter().filter(is_segment).count();
     assert_eq!(segments(), 1);
-    clock.0.fetch_add(60_000_000, std::sync::atomic::Ordering::Relaxed);
+    clock.pass(60_000_000);
     append(&log, 6).unwrap();
     append(&log, 7).unwrap();
     assert_eq!(segments(), 2);

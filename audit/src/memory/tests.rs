@@ -1,8 +1,5 @@
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Class, Clock, Ed25519Signer, EventId, LocalFiles, Log, PruneBounds, Record, Recovery, Signer,
-    State, VerifyOptions, plan_prune,
+    Class, Ed25519Signer, EventId, HandClock, LocalFiles, Log, PruneBounds, Record, Recovery,
+    Signer, State, VerifyOptions, plan_prune,
     sim::{SimFiles, Unsynced},
 };
 
@@ -19,18 +16,8 @@ const ORIGIN: &str = "audit.example.com/node1";
 const BEGIN_US: u64 = 1_767_225_600_000_000;
 const DAY_US: u64 = 86_400_000_000;
 
-/// A clock that the test moves.
-#[derive(Debug)]
-struct Hands(AtomicU64);
-
-impl Clock for Hands {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-fn clock() -> Arc<Hands> {
-    Arc::new(Hands(AtomicU64::new(BEGIN_US)))
+fn clock() -> Arc<HandClock> {
+    Arc::new(HandClock::at(BEGIN_US))
 }
 
 fn signer() -> Arc<Ed25519Signer> {
@@ -265,7 +252,7 @@ fn a_mark_at_a_pruned_or_packed_record_is_compared_with_what_was_kept() {
     for day in 0..4 {
         let records: Vec<_> = (0..300).map(|i| record(day, i)).collect();
         log.append_all(&records).unwrap().wait().unwrap();
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     log.append(&record(9, 9)).unwrap().wait().unwrap();
     let bounds = |below| PruneBounds { before_us: u64::MAX, below };

@@ -1,13 +1,6 @@
 //! One index per day: a finished day becomes one segment, goes when its records went, and comes back when it is missing.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fs, path::Path, sync::Arc};
 
 use audit::*;
 
@@ -15,19 +8,10 @@ const ORIGIN: &str = "audit.example.com/node1";
 const DAY_US: u64 = 86_400_000_000;
 const DAYS: [&str; 3] = ["2026-01-01", "2026-01-02", "2026-01-03"];
 
-#[derive(Debug)]
-struct Calendar(AtomicU64);
-
-impl Clock for Calendar {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
 /// Three days of some records, indexed in several commits each. A searcher that is kept open finds them after each one.
 fn three_days(dir: &Path) {
     let searcher = Searcher::new(dir);
-    let clock = Arc::new(Calendar(AtomicU64::new(1_767_225_600_000_000)));
+    let clock = Arc::new(HandClock::at(1_767_225_600_000_000));
     let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
     let options = Options { origin: ORIGIN.to_owned(), ..Options::default() };
     let (log, _) =
@@ -44,7 +28,7 @@ fn three_days(dir: &Path) {
             let (found, there) = counted(&searcher);
             assert_eq!(found, there);
         }
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     log.close().unwrap();
 }

@@ -2,13 +2,7 @@
 //!
 //! Each record has a name in its parameters, so that an answer can be written down as names.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use audit::*;
 
@@ -19,16 +13,6 @@ pub(crate) const SECOND_US: u64 = 1_000_000;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-
-/// A clock that stands where it is put.
-#[derive(Debug)]
-struct Standing(AtomicU64);
-
-impl Clock for Standing {
-    fn now_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// A record under way.
 struct Fact {
@@ -144,7 +128,7 @@ impl Fact {
 pub(crate) fn write(dir: &Path) {
     let mut facts = facts();
     facts.sort_by_key(|fact| std::cmp::Reverse(fact.seconds_ago));
-    let clock = Arc::new(Standing(AtomicU64::new(NOW_US - 40 * DAY as u64 * SECOND_US)));
+    let clock = Arc::new(HandClock::at(NOW_US - 40 * DAY as u64 * SECOND_US).stepping(0));
     let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
     // The answers are written down record by record, so the log may hold no others.
     let finished = Finished::Left;
@@ -157,14 +141,14 @@ pub(crate) fn write(dir: &Path) {
     indexer.stop();
     // The newest records are not in the index; they are found all the same.
     append(&log, &clock, rest);
-    clock.0.store(NOW_US, Ordering::Relaxed);
+    clock.set(NOW_US);
     log.close().unwrap();
 }
 
-fn append(log: &Log, clock: &Standing, facts: &[Fact]) {
+fn append(log: &Log, clock: &HandClock, facts: &[Fact]) {
     for at in facts.chunk_by(|a, b| a.seconds_ago == b.seconds_ago) {
         let seconds_ago = at.first().unwrap().seconds_ago as u64;
-        clock.0.store(NOW_US - seconds_ago * SECOND_US, Ordering::Relaxed);
+        clock.set(NOW_US - seconds_ago * SECOND_US);
         let records: Vec<Record> = at.iter().map(|fact| fact.record.clone()).collect();
         log.append_all(&records).unwrap().wait().unwrap();
     }

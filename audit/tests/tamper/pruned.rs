@@ -1,22 +1,10 @@
 //! What can be done to a pruned log, or to one that only looks as if it were.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::*;
 
 const DAY_US: u64 = 86_400_000_000;
-
-#[derive(Debug)]
-struct Days(AtomicU64);
-
-impl Clock for Days {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
 
 /// What the log was before it was pruned, and what it is after.
 struct Scene {
@@ -29,14 +17,14 @@ struct Scene {
 
 fn scene() -> Scene {
     let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let clock = Arc::new(Days(AtomicU64::new(1_767_225_600_000_000)));
+    let clock = Arc::new(HandClock::at(1_767_225_600_000_000));
     let options = Options { origin: ORIGIN.to_owned(), preallocate_bytes: 0, ..Options::default() };
     let files = Arc::new(LocalFiles::new(after.path()));
     let log = Log::open(files, signer(7), clock.clone(), options).unwrap().0;
     for day in 0..4 {
         let records: Vec<Record> = (0..300).map(|i| record(day * 300 + i)).collect();
         log.append_all(&records).unwrap().wait().unwrap();
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     let deadline = Instant::now() + Duration::from_secs(60);
     let plan = loop {

@@ -1,10 +1,11 @@
 //! Proposals over days, with a clock that the test moves.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use audit::{Clock, Ed25519Signer, EventId, LocalFiles, Options, PruneBounds, plan_prune};
+use audit::{
+    Clock as _, Ed25519Signer, EventId, HandClock, LocalFiles, Options, PruneBounds, plan_prune,
+};
 
 use super::*;
 use crate::config::Resolved;
@@ -16,18 +17,9 @@ use crate::telemetry::Metrics;
 const ORIGIN: &str = "audit.example.com/node1";
 const DAY_US: u64 = 86_400_000_000;
 
-#[derive(Debug)]
-struct Hands(AtomicU64);
-
-impl Clock for Hands {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
 struct Scene {
     dir: tempfile::TempDir,
-    clock: Arc<Hands>,
+    clock: Arc<HandClock>,
     keeper: Arc<Keeper>,
     recorder: Arc<Recorder>,
 }
@@ -36,7 +28,7 @@ impl Scene {
     /// Three days of records that are sealed, and the beginning of a fourth; records stay for a day.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(Hands(AtomicU64::new(1_767_225_600_000_000)));
+        let clock = Arc::new(HandClock::at(1_767_225_600_000_000));
         let signer = Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]));
         let options = Options { origin: ORIGIN.to_owned(), ..Options::default() };
         let files = Arc::new(LocalFiles::new(dir.path()));
@@ -45,7 +37,7 @@ impl Scene {
         for day in 0..4 {
             let record = Record::new(Class::Data, "s3:GetObject", EventId::new(day, [1; 10]));
             log.append(&record).unwrap().wait().unwrap();
-            clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+            clock.pass(DAY_US);
         }
         let bounds = PruneBounds { before_us: u64::MAX, below: u64::MAX };
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -83,7 +75,7 @@ impl Scene {
     }
 
     fn pass(&self, us: u64) {
-        self.clock.0.fetch_add(us, Ordering::Relaxed);
+        self.clock.pass(us);
     }
 }
 

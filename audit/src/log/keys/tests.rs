@@ -1,26 +1,15 @@
 //! A log whose key changes, stopped at every point of it; and what verify says when somebody pretends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::*;
 use crate::{
     Ed25519Signer, Signers, State, VerifyOptions, checkpoint,
     durable::Files,
-    log::{Clock, Finished, OpenError, Options},
+    log::{Finished, HandClock, OpenError, Options},
     sim::{Fault, Op, SimFiles, Unsynced},
     verify,
 };
 
 const ORIGIN: &str = "audit.example.com/node1";
-
-#[derive(Debug, Default)]
-struct TestClock(AtomicU64);
-
-impl Clock for TestClock {
-    fn now_us(&self) -> u64 {
-        1_767_225_600_000_000 + self.0.fetch_add(1_000, Ordering::Relaxed)
-    }
-}
 
 fn signer(seed: u8) -> Arc<dyn Signer> {
     Arc::new(Ed25519Signer::from_seed(ORIGIN, &[seed; 32]))
@@ -49,7 +38,7 @@ fn open_and(finished: Finished, files: &SimFiles, seeds: &[u8]) -> Result<Log, O
         ..Options::default()
     };
     let signers = Signers::new(signer(seeds[0]), seeds[1..].iter().map(|seed| signer(*seed)));
-    let clock = Arc::new(TestClock::default());
+    let clock = Arc::new(HandClock::at(1_767_225_600_000_000).stepping(1_000));
     Log::open(Arc::new(files.clone()), signers, clock, options).map(|(log, _)| log)
 }
 

@@ -1,17 +1,11 @@
 //! Prunes that are stopped at every point, over a disk that fails and loses.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use super::*;
 use crate::{
-    Clock, Ed25519Signer, EventId, Log, Mirrored, OpenError, Options, Report, Signer as _, State,
-    VerifyOptions,
+    Ed25519Signer, EventId, HandClock, Log, Mirrored, OpenError, Options, Report, Signer as _,
+    State, VerifyOptions,
     note::Vkey,
     sim::{Fault, Op, SimFiles, Unsynced},
     verify,
@@ -20,25 +14,15 @@ use crate::{
 const ORIGIN: &str = "audit.example.com/node1";
 const DAY_US: u64 = 86_400_000_000;
 
-/// A clock that stands until the test moves it.
-#[derive(Debug)]
-struct Days(AtomicU64);
-
-impl Clock for Days {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-fn clock(day: u64) -> Arc<Days> {
-    Arc::new(Days(AtomicU64::new(1_767_225_600_000_000 + day * DAY_US)))
+fn clock(day: u64) -> Arc<HandClock> {
+    Arc::new(HandClock::at(1_767_225_600_000_000 + day * DAY_US))
 }
 
 fn signer() -> Arc<Ed25519Signer> {
     Arc::new(Ed25519Signer::from_seed(ORIGIN, &[7; 32]))
 }
 
-fn try_open(files: Arc<dyn Files>, clock: Arc<Days>) -> Result<Log, OpenError> {
+fn try_open(files: Arc<dyn Files>, clock: Arc<HandClock>) -> Result<Log, OpenError> {
     let options = Options {
         origin: ORIGIN.to_owned(),
         segment_bytes_max: 48 << 10,
@@ -78,7 +62,7 @@ fn log_of(files: &SimFiles, days: u64) -> Log {
     let log = try_open(Arc::new(files.clone()), clock.clone()).unwrap();
     for _ in 0..days {
         append(&log, 400);
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     append(&log, 100);
     let all = || plan_of(files).is_some_and(|plan| plan.days.len() as u64 == days);
@@ -112,7 +96,7 @@ fn a_change_of_the_key_is_missed_though_its_record_was_pruned() {
     log.revoke_key(first_key, 300).unwrap();
     for _ in 0..2 {
         append(&log, 400);
-        clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+        clock.pass(DAY_US);
     }
     append(&log, 100);
     wait("the days are not sealed", || plan_of(&files).is_some_and(|plan| plan.days.len() == 2));
@@ -351,7 +335,7 @@ fn a_copy_that_missed_a_prune_is_pruned_at_the_next_start() {
     let clock = clock(0);
     let log = try_open(mirrored(&copies), clock.clone()).unwrap();
     append(&log, 400);
-    clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+    clock.pass(DAY_US);
     append(&log, 100);
     wait("not sealed", || plan_of(&copies[0]).is_some());
     let plan = plan_of(&copies[0]).unwrap();
@@ -396,7 +380,7 @@ fn the_record_of_a_key_that_changed_is_pruned_like_any_other() {
     append(&log, 200);
     log.rotate_key(Arc::new(Ed25519Signer::from_seed(ORIGIN, &[8; 32]))).unwrap();
     append(&log, 200);
-    clock.0.fetch_add(DAY_US, Ordering::Relaxed);
+    clock.pass(DAY_US);
     append(&log, 100);
     wait("the day is not sealed", || plan_of(&files).is_some());
     let plan = plan_of(&files).unwrap();
