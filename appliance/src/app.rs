@@ -349,6 +349,7 @@ impl App {
             self.metrics.drives(online, health.drives.len());
             self.metrics.audit_size(self.log.durable_size());
             self.metrics.audit_derived(self.is_indexing(), self.tiles.is_running());
+            self.metrics.audit_copies(self.log.copies());
             self.recorder.is_accepting();
             self.metrics.encode()
         })

@@ -25,6 +25,17 @@ pub struct CopyEvent {
     pub what: String,
 }
 
+/// Copies of a tree, by what they are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Written to, and read if need be.
+    pub whole: usize,
+    /// Written to. A reader met damage, and another copy is read.
+    pub damaged: usize,
+    /// Neither, until the tree is opened again.
+    pub lost: usize,
+}
+
 /// What a reader met, for [`Files::go_round`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage<'a> {
@@ -86,6 +97,10 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     /// The file system does not say.
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(u64::MAX)
+    }
+    /// How the copies are now.
+    fn copies(&self) -> Copies {
+        Copies { whole: 1, damaged: 0, lost: 0 }
     }
     /// What happened to copies since the last call, oldest first.
     fn take_events(&self) -> Vec<CopyEvent> {

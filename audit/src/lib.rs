@@ -66,7 +66,7 @@ pub mod verify;
 pub use archive::{SealedSegment, sealed_segments};
 pub use checkpoint::Head;
 pub use detour::Detour;
-pub use durable::{CopyEvent, Damage, Files, Lead, LocalFiles, Mirrored};
+pub use durable::{Copies, CopyEvent, Damage, Files, Lead, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use keyring::Keyring;
 pub use log::{

@@ -20,7 +20,7 @@ use futures::FutureExt as _;
 use crate::{
     checkpoint::Head,
     detour::Detour,
-    durable::Files,
+    durable::{Copies, Files},
     encode::{self, Encoded, TooLarge},
     memory::{Acceptance, Gap, Memory, Unfinished},
     record::Record,
@@ -289,6 +289,11 @@ impl Log {
     /// For those who read the log through `dir`, which leads to a copy of it: how they get round damage in that copy.
     pub fn detour(&self, dir: &Path) -> Detour {
         Detour::new(dir, Arc::clone(&self.shared.files), self.shared.durable.clone())
+    }
+
+    /// The copies of a log on several drives; one that is whole of any other.
+    pub fn copies(&self) -> Copies {
+        self.shared.files.copies()
     }
 
     /// How long the oldest record that is not durable has waited; none waits while the log keeps up.

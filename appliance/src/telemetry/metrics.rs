@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use audit::Copies;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -44,6 +45,11 @@ struct KmsLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CopyLabels {
+    state: &'static str,
+}
+
 /// Names of destinations come from the configuration, which has few.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DestinationLabels {
@@ -69,6 +75,7 @@ pub struct Metrics {
     audit_size: Gauge<u64, AtomicU64>,
     audit_index: Gauge,
     audit_tiles: Gauge,
+    audit_copies: Family<CopyLabels, Gauge>,
     audit_refusing: Gauge,
     audit_refused: Counter,
     kms_requests: Family<KmsLabels, Counter>,
@@ -114,6 +121,7 @@ impl Metrics {
             audit_size: Gauge::default(),
             audit_index: Gauge::default(),
             audit_tiles: Gauge::default(),
+            audit_copies: Family::default(),
             audit_refusing: Gauge::default(),
             audit_refused: Counter::default(),
             kms_requests: Family::default(),
@@ -170,6 +178,11 @@ impl Metrics {
             "appliance_audit_tiles_up",
             "1 while tiles of new records are made, 0 while an error keeps them from it",
             self.audit_tiles.clone(),
+        );
+        r.register(
+            "appliance_audit_copies",
+            "Copies of the audit log by state: whole, damaged where they were read, lost",
+            self.audit_copies.clone(),
         );
         r.register(
             "appliance_audit_refusing",
@@ -259,6 +272,15 @@ impl Metrics {
     pub fn audit_derived(&self, indexing: bool, tiles: bool) {
         self.audit_index.set(indexing.into());
         self.audit_tiles.set(tiles.into());
+    }
+
+    /// How the log's copies are.
+    pub fn audit_copies(&self, copies: Copies) {
+        let Copies { whole, damaged, lost } = copies;
+        for (state, count) in [("whole", whole), ("damaged", damaged), ("lost", lost)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.audit_copies.get_or_create(&CopyLabels { state }).set(count);
+        }
     }
 
     /// Whether the log takes no records now.

@@ -26,7 +26,9 @@ impl Copies {
         std::fs::write(&config, format!("[audit]\nmirrors = [{b:?}, {c:?}]\n"))?;
         let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), scratch)
             .argument("--config")
-            .argument(&config);
+            .argument(&config)
+            .argument("--metrics")
+            .argument("public");
         let directories = [launch.data_dir().join("audit"), b, c];
         let copies = Self { launch, config, directories };
         copies.traffic("aws s3 mb s3://bucket && echo 1 | aws s3 cp - s3://bucket/1")?;
@@ -111,9 +113,17 @@ fn what_is_asked_is_answered_from_a_copy_that_is_in_use() -> anyhow::Result<()> 
     copies.traffic(&format!(
         "rm -r '{own}/seg' && for i in $(seq 100); do
            echo 2 | aws s3 cp - s3://bucket/2 || exit 1
-           [ \"$(readlink '{link}')\" != '{other}' ] || {{ echo 3 | aws s3 cp - s3://bucket/3; exit; }}
-         done; echo 'the log is still read where nothing is'; exit 1"
+           [ \"$(readlink '{link}')\" != '{other}' ] || break
+         done
+         echo 3 | aws s3 cp - s3://bucket/3 || exit 1
+         curl -sSf \"$AWS_ENDPOINT_URL/minio/v2/metrics/cluster\" --cacert \"$AWS_CA_BUNDLE\" > \"$SCRATCH/metrics\" || exit 1
+         [ \"$(readlink '{link}')\" = '{other}' ] && exit; echo 'the log is still read where nothing is'; exit 1"
     ))?;
+    let metrics = std::fs::read_to_string(scratch.path().join("metrics"))?;
+    for (state, count) in [("whole", 2), ("damaged", 0), ("lost", 1)] {
+        let line = format!("\nappliance_audit_copies{{state=\"{state}\"}} {count}\n");
+        ensure!(metrics.contains(&line), "no {line} in {metrics}");
+    }
     let (code, said) = copies.audit(&["search", "key=3", "--json"])?;
     ensure!(code == 0 && said.contains("s3:PutObject"), "{code}: {said}");
     // The next start fills it, and reads it again.

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CopyEvent, Damage, File, Files};
+use super::{Copies, CopyEvent, Damage, File, Files};
 
 pub use lead::Lead;
 pub(crate) use lead::led;
@@ -259,6 +259,13 @@ impl Files for Arc<Mirrored> {
         let mut free: Vec<u64> = in_use.map(|c| c.files().free_bytes().unwrap_or(0)).collect();
         free.sort_unstable_by(|a, b| b.cmp(a));
         free.get(self.majority() - 1).copied().ok_or_else(too_few)
+    }
+
+    fn copies(&self) -> Copies {
+        let lost = self.copies.iter().filter(|copy| copy.is_lost()).count();
+        let in_use = self.copies.iter().filter(|copy| !copy.is_lost());
+        let damaged = in_use.filter(|copy| copy.is_damaged()).count();
+        Copies { whole: self.copies.len() - lost - damaged, damaged, lost }
     }
 
     fn take_events(&self) -> Vec<CopyEvent> {

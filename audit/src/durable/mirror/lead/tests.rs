@@ -13,7 +13,7 @@ use std::{
 use crate::{
     Class, Ed25519Signer, EventId, Finished, Indexer, Log, LogError, Method, Mirrored, Options,
     Query, Record, Report, SearchOptions, Searcher, State, SystemClock, Tiles, VerifyOptions,
-    durable::{File, Files},
+    durable::{Copies, File, Files},
     note::{Signer as _, Vkey},
     verify,
 };
@@ -428,6 +428,7 @@ fn a_copy_that_is_damaged_in_the_same_place_is_no_way_round() {
     rot(&led, 1);
     assert_eq!(puts(&searcher, Method::Scan).unwrap().rows.len(), 40);
     assert_eq!(led.leads_to(), led.dirs[2]);
+    assert_eq!(log.copies(), Copies { whole: 1, damaged: 2, lost: 0 });
     // Nobody is better: the error stays, and nobody is sent to and fro.
     rot(&led, 2);
     assert!(puts(&searcher, Method::Scan).is_err());
@@ -437,6 +438,7 @@ fn a_copy_that_is_damaged_in_the_same_place_is_no_way_round() {
     led.lose(2);
     append(&log, 40..42).unwrap();
     assert_eq!(led.leads_to(), led.dirs[0]);
+    assert_eq!(log.copies(), Copies { whole: 0, damaged: 2, lost: 1 });
     // Changed back, so that what was recorded can be read.
     rot(&led, 0);
     assert_eq!(told(&led).len(), 3, "{:?}", told(&led));
