@@ -25,6 +25,7 @@ use crate::{
     memory::{Acceptance, Gap, Memory, Unfinished},
     record::Record,
     segment::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
+    tree::Hash,
 };
 
 pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
@@ -33,6 +34,7 @@ pub use keys::ChangeError;
 pub use open::OpenError;
 pub use pending::Pending;
 pub use prune::{PruneBounds, PruneError, PrunePlan, plan_prune};
+pub(crate) use tile_roots::TileRoots;
 pub use watch::Watch;
 
 pub(crate) mod blob;
@@ -47,6 +49,7 @@ pub(crate) mod prune;
 mod queue;
 pub(crate) mod sealer;
 mod signer;
+mod tile_roots;
 mod watch;
 mod writer;
 
@@ -198,6 +201,7 @@ struct Shared {
     /// Held while a head is published and while the key changes, so that each head is under the key of its size.
     signing: Mutex<keys::Signing>,
     to_seal: sealer::Bell,
+    tiles: TileRoots,
     /// Records that a signed head covers.
     signed: Watch,
     /// Held by whoever changes finished segments: the sealer, and a prune.
@@ -225,8 +229,10 @@ impl Shared {
         self.signed.close();
     }
 
-    /// A durable batch: wakes readers and the signer.
-    fn publish(&self, head: Head) {
+    /// A durable batch, and the roots over the tiles that it completes: wakes readers and the signer.
+    fn publish(&self, head: Head, tiles: &[Hash]) {
+        // ORDER: whoever sees the size finds the roots.
+        self.tiles.put(head.size, tiles);
         self.durable.advance(head.size);
         self.to_sign.put(head);
     }
@@ -284,6 +290,11 @@ impl Log {
     /// Follows the durable size.
     pub fn subscribe(&self) -> Watch {
         self.shared.durable.clone()
+    }
+
+    /// Roots over the newest full tiles, for whoever keeps tiles.
+    pub(crate) fn tile_roots(&self) -> TileRoots {
+        self.shared.tiles.clone()
     }
 
     /// For those who read the log through `dir`, which leads to a copy of it: how they get round damage in that copy.

@@ -46,10 +46,10 @@ impl Tip {
         self.push_hash(tree::leaf_hash(leaf));
     }
 
-    /// Takes in many records by their leaf hashes.
-    pub(crate) fn extend(&mut self, leaves: &[Hash]) {
+    /// Takes in many records by their leaf hashes, and returns the root over each full tile that they complete.
+    pub(crate) fn extend(&mut self, leaves: &[Hash]) -> Vec<Hash> {
         leaves.iter().for_each(|leaf| self.chain = chain::step(&self.chain, leaf));
-        self.frontier.extend(leaves);
+        self.frontier.extend(leaves)
     }
 
     /// Takes in a whole subtree of records: their leaf hashes in order, and the root over them.
@@ -60,7 +60,7 @@ impl Tip {
         level: u32,
     ) {
         leaves.for_each(|leaf| self.chain = chain::step(&self.chain, leaf));
-        self.frontier.push_subtree(root, level);
+        let _ = self.frontier.push_subtree(root, level);
     }
 
     /// Takes in one record by its leaf hash.

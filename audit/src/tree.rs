@@ -10,6 +10,9 @@ mod lanes;
 const LEAF: u8 = 0;
 const NODE: u8 = 1;
 
+/// Level of the subtrees that tiles and frames are made of: 256 records.
+pub(crate) const TILE_LEVEL: u32 = 8;
+
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
 
@@ -77,32 +80,39 @@ impl Frontier {
 
     /// Appends a leaf by its hash.
     pub fn push(&mut self, leaf: Hash) {
-        self.push_subtree(leaf, 0);
+        let _ = self.push_subtree(leaf, 0);
     }
 
-    /// Appends many leaves by their hashes.
-    pub(crate) fn extend(&mut self, leaves: &[Hash]) {
-        let mut rest = leaves;
+    /// Appends many leaves by their hashes, and returns the root over each full tile that they complete, in order.
+    pub(crate) fn extend(&mut self, leaves: &[Hash]) -> Vec<Hash> {
+        let (mut rest, mut tiles) = (leaves, Vec::new());
         while let Some(fits) = rest.len().checked_ilog2() {
-            let level = self.size.trailing_zeros().min(fits);
+            let level = self.size.trailing_zeros().min(fits).min(TILE_LEVEL);
             let (subtree, after) = rest.split_at(1 << level);
-            self.push_subtree(complete_root(subtree), level);
+            tiles.extend(self.push_subtree(complete_root(subtree), level));
             rest = after;
         }
+        tiles
     }
 
-    /// Appends `1 << level` leaves by the root over them. The size must be a multiple of that number.
-    pub(crate) fn push_subtree(&mut self, root: Hash, level: u32) {
+    /// Appends `1 << level` leaves by the root over them, and returns the root over the full tile that they complete. The
+    /// size must be a multiple of that number.
+    pub(crate) fn push_subtree(&mut self, root: Hash, level: u32) -> Option<Hash> {
         debug_assert!(self.size.trailing_zeros() >= level, "a subtree begins where it may");
         let mut hash = root;
+        let mut tile = (level == TILE_LEVEL).then_some(root);
         // Each trailing one bit of the size is a complete subtree as large as the one we carry.
-        for _ in 0..(self.size >> level).trailing_ones() {
+        for carried in level..level + (self.size >> level).trailing_ones() {
             if let Some(left) = self.hashes.pop() {
                 hash = node_hash(&left, &hash);
+            }
+            if carried + 1 == TILE_LEVEL {
+                tile = Some(hash);
             }
         }
         self.hashes.push(hash);
         self.size += 1 << level;
+        tile
     }
 
     /// Root over all leaves so far.
@@ -148,7 +158,7 @@ mod tests {
             for (i, leaf) in leaves.iter().enumerate() {
                 // Every complete group of eight at once, and the others one by one.
                 match (i % 8, leaves.get(i / 8 * 8..i / 8 * 8 + 8)) {
-                    (0, Some(eight)) => halves.push_subtree(naive_root(eight), 3),
+                    (0, Some(eight)) => drop(halves.push_subtree(naive_root(eight), 3)),
                     (_, Some(_)) => {}
                     (_, None) => halves.push(*leaf),
                 }
@@ -156,9 +166,10 @@ mod tests {
             prop_assert_eq!(&halves, &frontier);
             let mut together = Frontier::default();
             let (some, others) = leaves.split_at(n * 2 / 3);
-            together.extend(some);
-            together.extend(others);
+            let tiles = [together.extend(some), together.extend(others)].concat();
             prop_assert_eq!(&together, &frontier);
+            let full = leaves.chunks_exact(1 << TILE_LEVEL).map(naive_root);
+            prop_assert_eq!(tiles, full.collect::<Vec<_>>());
             let again = Frontier::from_parts(frontier.size(), frontier.hashes().to_vec());
             prop_assert_eq!(again, Some(frontier));
         }

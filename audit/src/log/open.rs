@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, Watch,
+    Clock, Finished, LockGuard, Log, Options, Recovery, Sha256Hex, Shared, TileRoots, Watch,
     heads::{self, Heads},
     identity,
     keys::{self, Signing},
@@ -183,6 +183,7 @@ impl Log {
             durable: Watch::new(recovered.tip.size()),
             to_sign: Mailbox::default(),
             to_seal: Bell::default(),
+            tiles: TileRoots::default(),
             signed: Watch::new(covered),
             segments: Mutex::new(()),
             signing: Mutex::new(Signing::new(keys.clone(), signer)),

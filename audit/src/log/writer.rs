@@ -248,15 +248,11 @@ impl Writer {
             self.segment.rotate(&self.tip, now_us)?;
             self.shared.to_seal.ring();
         }
-        let mut after = self.tip.clone();
-        self.batch.clear();
-        for record in records {
-            self.batch.push(record, now_us, &mut after);
-        }
-        self.segment.append(self.batch.seal(&self.tip, &after), room)?;
+        let led = self.batch.fill(records, now_us, &self.tip);
+        self.segment.append(self.batch.bytes(), room)?;
         // ORDER: only durable records become the tip, the published size and the signer's next head.
-        self.tip = after;
-        self.shared.publish(self.tip.head());
+        self.tip = led.tip;
+        self.shared.publish(led.head, &led.tiles);
         Ok(())
     }
 

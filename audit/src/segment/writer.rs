@@ -1,12 +1,14 @@
 //! Appends batches to the active segment.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use crate::{
+    checkpoint::Head,
     durable::{File, Files, synced},
     encode::Encoded,
     stamp,
     tip::Tip,
+    tree::{self, Hash},
 };
 
 use super::{BLOCK_BYTES, Name, check, start};
@@ -27,32 +29,49 @@ pub(crate) enum Room {
 /// Written again and again, out of the processor's cache: a fresh buffer of zeros is half a megabyte of page faults.
 const ZEROS: &[u8] = &[0; 64 << 10];
 
-/// A batch under construction; the buffer is reused.
+/// One batch after the other; the buffers are reused.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
+    /// Where each record is in them.
+    leaves: Vec<Range<usize>>,
+    stamps: stamp::Texts,
+}
+
+/// What a batch leads to.
+#[derive(Debug)]
+pub(crate) struct Led {
+    pub(crate) tip: Tip,
+    /// The tip's; making it is as much work as hashing a record.
+    pub(crate) head: Head,
+    /// Root over each full tile that the batch completes.
+    pub(crate) tiles: Vec<Hash>,
 }
 
 impl Batch {
-    /// Writes one record at the tip's position and `now_us`, or just after the last record if the clock is behind it.
-    pub(crate) fn push(&mut self, record: &Encoded, now_us: u64, tip: &mut Tip) {
-        tip.time_us = now_us.max(tip.time_us + 1);
-        let at = self.bytes.len();
-        record.splice(tip.size(), &stamp::text(tip.time_us), &mut self.bytes);
-        tip.push(self.bytes.get(at..).unwrap_or_default());
-        self.bytes.push(b'\n');
-    }
-
-    /// Ends the batch that leads from `before` to `after`.
-    pub(crate) fn seal(&mut self, before: &Tip, after: &Tip) -> &[u8] {
-        let control = check::control(before, after, check::crc(&self.bytes));
-        self.bytes.extend_from_slice(&control.line(self.bytes.len()));
-        &self.bytes
-    }
-
-    /// Begins the next one.
-    pub(crate) fn clear(&mut self) {
+    /// Makes the batch of these records, which leads from `before` to what is returned: each gets the next position, and
+    /// the time `now_us`, or just after the record before it where that is later.
+    pub(crate) fn fill(&mut self, records: &[&Encoded], now_us: u64, before: &Tip) -> Led {
         self.bytes.clear();
+        self.leaves.clear();
+        let mut tip = before.clone();
+        for (seq, record) in (before.size()..).zip(records) {
+            tip.time_us = now_us.max(tip.time_us + 1);
+            let at = self.bytes.len();
+            record.splice(seq, self.stamps.at(tip.time_us), &mut self.bytes);
+            self.leaves.push(at..self.bytes.len());
+            self.bytes.push(b'\n');
+        }
+        let leaf = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        let tiles = tip.extend(&tree::leaf_hashes(self.leaves.iter().map(leaf)));
+        let control = check::control(before, &tip, check::crc(&self.bytes));
+        self.bytes.extend_from_slice(&control.line(self.bytes.len()));
+        Led { head: Head { size: control.size, root: control.root }, tip, tiles }
+    }
+
+    /// What was made last, with its control line.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -71,6 +90,8 @@ pub(crate) struct Writer {
     ahead_bytes: u64,
     /// When it was begun or opened again.
     since_us: u64,
+    /// The day that was last asked about, and whether it is the segment's.
+    day: Option<(u64, bool)>,
 }
 
 impl Writer {
@@ -84,7 +105,16 @@ impl Writer {
         let name = Self::name_at(tip, now_us);
         files.replace(&name.start_path(), &start::encode(tip))?;
         let file = files.create(&name.path)?;
-        Ok(Self { files, file, name, offset: 0, zeroed: 0, ahead_bytes, since_us: now_us })
+        Ok(Self {
+            files,
+            file,
+            name,
+            offset: 0,
+            zeroed: 0,
+            ahead_bytes,
+            since_us: now_us,
+            day: None,
+        })
     }
 
     fn name_at(tip: &Tip, now_us: u64) -> Name {
@@ -103,7 +133,8 @@ impl Writer {
         if file.size()? != offset {
             file.truncate(offset)?;
         }
-        Ok(Self { files, file, name, offset, zeroed: offset, ahead_bytes, since_us: now_us })
+        let (zeroed, since_us) = (offset, now_us);
+        Ok(Self { files, file, name, offset, zeroed, ahead_bytes, since_us, day: None })
     }
 
     /// Bytes of batches so far.
@@ -117,8 +148,16 @@ impl Writer {
     }
 
     /// Whether it belongs to the day of `now_us`.
-    pub(crate) fn is_of_day(&self, now_us: u64) -> bool {
-        self.name.path.contains(&stamp::day_path(now_us))
+    pub(crate) fn is_of_day(&mut self, now_us: u64) -> bool {
+        let asked = now_us / stamp::DAY_US;
+        match self.day {
+            Some((day, is_ours)) if day == asked => is_ours,
+            _ => {
+                let is_ours = self.name.path.contains(&stamp::day_path(now_us));
+                self.day = Some((asked, is_ours));
+                is_ours
+            }
+        }
     }
 
     /// Makes a batch durable.

@@ -17,7 +17,7 @@ use crate::{
     detour::Detour,
     durable::led,
     keyring::Keyring,
-    log::{Log, Watch},
+    log::{Log, TileRoots, Watch},
     note::{NoteError, Vkey},
     proof::{self, ProofFile, Subtrees as _},
     pruned, search,
@@ -36,7 +36,7 @@ const RECORDS_AT_ONCE: u64 = 64 * WIDTH;
 /// Hashing goes after requests where the processors are busy.
 const NICENESS: i32 = 10;
 
-/// Pause after new tiles, so that the next look finds more than one: finding the records costs as much as hashing 256.
+/// Pause after new tiles, so that the next look finds more than one.
 const GATHER_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked whether the log is read from somewhere else.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,6 +68,16 @@ impl Tiles {
     /// # Errors
     /// What is there of an earlier run cannot be read.
     pub fn start(dir: &Path, vkey: Vkey, log: &Log) -> io::Result<Self> {
+        Self::start_with(dir, vkey, log, log.tile_roots())
+    }
+
+    /// The same with what is made already.
+    pub(crate) fn start_with(
+        dir: &Path,
+        vkey: Vkey,
+        log: &Log,
+        roots: TileRoots,
+    ) -> io::Result<Self> {
         let origin = vkey.name().to_owned();
         let keys = Arc::new(Known(RwLock::new(vkey.into())));
         let led = led(dir);
@@ -85,6 +95,7 @@ impl Tiles {
             shelf: Arc::clone(&shelf),
             stop: Arc::clone(&stop),
             watch: watch.clone(),
+            roots,
             upkeep,
             made_again: false,
         };
@@ -276,6 +287,8 @@ struct Hasher {
     shelf: Arc<RwLock<Shelf>>,
     stop: Arc<AtomicBool>,
     watch: Watch,
+    /// What the log's writer has made already.
+    roots: TileRoots,
     upkeep: Upkeep,
     /// Whether all tiles were made again, and do not lead to the signed head all the same: once is enough.
     made_again: bool,
@@ -349,7 +362,8 @@ impl Hasher {
         Ok(())
     }
 
-    /// Hashes everything that is durable, except what does not fill a tile yet.
+    /// Takes in everything that is durable, except what does not fill a tile yet. Records are read and hashed only where the
+    /// writer's hashes are not there any more: after a start, and by whoever is far behind.
     fn catch_up(&self) -> io::Result<()> {
         while !self.upkeep.is_over() {
             let from = read(&self.shelf).covered();
@@ -358,8 +372,11 @@ impl Hasher {
                 break;
             }
             let records = from..to.min(from + RECORDS_AT_ONCE);
-            let damaged = |_: &io::Error| Some(records.clone());
-            let hashes = self.detour.read(damaged, || roots(&self.dir, records.clone()))?;
+            let mut hashes = self.roots.from(from / WIDTH, (RECORDS_AT_ONCE / WIDTH) as usize);
+            if hashes.is_empty() {
+                let damaged = |_: &io::Error| Some(records.clone());
+                hashes = self.detour.read(damaged, || roots(&self.dir, records.clone()))?;
+            }
             if led(&self.dir) != self.led {
                 // These tiles belong to another copy now.
                 break;

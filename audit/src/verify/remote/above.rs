@@ -98,7 +98,9 @@ impl<'a> Above<'a> {
         let mut whole = true;
         for (level, edge) in (0..).zip(&above.edge).collect::<Vec<_>>().into_iter().rev() {
             whole &= edge.is_some();
-            edge.iter().flatten().for_each(|hash| tree.push_subtree(*hash, 8 * level));
+            for hash in edge.iter().flatten() {
+                let _ = tree.push_subtree(*hash, 8 * level);
+            }
         }
         above.sure = whole && tree.root() == head.root;
         above.is_wrong = whole && !above.sure;
