@@ -99,7 +99,7 @@ struct Inner {
     awaited: usize,
     /// Since when one is there that nobody waits for.
     lingering: Option<Instant>,
-    /// As many awaited jobs end the writer's gathering.
+    /// As many awaited jobs end the writer's gathering; 0 while it does not gather.
     wanted: usize,
     state: State,
     /// Free bytes, while there are too few to take records.
@@ -124,10 +124,11 @@ impl Inner {
         self.awaited > 0 || self.bytes >= BYTES_ENOUGH || !matches!(self.state, State::Open)
     }
 
-    fn is_gathering(&self, pace: &Pace) -> bool {
-        self.awaited > 0
-            && self.awaited < pace.callers
+    /// Whether the writer, who gathers, has something to wait for.
+    fn is_gathering(&self) -> bool {
+        self.awaited < self.wanted
             && self.bytes < BYTES_ENOUGH
+            && self.full.is_none()
             && matches!(self.state, State::Open)
     }
 }
@@ -167,7 +168,7 @@ impl Queue {
             bytes: 0,
             awaited: 0,
             lingering: None,
-            wanted: usize::MAX,
+            wanted: 0,
             state: State::Open,
             full: None,
             in_work: None,
@@ -183,7 +184,7 @@ impl Queue {
         if inner.bytes + job.bytes > self.bytes_max {
             return Err(LogError::Full { queued_bytes: inner.bytes });
         }
-        let was_due = inner.is_due();
+        let (was_due, gathers) = (inner.is_due(), inner.is_gathering());
         inner.bytes += job.bytes;
         if job.is_awaited() {
             inner.awaited += 1;
@@ -191,9 +192,12 @@ impl Queue {
             inner.lingering = Some(Instant::now());
         }
         inner.jobs.push_back(job);
-        // The writer sleeps until something is due; for the first that is not, it must look at the clock.
-        let wake =
-            inner.jobs.len() == 1 || was_due != inner.is_due() || inner.awaited == inner.wanted;
+        // The writer sleeps until there is enough, or until something is due; for the first that is not, it must look at the
+        // clock.
+        let wake = match gathers {
+            true => !inner.is_gathering(),
+            false => inner.jobs.len() == 1 || was_due != inner.is_due(),
+        };
         drop(inner);
         if wake {
             self.arrived.notify_one();
@@ -227,17 +231,17 @@ impl Queue {
     pub(super) fn take(&self, timeout: Duration, pace: Pace) -> Next {
         let mut inner = lock(&self.inner);
         inner.in_work = None;
+        if let Some(until) = pace.until {
+            // ORDER: before the first of them is waited for, so that the writer is woken once for all of them.
+            inner.wanted = pace.callers;
+            inner = self.wait(inner, until, |inner, until| inner.is_gathering().then_some(until));
+            inner.wanted = 0;
+        }
         inner = self.wait(inner, Instant::now() + timeout, |inner, idle| {
             let until = inner.lingering.filter(|_| inner.full.is_none());
             let until = until.map_or(idle, |since| since + LINGER);
             (!inner.is_due()).then_some(until)
         });
-        if let Some(until) = pace.until {
-            inner.wanted = pace.callers;
-            inner =
-                self.wait(inner, until, |inner, until| inner.is_gathering(&pace).then_some(until));
-            inner.wanted = usize::MAX;
-        }
         match inner.state {
             State::Poisoned(_) => return Next::Stopped,
             State::Closing if inner.jobs.is_empty() || inner.full.is_some() => {
