@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     checkpoint::CheckpointError,
     note::{self, NoteError, Signer, Vkey},
-    segment::check,
+    segment::{Leaves, check},
     stamp,
     tip::Tip,
     tree::{Frontier, Hash},
@@ -165,18 +165,23 @@ impl Measure {
         }
     }
 
-    /// Takes in one record by its bytes and its hash.
-    pub(crate) fn push(&mut self, leaf: &[u8], hash: Hash) {
+    /// Takes in records that follow each other: their lines, and their hashes.
+    pub(crate) fn push(&mut self, lines: &[u8], hashes: &[Hash]) {
         if self.begun_us.is_none() {
-            self.begun_us = check::time(leaf);
+            self.begun_us = Leaves::new(lines).next().and_then(|(_, leaf)| check::time(leaf));
         }
-        self.bytes += leaf.len() as u64 + 1;
-        self.content.update(leaf);
-        self.content.update(b"\n");
-        self.end += 1;
-        self.frame.push(hash);
-        if self.end.is_multiple_of(FRAME_RECORDS) {
-            self.roots.push(std::mem::take(&mut self.frame).root());
+        self.bytes += lines.len() as u64;
+        self.content.update(lines);
+        let mut rest = hashes;
+        while !rest.is_empty() {
+            let left = (FRAME_RECORDS - self.end % FRAME_RECORDS) as usize;
+            let (frame, after) = rest.split_at(left.min(rest.len()));
+            let _ = self.frame.extend(frame);
+            self.end += frame.len() as u64;
+            if frame.len() == left {
+                self.roots.push(std::mem::take(&mut self.frame).root());
+            }
+            rest = after;
         }
     }
 
@@ -222,7 +227,7 @@ mod tests {
             let leaf = leaf(seq);
             tip.push(leaf.as_bytes());
             tip.time_us = check::time(leaf.as_bytes()).unwrap();
-            measure.push(leaf.as_bytes(), tree::leaf_hash(leaf.as_bytes()));
+            measure.push((leaf.clone() + "\n").as_bytes(), &[tree::leaf_hash(leaf.as_bytes())]);
         }
         measure.finish(&tip, Some([5; 32])).unwrap()
     }

@@ -379,22 +379,24 @@ impl Sealer {
             Finished::Packed => Some(Packer::new(name.first).map_err(packing)?),
             Finished::Left | Finished::Sealed => None,
         };
-        let (mut measure, hashes) = (Measure::new(&tip), RefCell::new(Vec::new()));
-        let hash = |_, leaf: &[u8]| {
-            let hash = tree::leaf_hash(leaf);
-            hashes.borrow_mut().push(hash);
-            hash
-        };
+        let mut measure = Measure::new(&tip);
         let mut reader = self.reader(name)?;
         loop {
             match reader.next().map_err(Stop::unreadable(&name.path))? {
                 Ok(frame) => {
+                    let leaves = || Leaves::new(frame.leaves).map(|(_, leaf)| leaf);
+                    let hashes = tree::leaf_hashes(leaves());
+                    // A batch is checked record by record, in order.
+                    let next = RefCell::new(hashes.iter().copied());
+                    let hash = |_, leaf: &[u8]| {
+                        next.borrow_mut().next().unwrap_or_else(|| tree::leaf_hash(leaf))
+                    };
                     tip = check::batch(&frame, &tip, Known::Tree, &hash).map_err(|fault| {
                         damaged(format!("`{}` is damaged at byte {}", name.path, fault.offset))
                     })?;
-                    for ((_, leaf), hash) in Leaves::new(frame.leaves).zip(hashes.take()) {
-                        measure.push(leaf, hash);
-                        packer.as_mut().map_or(Ok(()), |to| to.push(leaf)).map_err(packing)?;
+                    measure.push(frame.leaves, &hashes);
+                    if let Some(packer) = &mut packer {
+                        leaves().try_for_each(|leaf| packer.push(leaf)).map_err(packing)?;
                     }
                 }
                 Err(Tail::Clean(_)) => break,
