@@ -17,6 +17,7 @@ pub mod config;
 mod courier;
 mod cursor;
 mod declaration;
+mod entropy;
 mod evidence;
 mod frame;
 #[cfg(any(test, fuzzing))]

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::AuditRules;
+use crate::entropy::{self, Entropy};
 use crate::telemetry::Metrics;
 
 /// Between two looks whether a full disk has room again.
@@ -40,6 +41,7 @@ pub struct Recorder {
     metrics: Arc<Metrics>,
     rules: AuditRules,
     within: Duration,
+    entropy: Entropy,
     refusing: AtomicBool,
 }
 
@@ -52,7 +54,8 @@ impl Recorder {
         rules: AuditRules,
         within: Duration,
     ) -> Self {
-        Self { log, clock, metrics, rules, within, refusing: AtomicBool::new(false) }
+        let (entropy, refusing) = (Entropy::new(), AtomicBool::new(false));
+        Self { log, clock, metrics, rules, within, entropy, refusing }
     }
 
     /// How far reads may be ahead of their records.
@@ -72,10 +75,16 @@ impl Recorder {
         self.clock.now_us()
     }
 
+    /// What tells names of the same moment apart.
+    #[must_use]
+    pub(crate) const fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     /// A record with nothing filled in but its name.
     #[must_use]
     pub fn record(&self, class: Class, action: &str) -> Record {
-        Record::new(class, action, event_id(self.now_us()))
+        Record::new(class, action, EventId::new(self.now_us() / 1000, self.entropy.take()))
     }
 
     /// Queues records as one contiguous run; a full queue is waited for.
@@ -204,16 +213,7 @@ pub enum Unfiled {
     Recorder(#[from] Unrecorded),
 }
 
-/// A new name of a record.
+/// A new name of a record that no request makes.
 pub(crate) fn event_id(now_us: u64) -> EventId {
-    let mut random = [0_u8; 10];
-    fill_random(&mut random);
-    EventId::new(now_us / 1000, random)
-}
-
-/// Fills from the operating system; an id without randomness would only be less unique, never unsafe.
-pub(crate) fn fill_random(bytes: &mut [u8]) {
-    if let Err(error) = getrandom::fill(bytes) {
-        tracing::error!(%error, "the operating system gave no random bytes for an id");
-    }
+    EventId::new(now_us / 1000, entropy::once())
 }

@@ -10,7 +10,7 @@ use audit::{
 };
 
 use crate::config::Rule;
-use crate::recorder::{Recorder, Unrecorded, fill_random};
+use crate::recorder::{Recorder, Unrecorded};
 use crate::server::Connection;
 use crate::telemetry::Metrics;
 
@@ -73,8 +73,9 @@ impl Scope {
     ) -> Self {
         let user_agent =
             user_agent.map(|text| text.chars().take(USER_AGENT_BYTES_MAX).collect::<String>());
+        let distinct = u32::from_le_bytes(recorder.entropy().take());
         Self {
-            request_id: format!("{:016X}{:08X}", recorder.now_us(), entropy_u32()),
+            request_id: format!("{:016X}{distinct:08X}", recorder.now_us()),
             connection,
             user_agent,
             metrics: Arc::clone(recorder.metrics()),
@@ -347,10 +348,4 @@ fn principal_of(actor: &Actor) -> audit::Principal {
 
 fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn entropy_u32() -> u32 {
-    let mut bytes = [0_u8; 4];
-    fill_random(&mut bytes);
-    u32::from_le_bytes(bytes)
 }
