@@ -106,7 +106,7 @@ fn record(i: u64) -> Record {
     let mut record = Record::new(Class::Data, "s3:GetObject", event);
     record.phase = Phase::Single;
     record.request = Some(format!("{i:016X}"));
-    record.principal = Some(Principal {
+    record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
         account: Some("123456789012".into()),
@@ -114,7 +114,7 @@ fn record(i: u64) -> Record {
         sig: "v4".into(),
         sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
         ..Principal::default()
-    });
+    }));
     record.auth = Some(Auth {
         decision: Verdict::Allow,
         reason: "identity-allow".into(),
@@ -123,12 +123,12 @@ fn record(i: u64) -> Record {
         ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
         us: 41,
     });
-    record.net = Some(Net {
+    record.net = Some(Arc::new(Net {
         src: format!("10.1.{}.{}", i % 64, i % 251),
         tls: Some("1.3/TLS_AES_128_GCM_SHA256".into()),
         ua: Some("aws-cli/2.17.1".into()),
         ..Net::default()
-    });
+    }));
     record.resources = vec![Resource {
         bucket: Some(format!("bucket-{}", i % 500)),
         key: Some(format!("year=2026/month=01/part-{i:08}.parquet")),

@@ -50,6 +50,9 @@ pub struct Scope {
     masked: Vec<String>,
     started: Instant,
     actor: OnceLock<Actor>,
+    /// The same as records have it, and the connection; all records of the request share them.
+    principal: OnceLock<Arc<audit::Principal>>,
+    net: OnceLock<Arc<Net>>,
     recorder: Arc<Recorder>,
     /// Decisions that the log does not have yet, and what stands beside them.
     held: Mutex<Vec<Record>>,
@@ -82,6 +85,8 @@ impl Scope {
             masked: Vec::new(),
             started: Instant::now(),
             actor: OnceLock::new(),
+            principal: OnceLock::new(),
+            net: OnceLock::new(),
             recorder,
             held: Mutex::new(Vec::new()),
             promised: OnceLock::new(),
@@ -148,8 +153,11 @@ impl Scope {
         let mut record = self.recorder.record(class, action);
         record.request = Some(self.request_id.clone());
         record.masked.clone_from(&self.masked);
-        record.net = Some(self.net());
-        record.principal = self.actor.get().map(principal_of);
+        record.net = Some(Arc::clone(self.net.get_or_init(|| Arc::new(self.net()))));
+        record.principal = self
+            .actor
+            .get()
+            .map(|actor| Arc::clone(self.principal.get_or_init(|| Arc::new(principal_of(actor)))));
         record
     }
 
@@ -257,12 +265,12 @@ impl Scope {
     ) -> Record {
         let mut record = self.record(Class::Authn, "s3:unresolved");
         record.phase = Phase::Single;
-        record.principal = Some(audit::Principal {
+        record.principal = Some(Arc::new(audit::Principal {
             kind: "Anonymous".into(),
             access_key: claimed_access_key.map(Into::into),
             sig: "none".into(),
             ..audit::Principal::default()
-        });
+        }));
         record.auth = Some(Auth {
             decision: Verdict::Deny,
             reason: reason.into(),

@@ -82,7 +82,7 @@ fn record(i: u64) -> Record {
     let mut record = Record::new(Class::Data, action, event);
     record.phase = Phase::Decision;
     record.request = Some(format!("{:016X}{:08X}", SystemClock.now_us(), i as u32));
-    record.principal = Some(Principal {
+    record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
         account: Some("123456789012".into()),
@@ -91,7 +91,7 @@ fn record(i: u64) -> Record {
         sig: "v4".into(),
         sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
         ..Default::default()
-    });
+    }));
     record.auth = Some(Auth {
         decision: if i.is_multiple_of(50) { Verdict::Deny } else { Verdict::Allow },
         reason: "identity-allow".into(),
@@ -100,12 +100,12 @@ fn record(i: u64) -> Record {
         ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
         us: i % 97,
     });
-    record.net = Some(Net {
+    record.net = Some(Arc::new(Net {
         src: format!("10.1.{}.{}", i % 64, i % 251),
         tls: Some("1.3/TLS_AES_128_GCM_SHA256".into()),
         ua: Some("aws-cli/2.17.1".into()),
         ..Default::default()
-    });
+    }));
     record.resources = vec![Resource {
         bucket: Some(format!("bucket-{}", i % 20)),
         key: Some(format!("year=2026/month=01/part-{i:08}.parquet")),

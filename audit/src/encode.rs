@@ -104,11 +104,11 @@ fn attempt(record: &Record, node: &str, dropped: Dropped) -> Encoded {
     m.json.name("event").text(&record.event.to_string());
     m.kms(record.kms.as_ref());
     m.masked(&record.masked);
-    m.net(record.net.as_ref(), dropped.ua);
+    m.net(record.net.as_deref(), dropped.ua);
     m.string("node", "node", node, 32);
     m.params(&record.params, dropped.params);
     m.json.name("phase").text(record.phase.as_str());
-    m.principal(record.principal.as_ref());
+    m.principal(record.principal.as_deref());
     m.integer("ref", record.reference);
     m.optional("request", "request", record.request.as_deref(), 64);
     m.resources(&record.resources, dropped.resources_kept);

@@ -4,7 +4,7 @@
 //! and notes each cut in the member `trunc`. Two members are not here because only the log knows them: `seq`
 //! and `time`, stamped when the record is sequenced, and `node`, which belongs to the log.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use event::{EventId, EventIdError};
 
@@ -27,13 +27,13 @@ pub struct Record {
     /// Request id that the client saw.
     pub request: Option<String>,
     /// Who asked.
-    pub principal: Option<Principal>,
+    pub principal: Option<Arc<Principal>>,
     /// What was decided and by which statements.
     pub auth: Option<Auth>,
     /// What the request held and no record may have, by name.
     pub masked: Vec<String>,
     /// From where.
-    pub net: Option<Net>,
+    pub net: Option<Arc<Net>>,
     /// Key use.
     pub kms: Option<Kms>,
     /// What was asked for; more than 100 are counted and hashed.

@@ -278,13 +278,13 @@ fn record(number: usize, set: &PolicySet, request: &policy_lab::Request) -> Reco
         policy_lab::PrincipalKind::Anonymous => "Anonymous",
         _ => "IAMUser",
     };
-    record.principal = Some(audit::Principal {
+    record.principal = Some(Arc::new(audit::Principal {
         kind: kind.into(),
         arn: Some(request.principal.arn.clone()),
         account: Some(request.principal.account.clone()),
         name: Some(request.principal.name.clone()),
         ..audit::Principal::default()
-    });
+    }));
     record.resources = vec![audit::Resource {
         bucket: request.resource.bucket().map(str::to_owned),
         key: request.resource.key().map(str::to_owned),

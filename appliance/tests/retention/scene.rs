@@ -47,7 +47,8 @@ pub(crate) fn read(day: u64, i: u64) -> Record {
     let (bucket, key) = (Some("ledger".to_owned()), Some(key.to_owned()));
     record.resources = vec![Resource { bucket, key, ..Resource::default() }];
     let name = Some("carol".to_owned());
-    record.principal = Some(Principal { kind: "IAMUser".into(), name, ..Principal::default() });
+    record.principal =
+        Some(Arc::new(Principal { kind: "IAMUser".into(), name, ..Principal::default() }));
     record
 }
 

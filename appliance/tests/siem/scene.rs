@@ -129,13 +129,13 @@ fn outcome(number: usize, note: &str) -> Record {
     getrandom::fill(&mut random).unwrap();
     let mut record = Record::new(Class::Data, "s3:GetObject", EventId::new(now / 1000, random));
     record.phase = Phase::Outcome;
-    record.principal = Some(Principal {
+    record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         name: Some("alice".into()),
         access_key: Some("alice".into()),
         sig: "v4".into(),
         ..Principal::default()
-    });
+    }));
     record.resources = vec![Resource {
         bucket: Some("ledger".into()),
         key: Some(format!("{note}/{number:04}")),

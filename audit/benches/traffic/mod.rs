@@ -1,6 +1,6 @@
 //! Records as a server writes them, for the benches.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use audit::*;
 
@@ -17,7 +17,7 @@ pub(crate) fn record(i: u64) -> Record {
     let event = EventId::new(1_767_225_600_000 + i / 100, random);
     let mut record = Record::new(Class::Data, "s3:GetObject", event);
     record.request = Some(format!("{:016X}", 0x17CD_C1F4_D7E6_0000 + i));
-    record.principal = Some(Principal {
+    record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
         account: Some("123456789012".into()),
@@ -25,7 +25,7 @@ pub(crate) fn record(i: u64) -> Record {
         sig: "v4".into(),
         sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
         ..Default::default()
-    });
+    }));
     record.auth = Some(Auth {
         decision: if i.is_multiple_of(50) { Verdict::Deny } else { Verdict::Allow },
         reason: "identity-allow".into(),
@@ -34,12 +34,12 @@ pub(crate) fn record(i: u64) -> Record {
         ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
         us: 41,
     });
-    record.net = Some(Net {
+    record.net = Some(Arc::new(Net {
         src: format!("10.1.{}.{}", i % 64, i % 251),
         tls: Some("1.3/TLS_AES_128_GCM_SHA256".into()),
         ua: Some("aws-cli/2.17.1".into()),
         ..Default::default()
-    });
+    }));
     record.resources = vec![Resource {
         bucket: Some(format!("bucket-{}", i % 500)),
         key: Some(format!("year=2026/month=01/part-{i:08}.parquet")),

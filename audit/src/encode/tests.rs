@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::{collection, option, prelude::*};
 
 use super::*;
@@ -43,10 +45,10 @@ prop_compose! {
         let mut record = Record::new(Class::Data, action, event());
         record.auth = auth;
         record.request = Some(text.clone());
-        record.net = Some(Net { src: text.clone(), ua, fwd: vec![text.clone(); 6], ..Net::default() });
+        record.net = Some(Arc::new(Net { src: text.clone(), ua, fwd: vec![text.clone(); 6], ..Net::default() }));
         record.kms = Some(Kms { op: text.clone(), key: text.clone(), ec, ..Kms::default() });
-        record.principal = Some(Principal { kind: text.clone(), arn: Some(text.clone()), groups,
-            mfa: Some(false), ..Principal::default() });
+        record.principal = Some(Arc::new(Principal { kind: text.clone(), arn: Some(text.clone()), groups,
+            mfa: Some(false), ..Principal::default() }));
         record.resources = resources.into_iter()
             .map(|(key, size)| Resource { key: Some(key), size, ..Resource::default() }).collect();
         record.outcome = Some(Outcome { aborted: true, ..Outcome::default() });
@@ -87,7 +89,8 @@ fn small_record_has_only_what_it_knows() {
 fn cut_value_leaves_its_hash() {
     let mut record = Record::new(Class::Data, "s3:GetObject", event());
     let ua = "x".repeat(300);
-    record.net = Some(Net { src: "10.0.0.1".into(), ua: Some(ua.clone()), ..Net::default() });
+    record.net =
+        Some(Arc::new(Net { src: "10.0.0.1".into(), ua: Some(ua.clone()), ..Net::default() }));
     let value: serde_json::Value = serde_json::from_slice(&leaf(&record, 0)).unwrap();
     assert_eq!(value["net"]["ua"].as_str().unwrap().len(), 256);
     assert_eq!(value["trunc"][0]["path"], "net.ua");

@@ -188,7 +188,7 @@ mod tests {
             let event = EventId::new(1_767_225_600_000 + i, [i as u8; 10]);
             let mut record = Record::new(Class::Data, format!("s3:Action{i}"), event);
             let ua = Some("agent".to_owned());
-            record.net = Some(Net { src: format!("10.0.0.{i}"), ua, ..Net::default() });
+            record.net = Some(Arc::new(Net { src: format!("10.0.0.{i}"), ua, ..Net::default() }));
             log.append(&record).unwrap().wait().unwrap();
         }
         log.close().unwrap();

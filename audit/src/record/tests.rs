@@ -31,7 +31,7 @@ fn full() -> Record {
     };
     Record {
         request: text(),
-        principal: Some(Principal {
+        principal: Some(Arc::new(Principal {
             kind: "Root".to_owned(),
             arn: text(),
             account: text(),
@@ -46,7 +46,7 @@ fn full() -> Record {
             parent: text(),
             sig: "v4".to_owned(),
             sig_sha256: text(),
-        }),
+        })),
         auth: Some(Auth {
             decision: Verdict::Allow,
             reason: "allow".to_owned(),
@@ -56,7 +56,7 @@ fn full() -> Record {
             us: 1,
         }),
         masked: vec!["authorization".to_owned()],
-        net: Some(Net {
+        net: Some(Arc::new(Net {
             src: "::1".to_owned(),
             fwd: vec!["::2".to_owned()],
             endpoint: text(),
@@ -66,7 +66,7 @@ fn full() -> Record {
             peer_cert: text(),
             // Too long, so that something is cut.
             ua: Some("u".repeat(1000)),
-        }),
+        })),
         kms: Some(Kms {
             op: "Decrypt".to_owned(),
             key: "k".to_owned(),
@@ -89,7 +89,7 @@ fn full() -> Record {
 fn parts() -> Record {
     let pairs = || BTreeMap::from([("k".to_owned(), "v".to_owned())]);
     Record {
-        principal: Some(Principal::default()),
+        principal: Some(Arc::new(Principal::default())),
         auth: Some(Auth {
             decision: Verdict::Deny,
             reason: String::new(),
@@ -98,7 +98,7 @@ fn parts() -> Record {
             ctx: BTreeMap::new(),
             us: 0,
         }),
-        net: Some(Net::default()),
+        net: Some(Arc::new(Net::default())),
         kms: Some(Kms::default()),
         resources: vec![Resource::default()],
         outcome: Some(Outcome::default()),

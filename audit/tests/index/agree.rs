@@ -34,13 +34,16 @@ fn record(i: u64) -> Record {
         ctx: [("aws:SourceIp".to_owned(), vec![format!("10.0.0.{}", i % 7)])].into(),
         us: i,
     });
-    record.net = Some(Net { src: format!("10.0.{}.{}", i % 3, i % 7), ..Default::default() });
-    record.principal = (!i.is_multiple_of(13)).then(|| Principal {
-        arn: Some(format!("arn:aws:iam::1:user/u{}", i % 6)),
-        // Numbers as texts, some of them beyond what a float can tell apart.
-        account: Some((9_007_199_254_740_990 + i % 5).to_string()),
-        name: Some(["7", "007", "x", "+8", "9"][(i % 5) as usize].into()),
-        ..Default::default()
+    record.net =
+        Some(Arc::new(Net { src: format!("10.0.{}.{}", i % 3, i % 7), ..Default::default() }));
+    record.principal = (!i.is_multiple_of(13)).then(|| {
+        Arc::new(Principal {
+            arn: Some(format!("arn:aws:iam::1:user/u{}", i % 6)),
+            // Numbers as texts, some of them beyond what a float can tell apart.
+            account: Some((9_007_199_254_740_990 + i % 5).to_string()),
+            name: Some(["7", "007", "x", "+8", "9"][(i % 5) as usize].into()),
+            ..Default::default()
+        })
     });
     let key = if i.is_multiple_of(11) { "line\nbreak \"quoted\" \\ é" } else { "plain/key" };
     record.resources = vec![

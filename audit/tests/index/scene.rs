@@ -41,7 +41,7 @@ impl Fact {
             _ => ("IAMUser", "1"),
         };
         let known = name != "anonymous";
-        self.record.principal = Some(Principal {
+        self.record.principal = Some(Arc::new(Principal {
             kind: kind.into(),
             arn: known.then(|| format!("arn:aws:iam::{account}:user/{name}")),
             account: known.then(|| account.into()),
@@ -50,13 +50,13 @@ impl Fact {
             mfa: known.then_some(name == "alice"),
             sig: if known { "v4" } else { "none" }.into(),
             ..Default::default()
-        });
+        }));
         self
     }
 
     fn from(mut self, src: &str) -> Self {
         let tls = Some("1.3/TLS_AES_128_GCM_SHA256".into());
-        self.record.net = Some(Net { src: src.into(), tls, ..Default::default() });
+        self.record.net = Some(Arc::new(Net { src: src.into(), tls, ..Default::default() }));
         self
     }
 
@@ -245,21 +245,21 @@ fn objects() -> Vec<Fact> {
             .on("b", "j")
             .allowed("pol-read")
             .ended(200, 10)
-            .but(|r| r.net.as_mut().unwrap().tls = None),
+            .but(|r| Arc::make_mut(r.net.as_mut().unwrap()).tls = None),
         data("old-tls", 21 * HOUR, "s3:GetObject")
             .by("bob")
             .from("10.0.0.6")
             .on("b", "j")
             .allowed("pol-read")
             .ended(200, 10)
-            .but(|r| r.net.as_mut().unwrap().tls = Some("1.2/ECDHE".into())),
+            .but(|r| Arc::make_mut(r.net.as_mut().unwrap()).tls = Some("1.2/ECDHE".into())),
         data("presigned", 20 * HOUR, "s3:GetObject")
             .by("alice")
             .from("10.0.0.5")
             .on("b", "j")
             .allowed("pol-read")
             .ended(200, 10)
-            .but(|r| r.principal.as_mut().unwrap().sig = "presigned".into()),
+            .but(|r| Arc::make_mut(r.principal.as_mut().unwrap()).sig = "presigned".into()),
         // 02:00 and 05:59 UTC on the tenth; 06:00 is day.
         data("at-two", 10 * HOUR, "s3:GetObject")
             .by("bob")
@@ -315,7 +315,7 @@ fn objects() -> Vec<Fact> {
             .on("b", "")
             .denied("implicit-deny")
             .ended(403, 0)
-            .but(|r| r.net.as_mut().unwrap().endpoint = Some("vpce-1".into())),
+            .but(|r| Arc::make_mut(r.net.as_mut().unwrap()).endpoint = Some("vpce-1".into())),
     ]
 }
 
@@ -354,7 +354,7 @@ fn people() -> Vec<Fact> {
             .from("10.0.0.7")
             .on("b", "r")
             .allowed("pol-role")
-            .but(|r| r.principal.as_mut().unwrap().session = Some(session.into()))
+            .but(|r| Arc::make_mut(r.principal.as_mut().unwrap()).session = Some(session.into()))
     };
     vec![
         admin("attach-policy", 30 * HOUR, "iam:AttachUserPolicy", "alice").says("target", "bob"),

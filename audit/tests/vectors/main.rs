@@ -135,20 +135,20 @@ fn sample_record_as_we_write_it() {
         ctx: Default::default(),
         us: 41,
     });
-    record.net = Some(Net {
+    record.net = Some(Arc::new(Net {
         src: "10.1.2.3".into(),
         tls: Some("1.3/TLS_AES_128_GCM_SHA256".into()),
         ua: Some("aws-cli/2.17.1".into()),
         ..Default::default()
-    });
-    record.principal = Some(Principal {
+    }));
+    record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         access_key: Some("AKIAEXAMPLE".into()),
         account: Some("123456789012".into()),
         arn: Some("arn:aws:iam::123456789012:user/alice".into()),
         sig: "v4".into(),
         ..Default::default()
-    });
+    }));
     record.resources = vec![Resource {
         bucket: Some("reports".into()),
         key: Some("q1/été.pdf".into()),
