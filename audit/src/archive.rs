@@ -1,7 +1,8 @@
 //! Segments that are finished for good, for somebody who copies them away.
 //!
 //! A sealed and packed segment does not change any more. Its files, put back where they lay, are the log's again: verify
-//! reads them like any other.
+//! reads them like any other. They are compared with the seal before they leave: a copy of damage is none, and where there
+//! are copies, the records may be pruned.
 #![deny(clippy::indexing_slicing)]
 
 use std::{fs, io, path::Path};
@@ -10,7 +11,7 @@ use crate::{
     durable,
     log::Sha256Hex,
     seal::Seal,
-    segment::{self, Form},
+    segment::{self, Form, start},
 };
 
 /// One segment that was sealed and packed.
@@ -24,6 +25,35 @@ pub struct SealedSegment {
     pub seal: Sha256Hex,
     /// Its files by their paths in the log's directory: the records, what is beside them, and the seal last.
     pub files: Vec<String>,
+}
+
+impl SealedSegment {
+    /// Its files with their bytes, in this order, once they are what was sealed. They take some tens of megabytes.
+    ///
+    /// # Errors
+    /// Reading failed; [`io::ErrorKind::InvalidData`] where a file is not what the seal says.
+    pub fn read(&self, dir: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let read = |path: &String| Ok((path.clone(), fs::read(dir.join(path))?));
+        let files: Vec<_> = self.files.iter().map(read).collect::<io::Result<_>>()?;
+        let damaged = |path: &str| {
+            let what = format!("`{path}` is not what was sealed; run `audit verify`");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        let [(packed, records), beside @ .., (sealed, note)] = files.as_slice() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let seal = Seal::peek(note).filter(|_| Sha256Hex::of(note) == self.seal);
+        let seal = seal.ok_or_else(|| damaged(sealed))?;
+        if !seal.fits(records) {
+            return Err(damaged(packed));
+        }
+        for (path, start) in beside {
+            if !start::parse(start).is_some_and(|tip| seal.begins_at(tip, records)) {
+                return Err(damaged(path));
+            }
+        }
+        Ok(files)
+    }
 }
 
 /// Up to `count` segments from the one with record `from` on, in order and without a gap, as far as they are sealed and

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     checkpoint::CheckpointError,
     note::{self, NoteError, Signer, Vkey},
-    segment::{Leaves, check},
+    segment::{Leaves, check, packed},
     stamp,
     tip::Tip,
-    tree::{Frontier, Hash},
+    tree::{self, Frontier, Hash},
 };
 
 /// The first line of a seal; no origin of ours is spelled so, so it cannot be taken for a head.
@@ -123,6 +123,27 @@ impl Seal {
         Self::parse(text, text.split('\n').nth(1)?)
     }
 
+    /// Whether a packed segment, the whole file, gives the records back that were sealed.
+    pub(crate) fn fits(&self, file: &[u8]) -> bool {
+        let mut content = Sha256::new();
+        let table = packed::each_frame(file, &mut |lines| content.update(lines));
+        let digest: Hash = content.finalize().into();
+        table.is_some_and(|table| {
+            table.records == (self.first..self.end)
+                && (table.frames.len() as u64, table.roots_digest()) == self.frames
+                && digest == self.sha256
+        })
+    }
+
+    /// Whether this is the tip at the first record of a packed segment that fits.
+    pub(crate) fn begins_at(&self, mut tip: Tip, file: &[u8]) -> bool {
+        let first = tip.size();
+        packed::each_frame(file, &mut |lines| {
+            tip.extend(&tree::leaf_hashes(Leaves::new(lines).map(|(_, leaf)| leaf)));
+        });
+        first == self.first && self.root == tip.frontier.root() && self.chains.1 == tip.chain
+    }
+
     /// Whether the tip is the one after the sealed records.
     pub(crate) fn leads_to(&self, tip: &Tip) -> bool {
         self.end == tip.size()
@@ -210,7 +231,7 @@ impl Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{note::Ed25519Signer, tree};
+    use crate::note::Ed25519Signer;
 
     const ORIGIN: &str = "audit.example.com/node1";
 

@@ -1,6 +1,7 @@
 //! The thread that copies: one segment after the other, as they are finished.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use audit::{Class, Marks, Record, SealedSegment, Watch, sealed_segments};
@@ -118,11 +119,10 @@ impl Worker {
             jiff::Timestamp::from_microsecond(i64::try_from(us).ok()?).ok()
         });
         let mut bytes = 0;
-        for path in &segment.files {
+        for (path, content) in self.read(segment)? {
             if stop.is_set() {
                 return Err(ArchiveError::Stopping);
             }
-            let content = std::fs::read(self.house.audit_dir.join(path))?;
             bytes += content.len();
             let key = format!("{}/{path}", self.house.origin);
             self.bucket.put(&key, Bytes::from(content), until).await?;
@@ -137,6 +137,15 @@ impl Worker {
         self.stored.next = segment.end;
         self.cursor.store(&self.stored, &self.marks)?;
         Ok(())
+    }
+
+    /// The segment's files, from a copy of the log in which they are what was sealed.
+    fn read(&self, segment: &SealedSegment) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+        let dir = &self.house.audit_dir;
+        let damaged = |error: &std::io::Error| {
+            (error.kind() == ErrorKind::InvalidData).then_some(segment.first..segment.end)
+        };
+        self.house.log.detour(dir).read(damaged, || segment.read(dir))
     }
 
     fn facts(

@@ -56,6 +56,14 @@ pub(crate) struct Packing {
     pub(crate) root: Hash,
 }
 
+impl Packing {
+    /// Its bytes in the whole file; none if they are not there.
+    pub(crate) fn of<'a>(&self, file: &'a [u8]) -> &'a [u8] {
+        let from = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        file.get(from..from.saturating_add(self.len as usize)).unwrap_or_default()
+    }
+}
+
 /// What the two tables say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -164,6 +172,17 @@ impl Table {
 
 fn skippable(magic: u32, content: &[u8]) -> Vec<u8> {
     [&magic.to_le_bytes(), &(content.len() as u32).to_le_bytes(), content].concat()
+}
+
+/// Gives the lines of each frame of a whole file to `take`, and then the tables; `None` if something is damaged.
+pub(crate) fn each_frame(file: &[u8], take: &mut dyn FnMut(&[u8])) -> Option<Table> {
+    let table = Table::of_file(file)?;
+    let (mut unpacker, mut lines) = (Unpacker::new().ok()?, Vec::new());
+    for packing in &table.frames {
+        unpacker.unpack_to(packing.of(file), packing, &mut lines).then_some(())?;
+        take(&lines);
+    }
+    Some(table)
 }
 
 /// Packs records as they come, in the memory of what it has packed.

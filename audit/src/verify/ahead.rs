@@ -51,9 +51,7 @@ struct Frame {
 impl Frame {
     /// Puts the frame's lines into a buffer; false if it is damaged.
     fn unpack(&self, unpacker: Option<&mut Unpacker>, lines: &mut Vec<u8>) -> bool {
-        let from = usize::try_from(self.packing.offset).unwrap_or(usize::MAX);
-        let to = from.saturating_add(self.packing.len as usize);
-        let bytes = self.file.get(from..to).unwrap_or_default();
+        let bytes = self.packing.of(&self.file);
         unpacker.is_some_and(|unpacker| unpacker.unpack_to(bytes, &self.packing, lines))
     }
 }

@@ -87,3 +87,32 @@ fn every_reader_reads_both_forms() {
     let answer = search(dir, &query, options).unwrap();
     assert_eq!(answer.rows.first().map(|row| row.seq), Some(committed.first));
 }
+
+/// What is copied away is compared with the seal: a copy of damage would be none.
+#[test]
+fn a_damaged_segment_is_not_given_to_be_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    written(dir);
+    pack(dir);
+    let sealed = sealed_segments(dir, 0, 100).unwrap();
+    assert!(sealed.len() >= 3);
+    let begins: Vec<usize> = sealed.iter().map(|segment| segment.files.len()).collect();
+    assert!(begins.iter().skip(1).all(|files| *files == 3), "{begins:?}");
+    for segment in &sealed {
+        let given = segment.read(dir).unwrap();
+        for (path, bytes) in given {
+            let path = dir.join(path);
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            for at in [1, bytes.len() / 3, bytes.len() / 2, bytes.len() - 2] {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                fs::write(&path, changed).unwrap();
+                let error = segment.read(dir).unwrap_err();
+                assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{path:?} {at}: {error}");
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+        segment.read(dir).unwrap();
+    }
+}
