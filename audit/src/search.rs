@@ -139,9 +139,10 @@ pub enum SearchError {
         /// Position of the first record that is missing.
         seq: u64,
     },
-    /// The index proposes a record that is not in that place: the index is wrong, or the record is damaged.
+    /// The index proposes a record that is not in that place, or is not the one that was indexed.
     #[error(
-        "the index cannot be read: record {seq} is not where it says; search with method scan, or rebuild it"
+        "record {seq} is not the one that was indexed: it is damaged, or the index is; run `audit verify`, or rebuild the \
+         index"
     )]
     Misplaced {
         /// Its position.

@@ -175,6 +175,7 @@ mod tests {
         Class, Ed25519Signer, EventId, LocalFiles, Log, Net, Options, Query, Record, SystemClock,
         index::rebuild,
         search::{Located, Method, Row, SearchOptions, Source, search},
+        segment::check,
     };
 
     const RECORDS: u64 = 40;
@@ -206,8 +207,17 @@ mod tests {
             index.writer_with_num_threads(1, 32 << 20).unwrap();
         let mut tail = crate::search::tail(dir, None);
         while let Some(brought) = tail.poll_located(u64::MAX).unwrap() {
-            for located in brought.rows.into_iter().filter_map(change) {
-                writer.add_document(fields.document(&located)).unwrap();
+            for located in brought.rows {
+                let sum = check::crc(&located.row.leaf);
+                let Some(changed) = change(located) else { continue };
+                // What is read back is still the record.
+                let mut document = TantivyDocument::default();
+                let made = fields.document(&changed);
+                made.field_values()
+                    .filter(|(field, _)| *field != fields.sum)
+                    .for_each(|(field, value)| document.add_field_value(field, value));
+                document.add_u64(fields.sum, sum.into());
+                writer.add_document(document).unwrap();
             }
         }
         let mut prepared = writer.prepare_commit().unwrap();

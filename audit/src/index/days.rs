@@ -17,7 +17,7 @@ use super::{
     Candidates, Found, IndexError, Wanted,
     partition::{self, Position},
     root,
-    schema::{OFFSET, SEQ, TIME_US},
+    schema::{OFFSET, SEQ, SUM, TIME_US},
 };
 
 /// Days that are kept open, the newest ones that were asked for: each holds memory for its dictionaries.
@@ -46,7 +46,8 @@ pub(super) struct Part {
     pub(super) segment: SegmentReader,
     pub(super) seqs: Arc<dyn ColumnValues<u64>>,
     pub(super) times: Arc<dyn ColumnValues<u64>>,
-    pub(super) offsets: Arc<dyn ColumnValues<u64>>,
+    offsets: Arc<dyn ColumnValues<u64>>,
+    sums: Arc<dyn ColumnValues<u64>>,
 }
 
 impl Part {
@@ -57,6 +58,7 @@ impl Part {
             seqs: columns.column_first_or_default(SEQ)?,
             times: columns.column_first_or_default(TIME_US)?,
             offsets: columns.column_first_or_default(OFFSET)?,
+            sums: columns.column_first_or_default(SUM)?,
         })
     }
 
@@ -83,7 +85,8 @@ impl Part {
     }
 
     pub(super) fn found(&self, doc: DocId) -> Found {
-        Found { seq: self.seqs.get_val(doc), offset: self.offsets.get_val(doc) }
+        let Self { seqs, offsets, sums, .. } = self;
+        Found { seq: seqs.get_val(doc), offset: offsets.get_val(doc), sum: sums.get_val(doc) }
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Wanted {
 pub(crate) struct Found {
     pub(crate) seq: u64,
     pub(crate) offset: u64,
+    /// CRC-32C of the record.
+    pub(crate) sum: u64,
 }
 
 impl<'a> Candidates<'a> {

@@ -11,10 +11,10 @@ use tantivy::{
     },
 };
 
-use crate::{leaf, leaf::Scalar, search::Located, stamp};
+use crate::{leaf, leaf::Scalar, search::Located, segment::check, stamp};
 
 /// Raised when fields change: an index of another version is thrown away and made again.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Members that are indexed as whole strings, and have a column. Events and request ids do not: their random terms
 /// alone were a third of the index, and a raw scan finds them.
@@ -61,6 +61,8 @@ const NUMBERS: &[&str] = &[
 pub(super) const SEQ: &str = "seq";
 /// Byte in the segment.
 pub(super) const OFFSET: &str = "offset";
+/// CRC-32C of the record: whoever reads it back knows that it is the one that was indexed.
+pub(super) const SUM: &str = "sum";
 /// Microseconds; monotone in `seq`.
 pub(super) const TIME_US: &str = "time_us";
 /// Peer address as a number, for networks.
@@ -75,6 +77,8 @@ pub(super) const ODD: &str = "odd";
 pub(super) struct Fields {
     seq: Field,
     offset: Field,
+    /// Checksums.
+    pub(super) sum: Field,
     time_us: Field,
     odd: Field,
     pub(super) ip: Field,
@@ -113,6 +117,7 @@ impl Fields {
         let word = TextOptions::default().set_indexing_options(raw);
         let seq = schema.add_u64_field(SEQ, fast.clone());
         let offset = schema.add_u64_field(OFFSET, fast.clone());
+        let sum = schema.add_u64_field(SUM, fast.clone());
         let time_us = schema.add_u64_field(TIME_US, fast.clone());
         let odd = schema.add_u64_field(ODD, fast.clone());
         let ip = schema.add_ip_addr_field(IP, IpAddrOptions::default().set_indexed().set_fast());
@@ -136,7 +141,7 @@ impl Fields {
         for name in NUMBERS {
             members.insert(*name, Member::Number(schema.add_u64_field(name, fast.clone())));
         }
-        (schema.build(), Self { seq, offset, time_us, odd, ip, status, members })
+        (schema.build(), Self { seq, offset, sum, time_us, odd, ip, status, members })
     }
 
     /// The field of a member that is indexed as a whole string.
@@ -170,6 +175,7 @@ impl Fields {
         let mut document = TantivyDocument::default();
         document.add_u64(self.seq, located.row.seq);
         document.add_u64(self.offset, located.offset);
+        document.add_u64(self.sum, check::crc(&located.row.leaf).into());
         let mut odd = false;
         let (mut times, mut seqs) = (0, 0);
         // Bytes that are no record have no members; they still have their place.

@@ -27,11 +27,11 @@ pub(super) struct Opened {
 
 /// Where a control line stands, and what it says.
 #[derive(Clone, Copy, Debug)]
-struct Batch {
+pub(super) struct Batch {
     /// Byte at which the line begins.
     line: u64,
     /// End of the line, which is the end of the batch.
-    end: u64,
+    pub(super) end: u64,
     control: Control,
 }
 
@@ -94,7 +94,7 @@ fn written_blocks(file: &Lines) -> io::Result<u64> {
 }
 
 /// The last batch that ends at or before the block.
-fn batch_before(file: &Lines, mut block: u64) -> io::Result<Option<Batch>> {
+pub(super) fn batch_before(file: &Lines, mut block: u64) -> io::Result<Option<Batch>> {
     while block > 0 {
         let end = block * BLOCK;
         // A control line has some 240 bytes and at most a block of padding.

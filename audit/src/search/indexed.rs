@@ -111,10 +111,10 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The record in this place, if it matches.
+    /// The record in this place, if it matches. It is read without the checksum of what it was written or packed with.
     fn matching(&mut self, found: Found, filter: &Filter) -> Result<Option<Row>, SearchError> {
         let leaf = self.read(found)?;
-        if check::seq(&leaf) != Some(found.seq) {
+        if u64::from(check::crc(&leaf)) != found.sum {
             return Err(SearchError::Misplaced { seq: found.seq });
         }
         Ok(filter.matches(&leaf).then_some(Row { seq: found.seq, leaf }))

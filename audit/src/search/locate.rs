@@ -8,37 +8,68 @@ use memchr::{memchr, memmem};
 use crate::{
     encode::LEAF_BYTES_MAX,
     record::EventId,
-    segment::{self, BLOCK_BYTES, CONTROL_PREFIX, Control, Name, check},
+    segment::{
+        self, BLOCK_BYTES, CONTROL_PREFIX, Control, Name, Reader, check,
+        resync::{self, After},
+    },
     stamp,
 };
 
-use super::{SearchError, file::Opened, names};
+use super::{
+    SearchError,
+    file::{Opened, batch_before},
+    names,
+};
 
 /// How far the time in an event's name may lie from the time of its record: requests wait for bodies and for the
 /// disk, clocks step. Beyond it, everything is searched.
 const SKEW_US: u64 = 600_000_000;
 
-/// The record at `seq`, or `None` if there is none.
+/// The record at `seq`, or `None` if there is none. Its batch, or its frame, has the right checksum.
 ///
 /// # Errors
-/// [`SearchError::Io`].
+/// [`SearchError::Io`], also where it is damaged.
 pub fn read_record(dir: &Path, seq: u64) -> Result<Option<Vec<u8>>, SearchError> {
     let names = names(dir)?;
     let after = names.partition_point(|name| name.first <= seq);
     let Some(name) = after.checked_sub(1).and_then(|i| names.get(i)) else { return Ok(None) };
-    in_segment(dir, name, seq).map_err(SearchError::io(&name.path))
+    in_segment(dir, name, seq, after == names.len()).map_err(SearchError::io(&name.path))
 }
 
-/// Binary search over the blocks of a file whose lines are in order.
-fn in_segment(dir: &Path, name: &Name, seq: u64) -> io::Result<Option<Vec<u8>>> {
-    in_lines(&segment::Lines::open(dir, name)?, seq)
-}
-
-/// The same in a segment that is open.
-pub(super) fn in_lines(file: &segment::Lines, seq: u64) -> io::Result<Option<Vec<u8>>> {
-    if let segment::Lines::Packed(packed) = file {
+fn in_segment(dir: &Path, name: &Name, seq: u64, newest: bool) -> io::Result<Option<Vec<u8>>> {
+    let file = segment::Lines::open(dir, name)?;
+    if let segment::Lines::Packed(packed) = &file {
         return packed.record(seq);
     }
+    let Some((offset, leaf)) = in_written(&file, seq)? else { return Ok(None) };
+    let start = batch_before(&file, offset / BLOCK_BYTES as u64)?.map_or(0, |before| before.end);
+    let whole = Reader::new(file.from(start), start).next()?.is_ok_and(|frame| {
+        Control::parse(frame.control).is_some_and(|control| control.crc == check::crc(frame.leaves))
+    });
+    if whole {
+        return Ok(Some(leaf));
+    }
+    // A write under way, or one that a crash cut off: the record is not in the log.
+    if let segment::Lines::Written(mut file) = file
+        && newest
+        && resync::after(&mut file, start)? == After::Cut
+    {
+        return Ok(None);
+    }
+    let what = format!("the batch of record {seq} is damaged; run `audit verify`");
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
+/// The record in a segment that is open. Of one that is as it was written, no checksum is looked at.
+pub(super) fn in_lines(file: &segment::Lines, seq: u64) -> io::Result<Option<Vec<u8>>> {
+    match file {
+        segment::Lines::Packed(packed) => packed.record(seq),
+        segment::Lines::Written(_) => Ok(in_written(file, seq)?.map(|(_, leaf)| leaf)),
+    }
+}
+
+/// The record and where it begins, by binary search over the blocks of a file whose lines are in order.
+fn in_written(file: &segment::Lines, seq: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
     let block = BLOCK_BYTES as u64;
     let (mut low, mut high) = (0, file.len()?.div_ceil(block));
     // INVARIANT: the record begins at or after block `low` and before block `high`.
@@ -51,12 +82,12 @@ pub(super) fn in_lines(file: &segment::Lines, seq: u64) -> io::Result<Option<Vec
     }
     // The record's line begins in block `low`, or just after the block's first whole line.
     let mut lines = Lines { file, offset: low * block, skip_partial: low > 0 };
-    while let Some(line) = lines.next()? {
+    while let Some((at, line)) = lines.next()? {
         if line.starts_with(CONTROL_PREFIX) {
             continue;
         }
         match check::seq(&line) {
-            Some(found) if found == seq => return Ok(Some(line)),
+            Some(found) if found == seq => return Ok(Some((at, line))),
             Some(found) if found < seq => {}
             _ => return Ok(None),
         }
@@ -67,7 +98,7 @@ pub(super) fn in_lines(file: &segment::Lines, seq: u64) -> io::Result<Option<Vec
 /// The position at which the first whole line after `offset` stands.
 fn first_position(file: &segment::Lines, offset: u64) -> io::Result<Option<u64>> {
     let mut lines = Lines { file, offset, skip_partial: true };
-    let Some(line) = lines.next()? else { return Ok(None) };
+    let Some((_, line)) = lines.next()? else { return Ok(None) };
     if line.starts_with(CONTROL_PREFIX) {
         return Ok(Control::parse(&line).map(|control| control.size));
     }
@@ -82,7 +113,8 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The next line and where it begins.
+    fn next(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
         if std::mem::take(&mut self.skip_partial) {
             // A line that begins exactly here is whole: the byte before it is a newline.
             self.offset = self.offset.saturating_sub(1);
@@ -90,7 +122,8 @@ impl Lines<'_> {
                 return Ok(None);
             }
         }
-        self.line()
+        let at = self.offset;
+        Ok(self.line()?.map(|line| (at, line)))
     }
 
     fn line(&mut self) -> io::Result<Option<Vec<u8>>> {

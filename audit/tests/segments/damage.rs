@@ -96,6 +96,44 @@ fn no_reader_passes_over_damage() {
     assert!(records(dir).count() as u64 > size, "the second start is recorded");
 }
 
+/// The index only says where a record is; what stands there is compared with what was indexed.
+#[test]
+fn a_damaged_record_is_no_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    written(dir);
+    index::rebuild(dir, &|_| {}).unwrap();
+    let query = Query::parse("action=s3:GetObject", 0).unwrap();
+    let by_index = || {
+        let options = SearchOptions { limit: 5000, method: Method::Index, ..Default::default() };
+        search(dir, &query, options).map(|answer| answer.rows.len())
+    };
+    assert_eq!(by_index().unwrap(), 1500);
+    for path in segments(dir) {
+        let bytes = fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        // Another digit of the same width: the record still reads well.
+        for key in text.match_indices("\"key\":\"k/").map(|(at, name)| at + name.len()).step_by(97)
+        {
+            let rest = text.get(key..).unwrap();
+            let seq = rest.split("\"seq\":").nth(1).unwrap().split(',').next().unwrap();
+            let seq: u64 = seq.parse().unwrap();
+            let whole = read_record(dir, seq).unwrap().unwrap();
+            assert!(bytes.windows(whole.len()).any(|window| window == whole));
+            let back = flip(&path, key as u64);
+            let said = by_index().unwrap_err().to_string();
+            assert!(said.contains(&format!("record {seq} is not the one")), "{said}");
+            let said = read_record(dir, seq).unwrap_err().to_string();
+            assert!(said.contains(&format!("record {seq} is damaged")), "{said}");
+            // Other batches are read as before.
+            let other = if seq < 700 { seq + 100 } else { seq - 100 };
+            assert!(read_record(dir, other).unwrap().is_some());
+            back();
+        }
+    }
+    assert_eq!(by_index().unwrap(), 1500);
+}
+
 /// What a crash leaves behind the last batch was never acknowledged, and no reader stumbles over it.
 #[test]
 fn a_torn_batch_at_the_end_is_none() {
@@ -105,6 +143,14 @@ fn a_torn_batch_at_the_end_is_none() {
     let newest = segments(dir).pop().unwrap();
     let whole = fs::read(&newest).unwrap();
     let start = whole.iter().position(|byte| *byte == b'\n').unwrap();
+    // The record that a whole line of it is was never in the log.
+    let line = String::from_utf8_lossy(&whole[..start + 1]).into_owned();
+    let begin = line.split("\"seq\":").next().unwrap();
+    let next =
+        format!("{begin}\"seq\":{size},\"time\":\"2999-01-01T00:00:00.000000Z\",\"v\":1}}\n");
+    fs::write(&newest, [&whole, next.as_bytes()].concat()).unwrap();
+    assert_eq!(read_record(dir, size).unwrap(), None);
+    assert!(read_record(dir, size - 1).unwrap().is_some());
     for torn in [&whole[..start + 1], &whole[..start / 2], b"\0\0\0\0{\"action\""] {
         fs::write(&newest, [&whole, torn].concat()).unwrap();
         all_read(dir, size);
