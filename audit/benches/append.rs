@@ -1,4 +1,4 @@
-//! What writing the log costs: encoding and durable appends. `verify` and `search` are the benches of reading it.
+//! What writing the log costs: encoding and durable appends. `verify`, `index` and `search` are the benches of reading it.
 //!
 //! `cargo bench -p audit` prints one line per figure. The disk decides the appends, so the directory matters: it is
 //! beside the build's own output. A raw write + fdatasync loop runs first, as the anchor of what the disk gives.

@@ -15,6 +15,8 @@ use std::{
 
 use audit::*;
 
+mod processor;
+
 const ORIGIN: &str = "audit.example.com/bench";
 const ACTIONS: [&str; 5] =
     ["s3:GetObject", "s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject"];
@@ -130,13 +132,13 @@ fn write(dir: &Path, count: u64) {
 
 fn rebuild(dir: &Path) {
     let started = Instant::now();
-    let cpu = cpu_us();
+    let cpu = processor::used_us();
     let indexed = index::rebuild(dir, &|_| {}).unwrap();
     let wall = started.elapsed().as_secs_f64();
     println!(
         "index: {indexed} records, {:.0}/s, {:.1} us of processor and {:.1} bytes each",
         indexed as f64 / wall,
-        (cpu_us() - cpu) as f64 / indexed as f64,
+        (processor::used_us() - cpu) as f64 / indexed as f64,
         bytes_below(&dir.join("idx")) as f64 / indexed as f64,
     );
 }
@@ -158,25 +160,16 @@ fn ask(searcher: &Searcher, name: &str, text: &str, method: Method, most: usize)
     let mut times = Vec::new();
     let mut matches = 0;
     let started = Instant::now();
-    let cpu = cpu_us();
+    let cpu = processor::used_us();
     while times.len() < most && (times.len() < 3 || started.elapsed() < Duration::from_secs(5)) {
         let began = Instant::now();
         let answer = black_box(searcher.search(&query, options).unwrap());
         times.push(began.elapsed());
         matches = answer.coverage.matches;
     }
-    let each = (cpu_us() - cpu) as f64 / times.len() as f64 / 1000.0;
+    let each = (processor::used_us() - cpu) as f64 / times.len() as f64 / 1000.0;
     print(name, &mut times, matches);
     println!("  {each:.2} ms of processor each");
-}
-
-/// Processor time of this process so far. On a shared machine it says more than the clock on the wall.
-fn cpu_us() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // After the name in parentheses: state, then `utime` and `stime` are the 12th and 13th, in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    ticks * 10_000
 }
 
 fn by_name(dir: &Path) {
