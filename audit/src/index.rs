@@ -31,7 +31,9 @@ pub(crate) use read::{Candidates, Found, Wanted};
 mod check;
 mod days;
 mod figures;
+mod gathered;
 mod partition;
+mod paths;
 mod read;
 mod schema;
 mod translate;
@@ -41,8 +43,8 @@ use writer::Writer;
 
 /// A commit costs tens of milliseconds whatever it holds, and lag costs a scan of what is not indexed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// Documents after which a commit comes early: long commits outrun merging.
-const COMMIT_DOCS: u64 = 20_000;
+/// Documents after which a commit comes early, as many as are gathered within the memory of a partition.
+const COMMIT_DOCS: u64 = 60_000;
 /// Fewer new records than this are worth a pause, so that the next look finds more of them at once.
 const GATHER_ROWS: usize = 1000;
 /// That pause. Searches read what is not indexed from the log itself, so it delays nobody.

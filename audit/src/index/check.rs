@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::{
         Class, Ed25519Signer, EventId, LocalFiles, Log, Net, Options, Query, Record, SystemClock,
-        index::rebuild,
+        index::{gathered::Gathered, rebuild},
         search::{Located, Method, Row, SearchOptions, Source, search},
         segment::check,
     };
@@ -205,21 +205,19 @@ mod tests {
         let (index, fields) = partition::open_or_create(dir, &day).unwrap();
         let mut writer: IndexWriter<TantivyDocument> =
             index.writer_with_num_threads(1, 32 << 20).unwrap();
+        let mut gathered = Gathered::new(fields);
         let mut tail = crate::search::tail(dir, None);
         while let Some(brought) = tail.poll_located(u64::MAX).unwrap() {
             for located in brought.rows {
-                let sum = check::crc(&located.row.leaf);
-                let Some(changed) = change(located) else { continue };
                 // What is read back is still the record.
-                let mut document = TantivyDocument::default();
-                let made = fields.document(&changed);
-                made.field_values()
-                    .filter(|(field, _)| *field != fields.sum)
-                    .for_each(|(field, value)| document.add_field_value(field, value));
-                document.add_u64(fields.sum, sum.into());
-                writer.add_document(document).unwrap();
+                let sum = check::crc(&located.row.leaf);
+                if let Some(changed) = change(located) {
+                    gathered.add(&changed, sum);
+                }
             }
         }
+        let segment = gathered.write(writer.new_segment()).unwrap().unwrap();
+        writer.add_segment(segment).unwrap();
         let mut prepared = writer.prepare_commit().unwrap();
         prepared.set_payload(&payload);
         prepared.commit().unwrap();

@@ -3,18 +3,16 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use tantivy::{
-    Index, IndexBuilder, IndexSettings, TantivyDocument,
+    Index, IndexBuilder, IndexSettings,
     index::{IndexSortByField, Order},
     schema::{
-        FAST, Field, INDEXED, IndexRecordOption, IpAddrOptions, NumericOptions, Schema,
-        TextFieldIndexing, TextOptions,
+        Field, IndexRecordOption, IpAddrOptions, NumericOptions, Schema, TextFieldIndexing,
+        TextOptions,
     },
 };
 
-use crate::{leaf, leaf::Scalar, search::Located, segment::check, stamp};
-
 /// Raised when fields change: an index of another version is thrown away and made again.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Members that are indexed as whole strings, and have a column. Events and request ids do not: their random terms
 /// alone were a third of the index, and a raw scan finds them.
@@ -66,7 +64,7 @@ pub(super) const SUM: &str = "sum";
 /// Microseconds; monotone in `seq`.
 pub(super) const TIME_US: &str = "time_us";
 /// Peer address as a number, for networks.
-const IP: &str = "ip";
+pub(super) const IP: &str = "ip";
 /// HTTP status.
 const STATUS: &str = "result.code";
 /// Set on the documents whose columns do not say all that their records say.
@@ -75,24 +73,57 @@ pub(super) const ODD: &str = "odd";
 /// The fields of an index.
 #[derive(Clone, Debug)]
 pub(super) struct Fields {
-    seq: Field,
-    offset: Field,
-    /// Checksums.
-    pub(super) sum: Field,
-    time_us: Field,
-    odd: Field,
     pub(super) ip: Field,
     pub(super) status: Field,
+    /// In order of their fields.
+    pub(super) words: Vec<Word>,
+    /// By [`NumberAt`]; those that only records have come last.
+    pub(super) numbers: Vec<Number>,
     members: HashMap<&'static str, Member>,
 }
 
-/// How a member of a record is kept.
+/// A member that is a string.
 #[derive(Clone, Copy, Debug)]
-enum Member {
-    Word { field: Field, indexed: bool, column: bool },
-    Number(Field),
+pub(super) struct Word {
+    pub(super) name: &'static str,
+    pub(super) field: Field,
+    pub(super) indexed: bool,
+    pub(super) column: bool,
+}
+
+/// A column of numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number {
+    pub(super) name: &'static str,
+}
+
+/// Places of numbers that every index has.
+pub(super) struct NumberAt;
+
+impl NumberAt {
+    pub(super) const SEQ: usize = 0;
+    pub(super) const OFFSET: usize = 1;
+    pub(super) const SUM: usize = 2;
+    pub(super) const TIME_US: usize = 3;
+    pub(super) const ODD: usize = 4;
+    pub(super) const STATUS: usize = 5;
+}
+
+/// What a path of a record is to the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Member {
+    /// The string in this place of [`Fields::words`].
+    Word(usize),
+    /// The same, and an address.
+    Source(usize),
+    /// The number in this place of [`Fields::numbers`].
+    Number(usize),
     Time,
     Seq,
+    /// Below a member that ought to be a value; `exists` would find it.
+    Odd,
+    /// Not indexed.
+    Nothing,
 }
 
 /// What a column holds, and its name in the index.
@@ -115,50 +146,75 @@ impl Fields {
             .set_index_option(IndexRecordOption::Basic)
             .set_fieldnorms(false);
         let word = TextOptions::default().set_indexing_options(raw);
-        let seq = schema.add_u64_field(SEQ, fast.clone());
-        let offset = schema.add_u64_field(OFFSET, fast.clone());
-        let sum = schema.add_u64_field(SUM, fast.clone());
-        let time_us = schema.add_u64_field(TIME_US, fast.clone());
-        let odd = schema.add_u64_field(ODD, fast.clone());
+        for name in [SEQ, OFFSET, SUM, TIME_US, ODD] {
+            schema.add_u64_field(name, fast.clone());
+        }
         let ip = schema.add_ip_addr_field(IP, IpAddrOptions::default().set_indexed().set_fast());
-        let status = schema.add_u64_field(STATUS, INDEXED | FAST);
-        let mut members = HashMap::from([
-            ("time", Member::Time),
-            ("seq", Member::Seq),
-            (STATUS, Member::Number(status)),
-        ]);
-        let mut words = |names: &[&'static str], indexed: bool, column: bool| {
+        // Indexed for `TermQuery`. Without norms, which nothing here ranks by.
+        let status = schema.add_u64_field(STATUS, fast.clone().set_indexed());
+        let mut members = HashMap::from([("time", Member::Time), ("seq", Member::Seq)]);
+        let mut words = Vec::new();
+        let mut add_words = |names: &[&'static str], indexed: bool, column: bool| {
             for name in names {
                 let options = if indexed { word.clone() } else { TextOptions::default() };
                 let options = if column { options.set_fast("raw") } else { options };
                 let field = schema.add_text_field(name, options);
-                members.insert(*name, Member::Word { field, indexed, column });
+                let at = words.len();
+                let is_source = *name == "net.src";
+                members
+                    .insert(*name, if is_source { Member::Source(at) } else { Member::Word(at) });
+                words.push(Word { name, field, indexed, column });
             }
         };
-        words(WORDS, true, true);
-        words(WORDS_WITHOUT_COLUMN, true, false);
-        words(COLUMNS_OF_WORDS, false, true);
+        add_words(WORDS, true, true);
+        add_words(WORDS_WITHOUT_COLUMN, true, false);
+        add_words(COLUMNS_OF_WORDS, false, true);
+        let mut numbers: Vec<Number> =
+            [SEQ, OFFSET, SUM, TIME_US, ODD, STATUS].map(|name| Number { name }).into();
+        members.insert(STATUS, Member::Number(NumberAt::STATUS));
         for name in NUMBERS {
-            members.insert(*name, Member::Number(schema.add_u64_field(name, fast.clone())));
+            schema.add_u64_field(name, fast.clone());
+            members.insert(*name, Member::Number(numbers.len()));
+            numbers.push(Number { name });
         }
-        (schema.build(), Self { seq, offset, sum, time_us, odd, ip, status, members })
+        (schema.build(), Self { ip, status, words, numbers, members })
+    }
+
+    /// What a path of a record is.
+    pub(super) fn member(&self, path: &str) -> Member {
+        let is_odd = || {
+            let dots = path.match_indices('.').map(|(dot, _)| dot);
+            dots.filter_map(|dot| path.get(..dot)).any(|parent| self.members.contains_key(parent))
+        };
+        match self.members.get(path) {
+            Some(member) => *member,
+            None if is_odd() => Member::Odd,
+            None => Member::Nothing,
+        }
+    }
+
+    fn word_of(&self, path: &str) -> Option<&Word> {
+        match self.members.get(path)? {
+            Member::Word(at) | Member::Source(at) => self.words.get(*at),
+            _ => None,
+        }
     }
 
     /// The field of a member that is indexed as a whole string.
     pub(super) fn word(&self, path: &str) -> Option<Field> {
-        match self.members.get(path) {
-            Some(Member::Word { field, indexed: true, .. }) => Some(*field),
-            _ => None,
-        }
+        self.word_of(path).filter(|word| word.indexed).map(|word| word.field)
     }
 
     /// The column of a member, if it has one.
     pub(super) fn column<'a>(&self, path: &'a str) -> Option<Column<'a>> {
         match self.members.get(path)? {
-            Member::Word { column, .. } => column.then_some(Column::Words(path)),
+            Member::Word(_) | Member::Source(_) => {
+                self.word_of(path)?.column.then_some(Column::Words(path))
+            }
             Member::Number(_) => Some(Column::Numbers(path)),
             Member::Time => Some(Column::Times(TIME_US)),
             Member::Seq => Some(Column::Numbers(SEQ)),
+            Member::Odd | Member::Nothing => None,
         }
     }
 
@@ -166,66 +222,6 @@ impl Fields {
     pub(super) fn columns(&self) -> impl Iterator<Item = (&'static str, Column<'static>)> {
         self.members.keys().filter_map(|path| Some((*path, self.column(path)?)))
     }
-
-    /// A record as a document.
-    ///
-    /// INVARIANT: unless the document is marked as odd, every column holds exactly the values that its member has in
-    /// the record, in their order. Figures are made of columns alone because of it.
-    pub(super) fn document(&self, located: &Located) -> TantivyDocument {
-        let mut document = TantivyDocument::default();
-        document.add_u64(self.seq, located.row.seq);
-        document.add_u64(self.offset, located.offset);
-        document.add_u64(self.sum, check::crc(&located.row.leaf).into());
-        let mut odd = false;
-        let (mut times, mut seqs) = (0, 0);
-        // Bytes that are no record have no members; they still have their place.
-        let visited = leaf::visit(&located.row.leaf, &mut |path, value| match (
-            self.members.get(path),
-            value,
-        ) {
-            (Some(Member::Word { field, .. }), Scalar::Text(text)) => {
-                if path == "net.src"
-                    && let Ok(ip) = text.parse::<IpAddr>()
-                {
-                    document.add_ip_addr(self.ip, mapped(ip));
-                }
-                document.add_text(*field, text);
-            }
-            (Some(Member::Number(field)), Scalar::Number(digits)) => match number(digits) {
-                Some(number) => document.add_u64(*field, number),
-                None => odd = true,
-            },
-            (Some(Member::Time), Scalar::Text(text)) => {
-                let at = stamp::parse(text.as_bytes());
-                document.add_u64(self.time_us, at.unwrap_or(0));
-                times += if at.is_some() { 1 } else { 2 };
-            }
-            (Some(Member::Seq), Scalar::Number(digits)) => {
-                seqs += if number(digits) == Some(located.row.seq) { 1 } else { 2 };
-            }
-            (Some(_), _) => odd = true,
-            (None, _) => odd |= self.is_below_member(path),
-        });
-        if visited.is_none() {
-            tracing::warn!(seq = located.row.seq, "a record could not be read for the index");
-        }
-        if odd || visited.is_none() || (times, seqs) != (1, 1) {
-            document.add_u64(self.odd, 1);
-        }
-        document
-    }
-
-    /// Whether a member of ours, which is a value, is an object here; `exists` would find it.
-    fn is_below_member(&self, path: &str) -> bool {
-        let dots = path.match_indices('.').map(|(dot, _)| dot);
-        dots.filter_map(|dot| path.get(..dot)).any(|parent| self.members.contains_key(parent))
-    }
-}
-
-/// A number that its digits can be made of again.
-fn number(digits: &str) -> Option<u64> {
-    let canonical = digits == "0" || !digits.starts_with(['0', '-']);
-    u64::try_from(digits.parse::<i64>().ok()?).ok().filter(|_| canonical)
 }
 
 /// An address as the index keeps it: version 4 inside version 6.
@@ -240,6 +236,11 @@ pub(super) fn mapped(ip: IpAddr) -> std::net::Ipv6Addr {
 pub(super) fn builder() -> (IndexBuilder, Fields) {
     let (schema, fields) = Fields::build();
     let by_seq = IndexSortByField { field: SEQ.to_owned(), order: Order::Desc };
-    let settings = IndexSettings { sort_by_field: Some(by_seq), ..IndexSettings::default() };
+    let settings = IndexSettings {
+        sort_by_field: Some(by_seq),
+        // Nothing is stored, so there is nothing to do beside the thread that merges.
+        docstore_compress_dedicated_thread: false,
+        ..IndexSettings::default()
+    };
     (Index::builder().schema(schema).settings(settings), fields)
 }

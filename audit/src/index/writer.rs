@@ -13,12 +13,13 @@ use crate::{
     detour::Detour,
     durable::led,
     search::{self, Brought, Tail},
+    segment::check,
 };
 
 use super::{
     IndexError,
+    gathered::Gathered,
     partition::{self, Position},
-    schema::Fields,
 };
 
 /// What one partition may hold in memory; the library wants at least 15 MB.
@@ -30,13 +31,32 @@ pub(super) struct Writer {
     given: PathBuf,
     dir: PathBuf,
     detour: Option<Detour>,
-    open: Option<(String, IndexWriter<TantivyDocument>, Fields)>,
+    open: Option<Open>,
     /// Position of what was added, and whether it is committed.
     added: Option<Position>,
     committed: u64,
     uncommitted: u64,
     /// Brings days that are over into one segment each.
     merging: Option<JoinHandle<()>>,
+}
+
+/// One partition under way.
+struct Open {
+    day: String,
+    /// Its thread for documents has nothing to do: segments are written here, and it commits and merges them.
+    writer: IndexWriter<TantivyDocument>,
+    gathered: Gathered,
+}
+
+impl Open {
+    /// Gives what was gathered to the library as a segment.
+    fn flush(&mut self) -> Result<(), IndexError> {
+        // INVARIANT: segments hold disjoint ranges of `seq`, so merging them keeps their order for free.
+        match self.gathered.write(self.writer.new_segment())? {
+            Some(segment) => Ok(self.writer.add_segment(segment)?),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for Writer {
@@ -119,23 +139,25 @@ impl Writer {
     /// Adds batches of one segment.
     pub(super) fn add(&mut self, brought: &Brought) -> Result<(), IndexError> {
         let day = day_of(&brought.segment);
-        if self.open.as_ref().is_some_and(|(open, ..)| *open != day) {
+        if self.open.as_ref().is_some_and(|open| open.day != day) {
             // ORDER: a day is complete and committed before the next one begins.
             self.commit()?;
-            if let Some((day, writer, _)) = self.open.take() {
-                writer.wait_merging_threads()?;
-                self.merge(vec![day]);
+            if let Some(open) = self.open.take() {
+                open.writer.wait_merging_threads()?;
+                self.merge(vec![open.day]);
             }
         }
         if self.open.is_none() {
             let (index, fields) = partition::open_or_create(&self.dir, &day)?;
-            // One thread: then segments hold disjoint ranges of `seq`, and merging them keeps their order for free.
             let writer = index.writer_with_num_threads(1, MEMORY_BYTES)?;
-            self.open = Some((day, writer, fields));
+            self.open = Some(Open { day, writer, gathered: Gathered::new(fields) });
         }
-        let Some((_, writer, fields)) = &self.open else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
         for located in &brought.rows {
-            writer.add_document(fields.document(located))?;
+            open.gathered.add(located, check::crc(&located.row.leaf));
+        }
+        if open.gathered.bytes() > MEMORY_BYTES {
+            open.flush()?;
         }
         self.uncommitted += brought.rows.len() as u64;
         self.added = Some(Position::new(brought));
@@ -144,12 +166,13 @@ impl Writer {
 
     /// Commits documents and position together.
     pub(super) fn commit(&mut self) -> Result<(), IndexError> {
-        let (Some((_, writer, _)), Some(position)) = (&mut self.open, self.added.take()) else {
+        let (Some(open), Some(position)) = (&mut self.open, self.added.take()) else {
             return Ok(());
         };
+        open.flush()?;
         let payload = serde_json::to_string(&position)
             .map_err(|error| IndexError::Library(error.to_string()))?;
-        let mut prepared = writer.prepare_commit()?;
+        let mut prepared = open.writer.prepare_commit()?;
         prepared.set_payload(&payload);
         prepared.commit()?;
         self.committed = position.size;
@@ -159,8 +182,8 @@ impl Writer {
 
     /// Ends the open partition and what else runs; dropping a writer would kill its merges.
     pub(super) fn finish(&mut self) -> Result<(), IndexError> {
-        if let Some((_, writer, _)) = self.open.take() {
-            writer.wait_merging_threads()?;
+        if let Some(open) = self.open.take() {
+            open.writer.wait_merging_threads()?;
         }
         if let Some(merging) = self.merging.take()
             && merging.join().is_err()

@@ -115,7 +115,7 @@ fn a_day_that_is_missing_or_of_another_version_is_made_again() {
     for day in fs::read_dir(dir.path().join("idx")).unwrap() {
         let meta = day.unwrap().path().join("meta.json");
         let text = fs::read_to_string(&meta).unwrap();
-        let older = text.replace(r#"\"version\":3"#, r#"\"version\":1"#);
+        let older = text.replace(r#"\"version\":4"#, r#"\"version\":1"#);
         assert_ne!(text, older);
         fs::write(&meta, older).unwrap();
     }
