@@ -46,8 +46,10 @@ mod tally;
 
 /// Threads of one query.
 const THREADS: usize = 2;
-/// Documents worth a thread of their own.
-const PART_DOCS_MIN: u32 = 100_000;
+/// A unit of work is at most this part of all of it, so that no thread has long to wait for the last one.
+const UNITS_MIN: u64 = 2 * THREADS as u64;
+/// Documents that are not worth another unit.
+const PART_DOCS_MIN: u64 = 100_000;
 /// Documents that are looked at together; a column of them stays in the processor's first cache.
 const BLOCK_DOCS: usize = 16 * COLLECT_BLOCK_BUFFER_LEN;
 /// The deadline is looked at once in so many blocks.
@@ -99,9 +101,20 @@ impl Candidates<'_> {
     ) -> Result<(), IndexError> {
         let fields = schema::builder().1;
         let query = translate(asked.filter, &fields);
-        let mut units = Vec::new();
+        let (mut days, mut count) = (Vec::new(), 0);
         for day in self.days(wanted) {
-            units.extend(units_of(&*day?, query.as_deref(), wanted)?);
+            let day = day?;
+            count += day.parts.iter().map(|part| part.wanted(wanted).len() as u64).sum::<u64>();
+            days.push(day);
+            go_on()?;
+        }
+        // What is counted in one unit need not be put together by its texts, so that no more are made than keep the
+        // threads busy.
+        let docs_max = (count / UNITS_MIN).max(PART_DOCS_MIN);
+        let docs_max = u32::try_from(docs_max).unwrap_or(u32::MAX);
+        let mut units = Vec::new();
+        for day in days {
+            units.extend(units_of(&day, query.as_deref(), wanted, docs_max)?);
             go_on()?;
         }
         // The largest first, so that the threads end together.
@@ -138,7 +151,7 @@ impl Candidates<'_> {
     ) -> Result<Option<BTreeMap<&'static str, Vec<String>>>, IndexError> {
         let wanted = Wanted { seqs: seq..seq + 1, times: 0..=u64::MAX };
         for day in self.days(&wanted) {
-            for unit in units_of(&*day?, None, &wanted)? {
+            for unit in units_of(&*day?, None, &wanted, u32::MAX)? {
                 if !unit.odd()?.is_empty() {
                     return Ok(None);
                 }
@@ -182,18 +195,18 @@ struct Unit {
     docs: Range<DocId>,
 }
 
-/// The segments of a day, in parts that are worth a thread.
+/// The segments of a day, in equal parts of at most `docs_max` documents.
 fn units_of(
     day: &Day,
     query: Option<&dyn Query>,
     wanted: &Wanted,
+    docs_max: u32,
 ) -> Result<Vec<Unit>, IndexError> {
     let mut units = Vec::new();
     for part in &day.parts {
         let docs = part.wanted(wanted);
         let count = docs.len() as u32;
-        let threads = if count < PART_DOCS_MIN { 1 } else { THREADS as u32 };
-        let step = count.div_ceil(threads).max(1);
+        let step = count.div_ceil(count.div_ceil(docs_max).max(1)).max(1);
         for from in docs.clone().step_by(step as usize) {
             let scoring = EnableScoring::disabled_from_searcher(&day.searcher);
             units.push(Unit {

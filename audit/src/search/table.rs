@@ -84,6 +84,7 @@ impl Cell {
             (Self::Absent, Self::Absent) => Ordering::Equal,
             (Self::Absent, _) => Ordering::Greater,
             (_, Self::Absent) => Ordering::Less,
+            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
             _ => match (self.number(), other.number()) {
                 (Some((a, exact_a)), Some((b, exact_b))) => {
                     let as_text = || self.to_string().cmp(&other.to_string());

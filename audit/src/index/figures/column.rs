@@ -79,8 +79,10 @@ impl Values {
     /// them together costs a fraction of what finding each of them does.
     pub(super) fn one_each(&self, docs: &[DocId]) -> Option<Vec<u64>> {
         let (first, last) = (*docs.first()?, *docs.last()?);
-        let follows = |pair: &[DocId]| matches!(pair, [before, after] if before + 1 == *after);
-        if self.is_multiple() || !docs.windows(2).all(follows) {
+        // Without a way out before the end, so that several are compared at once.
+        let follow =
+            |all: bool, (before, after): (&DocId, &DocId)| all & (*after == before.wrapping_add(1));
+        if self.is_multiple() || !docs.iter().zip(docs.iter().skip(1)).fold(true, follow) {
             return None;
         }
         let rows = self.column.index.docid_range_to_rowids(first..last + 1);
@@ -105,7 +107,10 @@ impl Values {
             Kind::Words(words) => {
                 let mut texts = Vec::with_capacity(values.len());
                 let all = words.dictionary().sorted_ords_to_term_cb(values, |term| {
-                    texts.push(String::from_utf8_lossy(term).into_owned());
+                    texts.push(match std::str::from_utf8(term) {
+                        Ok(text) => text.to_owned(),
+                        Err(_) => String::from_utf8_lossy(term).into_owned(),
+                    });
                 });
                 match all.map_err(|error| IndexError::Library(error.to_string()))? {
                     true => Ok(texts),

@@ -7,6 +7,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use foldhash::fast::RandomState;
 use tantivy::{DocId, SegmentReader};
 
 use crate::{
@@ -31,7 +32,7 @@ pub(super) struct Groups<'q> {
     by: &'q [Key],
     coders: Vec<Coder>,
     numbering: Numbering,
-    /// Documents of each group.
+    /// Documents of each group; all that there can be have their place, if they are few.
     counts: Vec<u64>,
     tallies: Vec<Tally>,
 }
@@ -47,7 +48,8 @@ impl<'q> Groups<'q> {
         let tallies = asked.aggs.iter().map(|agg| Tally::new(agg, fields, segment));
         let tallies = tallies.collect::<Result<_, _>>()?;
         let numbering = Numbering::new(&coders);
-        Ok(Self { by: asked.by, coders, numbering, counts: Vec::new(), tallies })
+        let counts = vec![0; numbering.places()];
+        Ok(Self { by: asked.by, coders, numbering, counts, tallies })
     }
 
     /// Adds a block of matching documents.
@@ -57,15 +59,14 @@ impl<'q> Groups<'q> {
         for coder in &mut self.coders {
             codes.push(coder.codes(docs, &mut several));
         }
-        let groups = self.numbering.number(&codes, docs.len())?;
+        let groups = self.numbering.number(codes, docs.len())?;
         let mut hits = Hits { docs: Cow::Borrowed(docs), groups };
         if several.contains(&true) {
             hits = self.spread(&hits, &several)?;
         }
-        let groups = self.numbering.len().max(hits.groups.iter().max().map_or(0, |max| max + 1));
-        self.counts.resize(groups.max(self.counts.len()), 0);
+        self.counts.resize(self.numbering.len(), 0);
         for group in &hits.groups {
-            if let Some(count) = self.counts.get_mut(*group) {
+            if let Some(count) = self.counts.get_mut(*group as usize) {
                 *count += 1;
             }
         }
@@ -88,7 +89,7 @@ impl<'q> Groups<'q> {
                 let codes: Vec<Vec<u64>> =
                     codes.into_iter().map(|code| vec![code.unwrap_or(0)]).collect();
                 docs.push(*doc);
-                groups.extend(self.numbering.number(&codes, 1)?);
+                groups.extend(self.numbering.number(codes, 1)?);
             }
         }
         Ok(Hits { docs: Cow::Owned(docs), groups })
@@ -126,7 +127,7 @@ impl<'q> Groups<'q> {
 #[derive(Debug)]
 pub(super) struct Hits<'a> {
     pub(super) docs: Cow<'a, [DocId]>,
-    pub(super) groups: Vec<usize>,
+    pub(super) groups: Vec<u64>,
 }
 
 /// Numbers for groups.
@@ -139,8 +140,8 @@ enum Numbering {
 
 #[derive(Default)]
 struct Pairs {
-    numbers: HashMap<(usize, u64), usize>,
-    pairs: Vec<(usize, u64)>,
+    numbers: HashMap<(u64, u64), u64, RandomState>,
+    pairs: Vec<(u64, u64)>,
 }
 
 impl Numbering {
@@ -153,26 +154,33 @@ impl Numbering {
         }
     }
 
-    /// Numbers so far; with places, only those that were met are counted elsewhere.
+    /// How many places there are before any group was met.
+    fn places(&self) -> usize {
+        match self {
+            // At most PLACES_MAX.
+            Self::Places(codes) => codes.iter().product::<u64>() as usize,
+            Self::Pairs(_) => 0,
+        }
+    }
+
+    /// One more than the highest number so far.
     fn len(&self) -> usize {
         match self {
-            Self::Places(_) => 0,
+            Self::Places(_) => self.places(),
             Self::Pairs(keys) => keys.last().map_or(0, |key| key.pairs.len()),
         }
     }
 
     /// The group of each of `docs` documents, whose codes are given key by key.
-    fn number(&mut self, codes: &[Vec<u64>], docs: usize) -> Result<Vec<usize>, IndexError> {
+    fn number(&mut self, codes: Vec<Vec<u64>>, docs: usize) -> Result<Vec<u64>, IndexError> {
+        let mut codes = codes.into_iter();
         match self {
-            // Codes are below PLACES_MAX.
             Self::Places(counts) => {
-                let mut groups: Vec<usize> = match codes {
-                    [first, ..] => first.iter().map(|code| *code as usize).collect(),
-                    [] => vec![0; docs],
-                };
-                for (count, codes) in counts.iter().zip(codes).skip(1) {
+                // What the only key says is the group already, and so it mostly is.
+                let mut groups = codes.next().unwrap_or_else(|| vec![0; docs]);
+                for (count, codes) in counts.iter().skip(1).zip(codes) {
                     for (group, code) in groups.iter_mut().zip(codes) {
-                        *group = *group * *count as usize + *code as usize;
+                        *group = *group * *count + code;
                     }
                 }
                 Ok(groups)
@@ -181,7 +189,7 @@ impl Numbering {
                 let mut groups = vec![0; docs];
                 for (key, codes) in keys.iter_mut().zip(codes) {
                     for (group, code) in groups.iter_mut().zip(codes) {
-                        *group = key.number((*group, *code))?;
+                        *group = key.number((*group, code))?;
                     }
                 }
                 Ok(groups)
@@ -198,10 +206,11 @@ impl Numbering {
                 group as u64 / after.max(1) % count.max(1)
             }
             Self::Pairs(keys) => {
-                let mut group = group;
+                let mut group = group as u64;
                 let mut code = 0;
                 for key in keys.iter().skip(at).rev() {
-                    (group, code) = key.pairs.get(group).copied().unwrap_or_default();
+                    let pair = usize::try_from(group).ok().and_then(|group| key.pairs.get(group));
+                    (group, code) = pair.copied().unwrap_or_default();
                 }
                 code
             }
@@ -210,7 +219,7 @@ impl Numbering {
 }
 
 impl Pairs {
-    fn number(&mut self, pair: (usize, u64)) -> Result<usize, IndexError> {
+    fn number(&mut self, pair: (u64, u64)) -> Result<u64, IndexError> {
         if let Some(number) = self.numbers.get(&pair) {
             return Ok(*number);
         }
@@ -218,9 +227,10 @@ impl Pairs {
         if self.pairs.len() == TABLE_ROWS_MAX {
             return Err(SearchError::too_many_rows().into());
         }
+        let number = self.pairs.len() as u64;
         self.pairs.push(pair);
-        self.numbers.insert(pair, self.pairs.len() - 1);
-        Ok(self.pairs.len() - 1)
+        self.numbers.insert(pair, number);
+        Ok(number)
     }
 }
 
@@ -338,7 +348,8 @@ impl Coder {
         match self {
             // The one that most questions ask for, as a loop without a branch.
             Self::Offset { least, .. } => {
-                values.into_iter().map(|value| value - *least + 1).collect()
+                // INVARIANT: no value is below the least one, and `count` is one more than the highest code.
+                values.into_iter().map(|value| value.wrapping_sub(*least).wrapping_add(1)).collect()
             }
             _ => values.into_iter().map(|value| self.code(value)).collect(),
         }
@@ -383,7 +394,13 @@ impl Coder {
                     codes.iter().filter(|code| **code > 0).map(|code| code - 1 + least).collect();
                 wanted.sort_unstable();
                 wanted.dedup();
-                let texts = values.texts(&wanted)?;
+                let mut texts = values.texts(&wanted)?;
+                if codes.is_sorted_by(|before, after| before < after) {
+                    // The only key: each value is one group's.
+                    let mut texts = texts.drain(..);
+                    let text = |code: &u64| if *code > 0 { texts.next() } else { None };
+                    return Ok(codes.iter().map(text).collect());
+                }
                 by(&|code| texts.get(wanted.binary_search(&(code + least)).ok()?).cloned())
             }
             Self::Made { texts, .. } => by(&|code| texts.get(usize::try_from(code).ok()?).cloned()),

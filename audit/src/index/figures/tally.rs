@@ -119,7 +119,7 @@ impl Tally {
     /// Adds the values of documents; `groups` is one more than the highest group.
     pub(super) fn add(&mut self, hits: &Hits<'_>, groups: usize) -> Result<(), IndexError> {
         let Some(values) = &self.values else { return Ok(()) };
-        let group_of = |at: usize| hits.groups.get(at).copied().unwrap_or(usize::MAX);
+        let group_of = |at: usize| hits.groups.get(at).map_or(usize::MAX, |group| *group as usize);
         let words = &self.words;
         let number = |value: u64| match &values.kind {
             Kind::Numbers => i64::try_from(value).ok(),

@@ -3,8 +3,10 @@
 
 use std::{
     cmp::Ordering,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
 };
+
+use foldhash::fast::RandomState;
 
 use crate::query::stage::{Agg, Key};
 
@@ -24,7 +26,8 @@ pub(crate) struct Groups<'q> {
     fields: Vec<&'q str>,
     /// Whether only the values are wanted, in their order.
     distinct: bool,
-    groups: HashMap<Vec<Option<String>>, Vec<Figure>>,
+    /// Seeded, so that nobody who names objects can aim at it.
+    groups: HashMap<Vec<Option<String>>, Vec<Figure>, RandomState>,
     held: Held,
 }
 
@@ -32,7 +35,7 @@ impl<'q> Groups<'q> {
     pub(crate) fn new(aggs: &'q [Agg], by: &'q [Key]) -> Self {
         let fields =
             by.iter().map(Key::field).chain(aggs.iter().map(|agg| agg.field().unwrap_or("")));
-        let mut groups = HashMap::new();
+        let mut groups = HashMap::default();
         if by.is_empty() {
             // A figure over nothing is still a figure.
             groups.insert(Vec::new(), aggs.iter().map(Figure::new).collect());
@@ -61,16 +64,16 @@ impl<'q> Groups<'q> {
 
     /// The figures of a group, which may be a new one.
     fn figures(&mut self, group: Vec<Option<String>>) -> Result<&mut Vec<Figure>, SearchError> {
-        if !self.groups.contains_key(&group) {
-            if self.groups.len() == TABLE_ROWS_MAX {
-                return Err(SearchError::too_many_rows());
+        let rows = self.groups.len();
+        match self.groups.entry(group) {
+            Entry::Occupied(kept) => Ok(kept.into_mut()),
+            Entry::Vacant(_) if rows == TABLE_ROWS_MAX => Err(SearchError::too_many_rows()),
+            Entry::Vacant(place) => {
+                let texts: usize = place.key().iter().flatten().map(String::len).sum();
+                self.held.add(texts + GROUP_BYTES * (1 + self.aggs.len()))?;
+                Ok(place.insert(self.aggs.iter().map(Figure::new).collect()))
             }
-            let texts: usize = group.iter().flatten().map(String::len).sum();
-            self.held.add(texts + GROUP_BYTES * (1 + self.aggs.len()))?;
         }
-        let aggs = self.aggs;
-        let new = || aggs.iter().map(Figure::new).collect();
-        Ok(self.groups.entry(group).or_insert_with(new))
     }
 
     /// The table's rows, in the order in which they read best.
@@ -95,10 +98,9 @@ impl<'q> Groups<'q> {
         if self.distinct {
             return super::sorted(a, b, 0, crate::query::Order::Ascending);
         }
-        let keys = |row: &[Cell]| row.iter().take(self.by.len()).cloned().collect::<Vec<_>>();
         let by_keys = || {
-            let pairs = keys(a).into_iter().zip(keys(b));
-            pairs.map(|(a, b)| a.order(&b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            let pairs = a.iter().zip(b).take(self.by.len());
+            pairs.map(|(a, b)| a.order(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
         };
         if self.by.iter().any(Key::is_time) {
             return by_keys();
