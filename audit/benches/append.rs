@@ -22,6 +22,7 @@ use futures::StreamExt as _;
 
 use traffic::{ORIGIN, POLICIES, record};
 
+mod processor;
 mod traffic;
 
 const RUN: Duration = Duration::from_secs(5);
@@ -108,7 +109,7 @@ fn print(name: &str, count: u64, wall: Duration, times: &mut [Duration]) {
 /// Each thread waits for its record before it makes the next one.
 fn closed_loop(log: &Log, threads: u64) {
     let started = Instant::now();
-    let cpu = cpu_us();
+    let cpu = processor::used_us();
     let mut times: Vec<Duration> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|t| {
@@ -134,7 +135,7 @@ fn closed_loop(log: &Log, threads: u64) {
 /// not each caller's own.
 fn tasks(log: &Log, callers: u64) {
     let started = Instant::now();
-    let cpu = cpu_us();
+    let cpu = processor::used_us();
     let mut times: Vec<Duration> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2)
             .map(|t| {
@@ -163,16 +164,10 @@ fn tasks(log: &Log, callers: u64) {
 fn print_with_cpu(name: &str, wall: Duration, cpu_before: u64, times: &mut [Duration]) {
     let count = times.len() as u64;
     print(name, count, wall, times);
-    println!("  {:.1} us of processor per record", (cpu_us() - cpu_before) as f64 / count as f64);
-}
-
-/// Processor time of this process so far. On a shared machine it says more than the clock on the wall.
-fn cpu_us() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // After the name in parentheses: state, then `utime` and `stime` are the 12th and 13th, in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    ticks * 10_000
+    println!(
+        "  {:.1} us of processor per record",
+        (processor::used_us() - cpu_before) as f64 / count as f64
+    );
 }
 
 /// From the moment that a record is acknowledged to the moment that a signed head in the directory covers it, while 64
@@ -245,7 +240,7 @@ fn copy(from: &Path, to: &Path) {
 fn open_loop(log: &Log) {
     let ready: Vec<Record> = (0..4096).map(record).collect();
     let started = Instant::now();
-    let cpu = cpu_us();
+    let cpu = processor::used_us();
     let mut times = Vec::new();
     let mut waiting = VecDeque::new();
     let mut i = 0;

@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark stops where it fails")]
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -16,6 +15,7 @@ use audit::*;
 
 use traffic::{ORIGIN, POLICIES, record};
 
+mod processor;
 mod traffic;
 
 const RUNS: usize = 5;
@@ -52,7 +52,7 @@ fn measure(dir: &Path, name: &str, bytes: u64) {
     let vkey = Ed25519Signer::from_seed(ORIGIN, &[7; 32]).vkey();
     let mut times = Vec::new();
     let (mut records, mut state) = (0, String::new());
-    let cpu = cpu_us();
+    let cpu = processor::used_us();
     for _ in 0..RUNS {
         let started = Instant::now();
         let options = VerifyOptions {
@@ -65,7 +65,7 @@ fn measure(dir: &Path, name: &str, bytes: u64) {
         times.push(started.elapsed());
         (records, state) = (report.records, report.state.to_string());
     }
-    let cpu = (cpu_us() - cpu) as f64 / RUNS as f64;
+    let cpu = (processor::used_us() - cpu) as f64 / RUNS as f64;
     times.sort_unstable();
     let median: Duration = times[RUNS / 2];
     println!(
@@ -77,13 +77,4 @@ fn measure(dir: &Path, name: &str, bytes: u64) {
         bytes as f64 / cpu / 1e3,
         records as f64 * 1e6 / cpu,
     );
-}
-
-/// Processor time of this process so far. On a shared machine it says more than the clock on the wall.
-fn cpu_us() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // After the name in parentheses: state, then `utime` and `stime` are the 12th and 13th, in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    ticks * 10_000
 }
