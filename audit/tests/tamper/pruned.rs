@@ -19,8 +19,11 @@ fn scene() -> Scene {
     let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let clock = Arc::new(HandClock::at(1_767_225_600_000_000));
     let options = Options { origin: ORIGIN.to_owned(), preallocate_bytes: 0, ..Options::default() };
-    let files = Arc::new(LocalFiles::new(after.path()));
-    let log = Log::open(files, signer(7), clock.clone(), options).unwrap().0;
+    let open = || {
+        let files = Arc::new(LocalFiles::new(after.path()));
+        Log::open(files, signer(7), clock.clone(), options.clone()).unwrap().0
+    };
+    let log = open();
     for day in 0..4 {
         let records: Vec<Record> = (0..300).map(|i| record(day * 300 + i)).collect();
         log.append_all(&records).unwrap().wait().unwrap();
@@ -44,7 +47,10 @@ fn scene() -> Scene {
         assert!(Instant::now() < deadline, "no head");
         std::thread::yield_now();
     }
+    // Tiles come and go while a log is open.
+    log.close().unwrap();
     copy(after.path(), before.path());
+    let log = open();
     let pruned = log.prune(&plan, record(9999)).unwrap();
     log.close().unwrap();
     Scene { before, after, end: plan.end, record: pruned.record }
