@@ -232,10 +232,7 @@ impl Queue {
         let mut inner = lock(&self.inner);
         inner.in_work = None;
         if let Some(until) = pace.until {
-            // ORDER: before the first of them is waited for, so that the writer is woken once for all of them.
-            inner.wanted = pace.callers;
-            inner = self.wait(inner, until, |inner, until| inner.is_gathering().then_some(until));
-            inner.wanted = 0;
+            inner = self.gather(inner, pace.callers, until);
         }
         inner = self.wait(inner, Instant::now() + timeout, |inner, idle| {
             let until = inner.lingering.filter(|_| inner.full.is_none());
@@ -269,6 +266,26 @@ impl Queue {
         drop(inner);
         wake_all(wake);
         Next::Jobs(jobs)
+    }
+
+    /// Waits for callers until `latest`, and then steps aside once: while the processors are busy with requests, those that
+    /// are ready to come cannot before this thread lets theirs run. Where nothing else wants to run, that takes no time.
+    fn gather<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        callers: usize,
+        latest: Instant,
+    ) -> MutexGuard<'a, Inner> {
+        // ORDER: before the first of them is waited for, so that the writer is woken once for all of them.
+        inner.wanted = callers;
+        inner = self.wait(inner, latest, |inner, until| inner.is_gathering().then_some(until));
+        inner.wanted = 0;
+        if inner.bytes < BYTES_ENOUGH {
+            drop(inner);
+            std::thread::yield_now();
+            inner = lock(&self.inner);
+        }
+        inner
     }
 
     /// Waits as long as `until` says, which is asked again whenever something arrived.

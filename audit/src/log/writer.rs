@@ -23,9 +23,6 @@ use super::{
 /// A clock this far behind the log's own time is worth a record; less is ordinary correction.
 const CLOCK_STEP_US: u64 = 1_000_000;
 
-/// Ahead of the threads that serve requests: a sync that ends while they have the processors is noticed late otherwise.
-const NICENESS: i32 = -10;
-
 /// Between two looks at the file system while nothing comes, at least.
 const LOOK_MIN: Duration = Duration::from_millis(10);
 
@@ -52,8 +49,6 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves the queue until the log is closed or fails.
     pub(super) fn run(mut self) {
-        // Every request waits for this thread. Without the right to it, it stays as it is.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
         loop {
             let done = match self.shared.queue.take(self.until_due(), self.pace) {
                 Next::Jobs(jobs) => self.serve(jobs),
