@@ -1,7 +1,13 @@
 //! What is appended is durable, verifies, and is found again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is a failed test")]
 
-use std::sync::Arc;
+use std::{
+    os::unix::fs::FileExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use audit::*;
 
@@ -236,4 +242,46 @@ fn what_is_written_between_two_looks_is_no_damage() {
     let write_on = |_, _| std::fs::write(&path, &damaged).unwrap();
     let report = check_while(dir.path(), None, &write_on);
     assert_eq!(report.state, State::Modified, "{report}");
+}
+
+/// The same for who reads one record: it is there or not yet, whenever the reader comes.
+#[test]
+fn a_record_that_is_being_written_is_no_damage() {
+    const ROUNDS: usize = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), 1 << 20);
+    for i in 0..4 {
+        log.append_all(&[record(0, i), record(1, i)]).unwrap().wait().unwrap();
+    }
+    drop(log);
+    let path = segments(dir.path()).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    // One of the second batch is there, and half of the other one. Before them come the start and the first batch.
+    let seq = 3;
+    let leaf = read_record(dir.path(), seq).unwrap().unwrap();
+    let other = read_record(dir.path(), seq + 1).unwrap().unwrap();
+    let at = memchr::memmem::find(&whole, &other).unwrap() + other.len() / 2;
+    let half = [&whole[..at], &vec![0; whole.len() - at][..]].concat();
+
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..ROUNDS {
+                // Readers of the round before keep what they opened.
+                let next = dir.path().join("next");
+                std::fs::write(&next, &half).unwrap();
+                let file = std::fs::OpenOptions::new().write(true).open(&next).unwrap();
+                std::fs::rename(&next, &path).unwrap();
+                // Sooner or later in what a reader does with the half.
+                (0..round * 37 % 8192).for_each(|_| std::hint::spin_loop());
+                file.write_all_at(&whole[at..], at as u64).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            let read = read_record(dir.path(), seq).unwrap();
+            assert!(read.is_none_or(|read| read == leaf));
+        }
+    });
+    assert_eq!(read_record(dir.path(), seq).unwrap(), Some(leaf));
 }

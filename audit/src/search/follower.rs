@@ -147,7 +147,7 @@ impl Follower {
         }
         let after = match Lines::open(&self.dir, name).map_err(SearchError::io(&name.path))? {
             Lines::Packed(_) => return Ok(false),
-            Lines::Written(mut file) => resync::after(&mut file, place.offset),
+            Lines::Written(file) => resync::after(&file, place.offset),
         };
         let after = after.map_err(SearchError::io(&name.path))?;
         Ok(matches!(after, resync::After::Batch(_)))

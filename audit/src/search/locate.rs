@@ -41,23 +41,46 @@ fn in_segment(dir: &Path, name: &Name, seq: u64, newest: bool) -> io::Result<Opt
     if let segment::Lines::Packed(packed) = &file {
         return packed.record(seq);
     }
-    let Some((offset, leaf)) = in_written(&file, seq)? else { return Ok(None) };
-    let start = batch_before(&file, offset / BLOCK_BYTES as u64)?.map_or(0, |before| before.end);
-    let whole = Reader::new(file.from(start), start).next()?.is_ok_and(|frame| {
-        Control::parse(frame.control).is_some_and(|control| control.crc == check::crc(frame.leaves))
-    });
-    if whole {
-        return Ok(Some(leaf));
-    }
-    // A write under way, or one that a crash cut off: the record is not in the log.
-    if let segment::Lines::Written(mut file) = file
+    let start = match in_batch(&file, seq)? {
+        Place::Whole(leaf) => return Ok(Some(leaf)),
+        Place::Empty => return Ok(None),
+        Place::Broken { start } => start,
+    };
+    if let segment::Lines::Written(written) = &file
         && newest
-        && resync::after(&mut file, start)? == After::Cut
     {
-        return Ok(None);
+        // A write under way, or one that a crash cut off: the record is not in the log.
+        if resync::after(written, start)? == After::Cut {
+            return Ok(None);
+        }
+        // A batch is written after the one before it was, so what was half there is whole by now.
+        if let Place::Whole(leaf) = in_batch(&file, seq)? {
+            return Ok(Some(leaf));
+        }
     }
     let what = format!("the batch of record {seq} is damaged; run `audit verify`");
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
+/// What stands where a record belongs.
+enum Place {
+    Empty,
+    /// The record, in a batch with the right checksum.
+    Whole(Vec<u8>),
+    /// The record's line, in a batch that begins here and is not whole.
+    Broken {
+        start: u64,
+    },
+}
+
+fn in_batch(file: &segment::Lines, seq: u64) -> io::Result<Place> {
+    let Some((offset, leaf)) = in_written(file, seq)? else { return Ok(Place::Empty) };
+    let start = batch_before(file, offset / BLOCK_BYTES as u64)?.map_or(0, |before| before.end);
+    let whole = Reader::new(file.from(start), start).next()?.is_ok_and(|frame| {
+        Control::parse(frame.control).is_some_and(|control| control.crc == check::crc(frame.leaves))
+            && memmem::find(frame.leaves, &leaf).is_some()
+    });
+    Ok(if whole { Place::Whole(leaf) } else { Place::Broken { start } })
 }
 
 /// The record in a segment that is open. Of one that is as it was written, no checksum is looked at.

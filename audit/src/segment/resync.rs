@@ -19,7 +19,7 @@ pub(crate) enum After {
 }
 
 /// Searches the aligned places after `from`.
-pub(crate) fn after(file: &mut fs::File, from: u64) -> io::Result<After> {
+pub(crate) fn after(mut file: &fs::File, from: u64) -> io::Result<After> {
     file.seek(SeekFrom::Start(from))?;
     let mut rest = Vec::new();
     file.read_to_end(&mut rest)?;

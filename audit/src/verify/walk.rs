@@ -137,7 +137,7 @@ impl Walk<'_, '_> {
             return self.packed(name, &before);
         }
         let io_error = || io_error(&name.path);
-        let mut file = match fs::File::open(self.dir.join(&name.path)) {
+        let file = match fs::File::open(self.dir.join(&name.path)) {
             // It was packed since it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let path = name.path_as(Form::Packed);
@@ -151,7 +151,7 @@ impl Walk<'_, '_> {
             let stop = self.batches(name, &file, from)?;
             self.end.offset = Some(stop.batch);
             if let Some(at) = stop.broken {
-                match resync::after(&mut file, stop.batch).map_err(io_error())? {
+                match resync::after(&file, stop.batch).map_err(io_error())? {
                     // A batch is written after the one before it was, so what was half there is whole by now.
                     After::Batch(_) if newest && looked_again != Some(stop.batch) => {
                         from = stop.batch;
