@@ -28,16 +28,22 @@ pub(crate) use self::resources::path;
 pub(crate) use self::span::{Lines, Span};
 pub(crate) use self::statement::{Statement, Verb};
 
-/// Line and column of a value in JSON, by the names of the members that it is in: of the innermost that is there.
+/// Line and column of a value in JSON, by the names of the members (and the numbers of the items, from zero) that it is in:
+/// of the innermost that is there.
 pub(crate) fn place_of(text: &str, path: &[impl AsRef<str>]) -> (usize, usize) {
     let Ok(root) = json::parse(text) else { return (1, 1) };
     let mut node = &root;
     for name in path {
-        let json::Value::Object(members) = &node.value else { break };
-        let Some(member) = members.iter().find(|member| member.name == name.as_ref()) else {
-            break;
+        let name = name.as_ref();
+        let found = match &node.value {
+            json::Value::Object(members) => {
+                members.iter().find(|member| member.name == name).map(|member| &member.node)
+            }
+            json::Value::Array(items) => name.parse().ok().and_then(|n: usize| items.get(n)),
+            _ => None,
         };
-        node = &member.node;
+        let Some(found) = found else { break };
+        node = found;
     }
     line_and_column(text, node.at)
 }

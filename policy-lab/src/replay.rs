@@ -16,6 +16,7 @@ mod import;
 mod in_force;
 mod line;
 mod log;
+mod members;
 mod objections;
 mod outcome;
 mod reader;

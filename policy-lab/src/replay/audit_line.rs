@@ -73,8 +73,12 @@ struct Cut<'a> {
 /// # Errors
 /// When a record that says it is a decision lacks what a decision needs, or had values cut that decided.
 pub fn audit_line(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
+    decision(seq, line).map_err(|error| error.placed(&String::from_utf8_lossy(line)))
+}
+
+fn decision(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
     if line.first() != Some(&b'{') {
-        return Err(LineError::new("the line is not a JSON object"));
+        return Err(LineError::new("the line is not a JSON object").hint("begin it with `{`"));
     }
     let record: Record<'_> = serde_json::from_slice(line).map_err(|error| fault(&error))?;
     let Some(auth) = record.auth else { return Ok(None) };
@@ -83,8 +87,9 @@ pub fn audit_line(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
         return Ok(None);
     }
     refuse_cut_values(record.trunc.as_deref().unwrap_or_default())?;
-    let action = Action::parse(record.action.as_deref().unwrap_or_default())
-        .map_err(|error| LineError::new(error.to_string()))?;
+    let action = Action::parse(record.action.as_deref().unwrap_or_default()).map_err(|error| {
+        LineError::new(error.to_string()).hint("actions are written s3:GetObject").of("action")
+    })?;
     let mut context = Context::new();
     for pair in auth.ctx {
         context.set_many(&pair.k, pair.v);
@@ -126,7 +131,10 @@ fn resource(touched: Option<&Touched<'_>>) -> Resource {
 fn refuse_cut_values(cuts: &[Cut<'_>]) -> Result<(), LineError> {
     for path in cuts.iter().filter_map(|cut| cut.path.as_deref()) {
         if ["auth.ctx", "principal", "resources", "action"].iter().any(|p| path.starts_with(p)) {
-            return Err(LineError::new(format!("the record's `{path}` was cut")));
+            let error = LineError::new(format!("the record's `{path}` was cut"));
+            return Err(error
+                .hint("ask about it with a line of requests that has it whole")
+                .of("trunc"));
         }
     }
     Ok(())

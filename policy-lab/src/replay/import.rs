@@ -43,6 +43,9 @@ impl FromStr for Foreign {
     }
 }
 
+/// What to do about a line that another log may have.
+const ANOTHER_LOG: &str = "name the log that it is of: cloudtrail, minio or s3-access-log";
+
 /// What one line of a foreign log gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -61,12 +64,12 @@ pub fn import(log: Foreign, line: &str) -> Result<Imported, LineError> {
     if line.trim().is_empty() {
         return Ok(imported);
     }
-    match log {
-        Foreign::MinioAudit => minio::read(line, &mut imported)?,
-        Foreign::CloudTrail => cloudtrail::read(line, &mut imported)?,
-        Foreign::AccessLog => access_log::read(line, &mut imported)?,
-    }
-    Ok(imported)
+    let read = match log {
+        Foreign::MinioAudit => minio::read(line, &mut imported),
+        Foreign::CloudTrail => cloudtrail::read(line, &mut imported),
+        Foreign::AccessLog => access_log::read(line, &mut imported),
+    };
+    read.map(|()| imported).map_err(|error| error.placed(line))
 }
 
 /// A request in the making.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Recorded;
+use super::members::Unambiguous;
 use crate::document::place_of;
 use crate::{Context, Principal, PrincipalKind};
 
@@ -40,7 +41,12 @@ impl LineError {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// About a member, or about something in it.
+    /// At a character of a line that is not JSON, from one.
+    pub(super) fn at(self, column: usize) -> Self {
+        Self { column, ..self }
+    }
+
+    /// About a member, or an item of a list by its number from zero, or about something in it.
     pub(super) fn of(mut self, member: &str) -> Self {
         self.path.insert(0, member.to_owned());
         self
@@ -70,9 +76,13 @@ pub(super) fn fault(error: &serde_json::Error) -> LineError {
     }
 }
 
-/// Reads a line as a JSON object.
+/// Reads a line as a JSON object, in which no member is there twice.
 pub(super) fn object(line: &[u8]) -> Result<Value, LineError> {
-    let value: Value = serde_json::from_slice(line).map_err(|error| fault(&error))?;
+    let Unambiguous(value) =
+        serde_json::from_slice(line).map_err(|error| match error.is_data() {
+            true => fault(&error).hint("keep one of the two"),
+            false => fault(&error),
+        })?;
     match value.is_object() {
         true => Ok(value),
         false => Err(LineError::new("the line is not a JSON object").hint("begin it with `{`")),
@@ -89,6 +99,16 @@ pub(super) fn text<'a>(value: &'a Value, name: &str) -> Result<Option<&'a str>, 
             Err(error.hint("put it in quotes").of(name))
         }
     }
+}
+
+/// Text of a member of a member; empty where one of them is not there.
+pub(super) fn text_in<'a>(
+    value: &'a Value,
+    member: &str,
+    name: &str,
+) -> Result<&'a str, LineError> {
+    let found = value.get(member).map_or(Ok(None), |value| text(value, name));
+    Ok(found.map_err(|error| error.of(member))?.unwrap_or_default())
 }
 
 pub(super) fn time_us(text: Option<&str>) -> Result<Option<i64>, LineError> {

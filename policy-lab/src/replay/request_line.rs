@@ -5,9 +5,10 @@
 //!  "principal":{"arn":"arn:aws:iam::000000000000:user/alice","groups":["eng"]},
 //!  "ctx":{"aws:SourceIp":"10.1.2.3","aws:SecureTransport":true},"recorded":{"effect":"allow"}}
 //! ```
-//! Only `op` or `action` must be there. Without a principal the caller is anonymous; a name without an ARN is a user. `ts` fills
-//! `aws:CurrentTime` and `aws:EpochTime` where `ctx` does not. With `"complete":["s3:*"]` only keys of `s3:` that are not
-//! in `ctx` are known to have been absent; without it, all are.
+//! Only `op` or `action` must be there, and nothing twice. An `action` may be one that no server has: `prove` finds such.
+//! Without a principal the caller is anonymous; a name without an ARN is a user. `ts` fills `aws:CurrentTime` and
+//! `aws:EpochTime` where `ctx` does not. With `"complete":["s3:*"]` only keys of `s3:` that are not in `ctx` are known to
+//! have been absent; without it, all are.
 
 use serde_json::Value;
 
@@ -270,6 +271,7 @@ mod tests {
             (r#""op":"ListBuckets","principal":{"name":7}"#, 41),
             (r#""op":"ListBuckets","principal":{"name":"x","groups":7}"#, 54),
             (r#""op":"ListBuckets","ctx":7"#, 27),
+            (r#""op":"ListBuckets","ctx":{},"op":"GetObject""#, 33),
             (r#""op":"ListBuckets","ctx":{"aws:SourceIp":[[1]]}"#, 43),
             (r#""op":"ListBuckets","complete":7"#, 32),
             (r#""op":"ListBuckets","recorded":{"effect":"maybe"}"#, 32),

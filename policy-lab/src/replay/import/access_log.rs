@@ -5,7 +5,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{Draft, Imported, action, parameter, set};
+use super::{ANOTHER_LOG, Draft, Imported, action, parameter, set};
 use crate::Context;
 use crate::replay::LineError;
 
@@ -58,9 +58,11 @@ pub(super) fn read(line: &str, imported: &mut Imported) -> Result<(), LineError>
     let fields = fields(line)?;
     if fields.len() < FIELDS_MIN {
         let message = format!("{} fields; a line of an access log has more", fields.len());
-        return Err(LineError::new(message));
+        let error = LineError::new(message).at(line.trim_end().chars().count() + 1);
+        return Err(error.hint(ANOTHER_LOG));
     }
-    let field = |index: usize| fields.get(index).copied().filter(|field| *field != "-");
+    let field =
+        |index: usize| fields.get(index).map(|(_, field)| *field).filter(|field| *field != "-");
     let name = field(6).unwrap_or_default();
     let (_, what) = name.split_once('.').unwrap_or_default();
     let operation = OPERATIONS.iter().find(|(known, _)| *known == what).map(|(_, name)| *name);
@@ -73,7 +75,10 @@ pub(super) fn read(line: &str, imported: &mut Imported) -> Result<(), LineError>
     let version = field(17).unwrap_or_default();
     Draft {
         id: field(5).unwrap_or_default(),
-        time: Some(time(field(2).unwrap_or_default())?),
+        time: Some(match fields.get(2) {
+            Some((column, text)) => time(text).map_err(|error| error.at(*column))?,
+            None => String::new(),
+        }),
         action: action(operation, version),
         bucket: field(1).unwrap_or_default(),
         key: &key,
@@ -87,10 +92,11 @@ pub(super) fn read(line: &str, imported: &mut Imported) -> Result<(), LineError>
     Ok(())
 }
 
-/// Cuts a line; quotes and brackets fall away.
-fn fields(line: &str) -> Result<Vec<&str>, LineError> {
+/// Cuts a line into fields with their columns; quotes and brackets fall away.
+fn fields(line: &str) -> Result<Vec<(usize, &str)>, LineError> {
     let mut fields = Vec::new();
     let mut rest = line.trim_end();
+    let mut column = 1;
     while !rest.is_empty() {
         let (close, inside) = match rest.chars().next() {
             Some('"') => ('"', rest.get(1..).unwrap_or_default()),
@@ -100,19 +106,27 @@ fn fields(line: &str) -> Result<Vec<&str>, LineError> {
         let end = match inside.find(close) {
             Some(end) => end,
             None if close == ' ' => inside.len(),
-            None => return Err(LineError::new(format!("a field has no closing `{close}`"))),
+            None => {
+                let error = LineError::new(format!("a field has no closing `{close}`"));
+                return Err(error.at(column).hint("the line was cut; take it whole"));
+            }
         };
-        fields.push(inside.get(..end).unwrap_or_default());
+        fields.push((column, inside.get(..end).unwrap_or_default()));
         let behind = inside.get(end..).unwrap_or_default();
-        rest = behind.strip_prefix(close).unwrap_or(behind).trim_start_matches(' ');
+        let next = behind.strip_prefix(close).unwrap_or(behind).trim_start_matches(' ');
+        let taken = rest.len() - next.len();
+        column += rest.get(..taken).unwrap_or_default().chars().count();
+        rest = next;
     }
     Ok(fields)
 }
 
 /// `06/Feb/2019:00:00:38 +0000` as RFC 3339.
 fn time(text: &str) -> Result<String, LineError> {
-    let time = jiff::Timestamp::strptime("%d/%b/%Y:%H:%M:%S %z", text)
-        .map_err(|_| LineError::new(format!("`{text}` is not the time of an access log")))?;
+    let time = jiff::Timestamp::strptime("%d/%b/%Y:%H:%M:%S %z", text).map_err(|_| {
+        LineError::new(format!("`{text}` is not the time of an access log"))
+            .hint("it is written [06/Feb/2026:00:00:38 +0000]")
+    })?;
     Ok(time.to_string())
 }
 

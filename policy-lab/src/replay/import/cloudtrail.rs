@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Draft, Imported, action, parameter, set};
+use super::{ANOTHER_LOG, Draft, Imported, action, parameter, set};
 use crate::Context;
 use crate::replay::LineError;
-use crate::replay::line::{object, text};
+use crate::replay::line::{object, text, text_in};
 
 const COMPLETE: &[&str] = &[
     "aws:sourceip",
@@ -26,15 +26,21 @@ const COMPLETE: &[&str] = &[
 pub(super) fn read(line: &str, imported: &mut Imported) -> Result<(), LineError> {
     let whole = object(line.as_bytes())?;
     match whole.get("Records") {
-        Some(Value::Array(records)) => records.iter().try_for_each(|record| one(record, imported)),
-        Some(_) => Err(LineError::new("`Records` is not a list")),
+        Some(Value::Array(records)) => records.iter().enumerate().try_for_each(|(n, record)| {
+            one(record, imported).map_err(|error| error.of(&n.to_string()).of("Records"))
+        }),
+        Some(_) => {
+            let error = LineError::new("`Records` is not a list").of("Records");
+            Err(error.hint("take a file as CloudTrail delivers it, or one record a line"))
+        }
         None => one(&whole, imported),
     }
 }
 
 fn one(record: &Value, imported: &mut Imported) -> Result<(), LineError> {
     let Some(source) = text(record, "eventSource")? else {
-        return Err(LineError::new("the record has no `eventSource`: it is not of CloudTrail"));
+        let error = LineError::new("the record has no `eventSource`: it is not of CloudTrail");
+        return Err(error.hint(ANOTHER_LOG));
     };
     let event = text(record, "eventName")?.unwrap_or_default();
     if source != "s3.amazonaws.com" {
@@ -43,16 +49,17 @@ fn one(record: &Value, imported: &mut Imported) -> Result<(), LineError> {
     }
     let none = Value::Null;
     let parameters = record.get("requestParameters").unwrap_or(&none);
-    let version = text(parameters, "versionId")?.unwrap_or_default();
+    let parameter = |name| text_in(record, "requestParameters", name);
+    let version = parameter("versionId")?;
     let error = text(record, "errorCode")?;
     Draft {
         id: text(record, "eventID")?.unwrap_or_default(),
         time: text(record, "eventTime")?.map(str::to_owned),
         action: action(event, version),
-        bucket: text(parameters, "bucketName")?.unwrap_or_default(),
-        key: text(parameters, "key")?.unwrap_or_default(),
+        bucket: parameter("bucketName")?,
+        key: parameter("key")?,
         version,
-        principal: principal(record.get("userIdentity").unwrap_or(&none))?,
+        principal: principal(record)?,
         context: context(record, parameters)?,
         complete: COMPLETE,
         allowed: Some(!matches!(error, Some("AccessDenied" | "Client.UnauthorizedOperation"))),
@@ -61,11 +68,10 @@ fn one(record: &Value, imported: &mut Imported) -> Result<(), LineError> {
     Ok(())
 }
 
-fn principal(identity: &Value) -> Result<Value, LineError> {
-    let kind = text(identity, "type")?.unwrap_or_default();
-    let arn = text(identity, "arn")?.unwrap_or_default();
-    let account = text(identity, "accountId")?.unwrap_or_default();
-    let name = text(identity, "userName")?.unwrap_or_default();
+fn principal(record: &Value) -> Result<Value, LineError> {
+    let identity = |name| text_in(record, "userIdentity", name);
+    let (kind, arn) = (identity("type")?, identity("arn")?);
+    let (account, name) = (identity("accountId")?, identity("userName")?);
     if arn.is_empty() {
         // Anonymous callers and services have none.
         return Ok(Value::Null);
@@ -91,15 +97,15 @@ fn context(record: &Value, parameters: &Value) -> Result<Context, LineError> {
             _ => {}
         }
     }
-    let more = record.get("additionalEventData").unwrap_or(&Value::Null);
-    let signature = match text(more, "SignatureVersion")? {
-        Some("SigV4") => "AWS4-HMAC-SHA256",
-        Some("SigV2") => "AWS",
+    let more = |name| text_in(record, "additionalEventData", name);
+    let signature = match more("SignatureVersion")? {
+        "SigV4" => "AWS4-HMAC-SHA256",
+        "SigV2" => "AWS",
         _ => "",
     };
-    let authentication = match text(more, "AuthenticationMethod")? {
-        Some("AuthHeader") => "REST-HEADER",
-        Some("QueryString") => "REST-QUERY-STRING",
+    let authentication = match more("AuthenticationMethod")? {
+        "AuthHeader" => "REST-HEADER",
+        "QueryString" => "REST-QUERY-STRING",
         _ => "",
     };
     let tls = record.pointer("/tlsDetails/tlsVersion").and_then(Value::as_str);
@@ -107,17 +113,17 @@ fn context(record: &Value, parameters: &Value) -> Result<Context, LineError> {
     let agent = text(record, "userAgent")?.unwrap_or_default();
     // `[agent]` is how it is written for some events.
     let agent = agent.trim_start_matches('[').trim_end_matches(']');
-    let identity = record.get("userIdentity").unwrap_or(&Value::Null);
+    let identity = |name| text_in(record, "userIdentity", name);
     set(
         &mut context,
         &[
             ("aws:SourceIp", text(record, "sourceIPAddress")?.unwrap_or_default()),
             ("aws:UserAgent", agent),
             ("aws:RequestedRegion", text(record, "awsRegion")?.unwrap_or_default()),
-            ("aws:PrincipalArn", text(identity, "arn")?.unwrap_or_default()),
-            ("aws:PrincipalAccount", text(identity, "accountId")?.unwrap_or_default()),
-            ("aws:userid", text(identity, "principalId")?.unwrap_or_default()),
-            ("aws:username", text(identity, "userName")?.unwrap_or_default()),
+            ("aws:PrincipalArn", identity("arn")?),
+            ("aws:PrincipalAccount", identity("accountId")?),
+            ("aws:userid", identity("principalId")?),
+            ("aws:username", identity("userName")?),
             ("aws:SecureTransport", if tls.is_empty() { "" } else { "true" }),
             ("s3:TlsVersion", tls),
             ("s3:signatureversion", signature),

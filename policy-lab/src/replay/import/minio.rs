@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Draft, Imported, action, parameter, set};
+use super::{ANOTHER_LOG, Draft, Imported, action, parameter, set};
 use crate::Context;
 use crate::replay::LineError;
-use crate::replay::line::{object, text};
+use crate::replay::line::{object, text, text_in};
 
 const COMPLETE: &[&str] = &[
     "aws:referer",
@@ -40,27 +40,30 @@ const CALLS: [(&str, &str); 11] = [
 pub(super) fn read(line: &str, imported: &mut Imported) -> Result<(), LineError> {
     let entry = object(line.as_bytes())?;
     let Some(api) = entry.get("api").filter(|api| api.is_object()) else {
-        return Err(LineError::new("the line has no `api`: it is not of MinIO's audit log"));
+        let error = LineError::new("the line has no `api`: it is not of MinIO's audit log");
+        return Err(error.hint(ANOTHER_LOG).of("api"));
     };
-    let call = text(api, "name")?.unwrap_or_default();
+    let call = text_in(&entry, "api", "name")?;
     let operation = CALLS.iter().find(|(name, _)| *name == call).map_or(call, |(_, name)| name);
     let query =
         |name: &str| entry.pointer(&format!("/requestQuery/{name}")).and_then(Value::as_str);
     let version = query("versionId").unwrap_or_default();
     let status = api.get("statusCode").and_then(Value::as_u64);
     let mut keys: Vec<&str> = Vec::new();
-    for deleted in api.get("objects").and_then(Value::as_array).into_iter().flatten() {
-        keys.extend(text(deleted, "objectName")?);
+    let deleted = api.get("objects").and_then(Value::as_array);
+    for (n, deleted) in deleted.into_iter().flatten().enumerate() {
+        let name = text(deleted, "objectName");
+        keys.extend(name.map_err(|error| error.of(&n.to_string()).of("objects").of("api"))?);
     }
     if keys.is_empty() {
-        keys.push(text(api, "object")?.unwrap_or_default());
+        keys.push(text_in(&entry, "api", "object")?);
     }
     for key in keys {
         Draft {
             id: text(&entry, "requestID")?.unwrap_or_default(),
             time: text(&entry, "time")?.map(str::to_owned),
             action: action(operation, version),
-            bucket: text(api, "bucket")?.unwrap_or_default(),
+            bucket: text_in(&entry, "api", "bucket")?,
             key,
             version,
             principal: principal(&entry)?,

@@ -34,17 +34,30 @@ fn every_log_becomes_requests() {
 }
 
 #[test]
-fn lines_of_another_log_are_refused() {
-    for (log, line) in [
-        (Foreign::MinioAudit, "{}"),
-        (Foreign::MinioAudit, ACCESS),
-        (Foreign::CloudTrail, MINIO),
-        (Foreign::CloudTrail, r#"{"Records":1}"#),
-        (Foreign::AccessLog, MINIO),
-        (Foreign::AccessLog, &ACCESS.replace("06/Feb", "06/Fev")),
-        (Foreign::AccessLog, &ACCESS.replace(']', "")),
+fn lines_of_another_log_are_refused_where_they_differ() {
+    let trail = |from: &str, to: &str| TRAIL.replacen(from, to, 1);
+    let column_of = |line: &str, what: &str| line.find(what).map_or(1, |at| at + 1);
+    let number = trail(r#""key":"x""#, r#""key":7"#);
+    let twice = MINIO.replacen(r#""event":"""#, r#""time":"""#, 1);
+    let deleted = DELETE.replacen(r#"{"objectName":"b"}"#, r#"{"objectName":[]}"#, 1);
+    let february = ACCESS.replace("06/Feb", "06/Fev");
+    let open = ACCESS.replace(']', "");
+    for (log, line, column) in [
+        (Foreign::MinioAudit, "{}", 1),
+        (Foreign::MinioAudit, ACCESS, 3),
+        (Foreign::MinioAudit, r#"{"time":"x","api":7}"#, 19),
+        (Foreign::MinioAudit, &twice, column_of(&twice, r#"":"","trigger""#)),
+        (Foreign::MinioAudit, &deleted, column_of(&deleted, "[]")),
+        (Foreign::CloudTrail, MINIO, 1),
+        (Foreign::CloudTrail, r#"{"Records":1}"#, 12),
+        (Foreign::CloudTrail, &number, column_of(&number, r#"7,"versionId""#)),
+        (Foreign::AccessLog, MINIO, MINIO.chars().count() + 1),
+        (Foreign::AccessLog, &february, column_of(&february, "[")),
+        (Foreign::AccessLog, &open, column_of(&open, "[")),
     ] {
-        assert!(import(log, line).is_err(), "{log:?} {line}");
+        let error = import(log, line).expect_err(line);
+        assert_eq!(error.column, column, "{log:?} {line}: {error}");
+        assert!(error.hint.is_some(), "{log:?} {line}: {error}");
     }
 }
 
