@@ -1,4 +1,7 @@
 //! JSON in which every member has one meaning.
+//!
+//! Policies are read by `document::json`, which is stricter than the lines of a log are: there, names that differ in case
+//! only are one (headers of a request may be two), and nesting ends early.
 
 use std::fmt;
 
@@ -40,10 +43,6 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Unambiguous, E> {
-        Ok(Unambiguous(value.into()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Unambiguous, E> {
         Ok(Unambiguous(value.into()))
     }
 

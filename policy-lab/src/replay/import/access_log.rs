@@ -73,12 +73,10 @@ pub(super) fn read(line: &str, imported: &mut Imported) -> Result<(), LineError>
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let key = decode(field(7).unwrap_or_default());
     let version = field(17).unwrap_or_default();
+    let (column, at) = fields.get(2).copied().unwrap_or_default();
     Draft {
         id: field(5).unwrap_or_default(),
-        time: Some(match fields.get(2) {
-            Some((column, text)) => time(text).map_err(|error| error.at(*column))?,
-            None => String::new(),
-        }),
+        time: Some(time(at).map_err(|error| error.at(column))?),
         action: action(operation, version),
         bucket: field(1).unwrap_or_default(),
         key: &key,

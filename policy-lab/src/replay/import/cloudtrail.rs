@@ -47,20 +47,18 @@ fn one(record: &Value, imported: &mut Imported) -> Result<(), LineError> {
         imported.skipped.push(format!("{source} {event}"));
         return Ok(());
     }
-    let none = Value::Null;
-    let parameters = record.get("requestParameters").unwrap_or(&none);
-    let parameter = |name| text_in(record, "requestParameters", name);
-    let version = parameter("versionId")?;
+    let given = |name| text_in(record, "requestParameters", name);
+    let version = given("versionId")?;
     let error = text(record, "errorCode")?;
     Draft {
         id: text(record, "eventID")?.unwrap_or_default(),
         time: text(record, "eventTime")?.map(str::to_owned),
         action: action(event, version),
-        bucket: parameter("bucketName")?,
-        key: parameter("key")?,
+        bucket: given("bucketName")?,
+        key: given("key")?,
         version,
         principal: principal(record)?,
-        context: context(record, parameters)?,
+        context: context(record)?,
         complete: COMPLETE,
         allowed: Some(!matches!(error, Some("AccessDenied" | "Client.UnauthorizedOperation"))),
     }
@@ -88,9 +86,10 @@ fn principal(record: &Value) -> Result<Value, LineError> {
     Ok(principal)
 }
 
-fn context(record: &Value, parameters: &Value) -> Result<Context, LineError> {
+fn context(record: &Value) -> Result<Context, LineError> {
     let mut context = Context::new();
-    for (name, value) in parameters.as_object().into_iter().flatten() {
+    let parameters = record.get("requestParameters").and_then(Value::as_object);
+    for (name, value) in parameters.into_iter().flatten() {
         match value {
             Value::String(value) => parameter(&mut context, name, value),
             Value::Number(value) => parameter(&mut context, name, &value.to_string()),

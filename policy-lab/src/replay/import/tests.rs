@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Foreign, import};
+use super::{ANOTHER_LOG, Foreign, import};
 use crate::replay::request_line;
 
 const MINIO: &str = r#"{"version":"1","deploymentid":"d","time":"2026-11-05T10:00:00.5Z","event":"","trigger":"incoming","api":{"name":"PutObject","bucket":"team","object":"in/1","status":"OK","statusCode":200,"rx":5},"remotehost":"10.1.2.3","requestID":"17A","userAgent":"MinIO (linux)","requestPath":"/team/in/1","requestHeader":{"X-Amz-Server-Side-Encryption":"aws:kms","Authorization":"secret"},"requestQuery":{},"accessKey":"svc","parentUser":"alice"}"#;
@@ -58,6 +58,13 @@ fn lines_of_another_log_are_refused_where_they_differ() {
         let error = import(log, line).expect_err(line);
         assert_eq!(error.column, column, "{log:?} {line}: {error}");
         assert!(error.hint.is_some(), "{log:?} {line}: {error}");
+    }
+}
+
+#[test]
+fn the_remedy_names_every_log() {
+    for (name, _) in Foreign::ALL {
+        assert!(ANOTHER_LOG.contains(name), "{name}");
     }
 }
 
