@@ -106,13 +106,14 @@ fn record(i: u64) -> Record {
     let mut record = Record::new(Class::Data, "s3:GetObject", event);
     record.phase = Phase::Single;
     record.request = Some(format!("{i:016X}"));
+    record.sig_sha256 =
+        Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into());
     record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
         account: Some("123456789012".into()),
         access_key: Some("AKIAIOSFODNN7EXAMPLE".into()),
         sig: "v4".into(),
-        sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
         ..Principal::default()
     }));
     record.auth = Some(Auth {
@@ -120,7 +121,8 @@ fn record(i: u64) -> Record {
         reason: "identity-allow".into(),
         by: vec![Matched { id: "readonly".into(), sid: Some("AllowRead".into()), ver: None }],
         digest: String::new(),
-        ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        ctx: [("s3:prefix".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        implied: true,
         us: 41,
     });
     record.net = Some(Arc::new(Net {

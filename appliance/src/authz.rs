@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use audit::{Auth, Class, Matched, Phase, Record, Resource as Touched, Verdict};
+use policy_lab::context::Implied;
 use policy_lab::{
     Action, Attached, Compiled, Context, Decision, Principal, Reason, Request, Resource, evaluate,
 };
@@ -254,7 +255,8 @@ impl Gate {
         let trial =
             set.shadow.as_ref().and_then(|shadow| tried(scope, shadow, &request, &decision));
         let trial = trial.map(|trial| of_decision(trial, &record));
-        record.auth = Some(auth_of(&decision, &set.digest, request.context, started));
+        let named = named(&record, &request.context);
+        record.auth = Some(auth_of(&decision, &set.digest, named, started));
         let refusal = (!decision.is_allowed())
             .then(|| Refusal::Denied { event: record.event.to_string(), reason: decision.reason });
         Ok((record, refusal, trial))
@@ -293,7 +295,7 @@ fn tried(
     trial.resources = vec![touched(&request.resource)];
     trial.params.insert("action".into(), request.action.to_string());
     // Without a digest: this is no decision that could be replayed.
-    trial.auth = Some(auth_of(&proposed, "", Context::new(), Instant::now()));
+    trial.auth = Some(auth_of(&proposed, "", Named::default(), Instant::now()));
     Some(trial)
 }
 
@@ -321,7 +323,41 @@ pub fn touched(resource: &Resource) -> Touched {
     Touched { bucket, key, arn: Some(resource.arn()), ..Touched::default() }
 }
 
-fn auth_of(decision: &Decision, digest: &str, context: Context, started: Instant) -> Auth {
+/// The condition keys that a record names, and whether its other members imply more.
+#[derive(Debug, Default)]
+struct Named {
+    ctx: BTreeMap<String, Vec<String>>,
+    implied: bool,
+}
+
+/// What a decision record has to name of the keys of its request.
+fn named(record: &Record, context: &Context) -> Named {
+    let implied = implied_by(record).rest(context);
+    let keys = implied.clone().unwrap_or_else(|| context.iter().collect());
+    let owned = |(key, values): (&str, &[String])| (key.to_owned(), values.to_vec());
+    Named { ctx: keys.into_iter().map(owned).collect(), implied: implied.is_some() }
+}
+
+fn implied_by(record: &Record) -> Implied<'_> {
+    let (principal, net) = (record.principal.as_deref(), record.net.as_deref());
+    let of_principal = |member: fn(&audit::Principal) -> &Option<String>| {
+        principal.and_then(|principal| member(principal).as_deref())
+    };
+    Implied {
+        event_s: Some(record.event.unix_ms() / 1000),
+        account: of_principal(|principal| &principal.account),
+        arn: of_principal(|principal| &principal.arn),
+        name: of_principal(|principal| &principal.name),
+        parent: of_principal(|principal| &principal.parent),
+        kind: principal.map(|principal| principal.kind.as_str()),
+        sig: principal.map(|principal| principal.sig.as_str()),
+        src: net.map(|net| net.src.as_str()),
+        tls: net.and_then(|net| net.tls.as_deref()),
+        ua: net.and_then(audit::Net::whole_ua),
+    }
+}
+
+fn auth_of(decision: &Decision, digest: &str, named: Named, started: Instant) -> Auth {
     let decided = match decision.reason {
         Reason::EngineError => Verdict::Error,
         _ if decision.is_allowed() => Verdict::Allow,
@@ -346,10 +382,8 @@ fn auth_of(decision: &Decision, digest: &str, context: Context, started: Instant
         reason: decision.reason.as_str().into(),
         by,
         digest: digest.into(),
-        ctx: context
-            .iter()
-            .map(|(key, values)| (key.to_owned(), values.iter().map(ToString::to_string).collect()))
-            .collect(),
+        ctx: named.ctx,
+        implied: named.implied,
         us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
     }
 }

@@ -30,7 +30,7 @@ pub struct Actor {
     /// `v4`, `presigned` or `none`.
     pub scheme: &'static str,
     /// SHA-256 over string-to-sign and signature: binds the request without storing the signature.
-    pub signature_sha256: Option<String>,
+    pub signature_sha256: Option<Arc<str>>,
 }
 
 /// The audit scope of one request.
@@ -154,10 +154,11 @@ impl Scope {
         record.request = Some(self.request_id.clone());
         record.masked.clone_from(&self.masked);
         record.net = Some(Arc::clone(self.net.get_or_init(|| Arc::new(self.net()))));
-        record.principal = self
-            .actor
-            .get()
-            .map(|actor| Arc::clone(self.principal.get_or_init(|| Arc::new(principal_of(actor)))));
+        if let Some(actor) = self.actor.get() {
+            let principal = self.principal.get_or_init(|| Arc::new(principal_of(actor)));
+            record.principal = Some(Arc::clone(principal));
+            record.sig_sha256.clone_from(&actor.signature_sha256);
+        }
         record
     }
 
@@ -237,11 +238,15 @@ impl Scope {
         Ok(())
     }
 
-    /// The record of a key operation, before it is carried out.
+    /// The record of a key operation, before it is carried out. Who it is for and where they are; the rest stands in the
+    /// decision with the same request id.
     #[must_use]
     pub fn kms_record(&self, operation: &str, kms: Kms) -> Record {
         let mut record = self.record(Class::Kms, &format!("kms:{operation}"));
         record.phase = Phase::Single;
+        record.masked.clear();
+        record.sig_sha256 = None;
+        record.net = record.net.map(|net| Arc::new(Net { src: net.src.clone(), ..Net::default() }));
         let named = |name: &str| kms.ec.get(name).cloned();
         record.resources = vec![Resource {
             bucket: named("bucket"),
@@ -277,6 +282,7 @@ impl Scope {
             by: Vec::new(),
             digest: String::new(),
             ctx: BTreeMap::new(),
+            implied: false,
             us: self.elapsed_us(),
         });
         record.err = Some(ErrorInfo { code: code.into(), msg: String::new() });
@@ -298,6 +304,11 @@ impl Scope {
         let mut record = self.record(class, action);
         record.phase = Phase::Outcome;
         record.reference = self.decided();
+        if record.reference.is_some() {
+            // The decision says it.
+            record.masked.clear();
+            record.sig_sha256 = None;
+        }
         record.resources = resources;
         record.outcome = Some(outcome);
         record.err = error;
@@ -349,7 +360,6 @@ fn principal_of(actor: &Actor) -> audit::Principal {
         groups: principal.groups.clone(),
         parent: principal.parent.clone(),
         sig: actor.scheme.into(),
-        sig_sha256: actor.signature_sha256.clone(),
         ..audit::Principal::default()
     }
 }

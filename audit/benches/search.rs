@@ -84,6 +84,8 @@ fn record(i: u64) -> Record {
     let mut record = Record::new(Class::Data, action, event);
     record.phase = Phase::Decision;
     record.request = Some(format!("{:016X}{:08X}", SystemClock.now_us(), i as u32));
+    record.sig_sha256 =
+        Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into());
     record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
@@ -91,7 +93,6 @@ fn record(i: u64) -> Record {
         name: Some(format!("u{}", i % 2000)),
         access_key: Some(format!("AKIA{:016}", i % 2000)),
         sig: "v4".into(),
-        sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
         ..Default::default()
     }));
     record.auth = Some(Auth {
@@ -99,7 +100,8 @@ fn record(i: u64) -> Record {
         reason: "identity-allow".into(),
         by: vec![Matched { id: "identity:readonly#0".into(), sid: None, ver: None }],
         digest: "8f3b2c1d9e0a4b5c8f3b2c1d9e0a4b5c8f3b2c1d9e0a4b5c8f3b2c1d9e0a4b5c".into(),
-        ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        ctx: [("s3:prefix".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        implied: true,
         us: i % 97,
     });
     record.net = Some(Arc::new(Net {

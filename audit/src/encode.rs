@@ -76,6 +76,11 @@ impl Dropped {
     }
 }
 
+/// Whether a record keeps all of a user agent.
+pub(crate) fn keeps_agent(agent: &str) -> bool {
+    members::bounded(agent, members::UA_MAX).len() == agent.len()
+}
+
 /// Encodes a record for the writer `node`.
 ///
 /// # Errors
@@ -108,7 +113,7 @@ fn attempt(record: &Record, node: &str, dropped: Dropped) -> Encoded {
     m.string("node", "node", node, 32);
     m.params(&record.params, dropped.params);
     m.json.name("phase").text(record.phase.as_str());
-    m.principal(record.principal.as_deref());
+    m.principal(record.principal.as_deref(), record.sig_sha256.as_deref());
     m.integer("ref", record.reference);
     m.optional("request", "request", record.request.as_deref(), 64);
     m.resources(&record.resources, dropped.resources_kept);

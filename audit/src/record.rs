@@ -28,6 +28,9 @@ pub struct Record {
     pub request: Option<String>,
     /// Who asked.
     pub principal: Option<Arc<Principal>>,
+    /// SHA-256 of string-to-sign and signature, in hex: binds the request without keeping the signature. A member of
+    /// `principal`, and left out without one.
+    pub sig_sha256: Option<Arc<str>>,
     /// What was decided and by which statements.
     pub auth: Option<Auth>,
     /// What the request held and no record may have, by name.
@@ -62,6 +65,7 @@ impl Record {
             event,
             request: None,
             principal: None,
+            sig_sha256: None,
             auth: None,
             masked: Vec::new(),
             net: None,
@@ -147,8 +151,10 @@ pub struct Auth {
     pub by: Vec<Matched>,
     /// Digest of the policy set in force: 64 lower-case hex digits, also the name of its blob.
     pub digest: String,
-    /// The condition keys that were read, and their values; at most 32 keys are kept.
+    /// Condition keys of the request and their values; at most 32 keys are kept.
     pub ctx: BTreeMap<String, Vec<String>>,
+    /// Other members imply the keys that [`Auth::ctx`] does not name, as `FORMAT.md` says; if not, it names all.
+    pub implied: bool,
     /// Evaluation time in microseconds.
     pub us: u64,
 }
@@ -215,8 +221,6 @@ pub struct Principal {
     pub parent: Option<String>,
     /// `v4`, `v4a`, `v2`, `presigned`, `post`, `mtls`, `oidc` or `none`.
     pub sig: String,
-    /// SHA-256 of string-to-sign and signature, in hex: binds the request without keeping the signature.
-    pub sig_sha256: Option<String>,
 }
 
 /// Where a request came from.
@@ -238,6 +242,14 @@ pub struct Net {
     pub peer_cert: Option<String>,
     /// User agent.
     pub ua: Option<String>,
+}
+
+impl Net {
+    /// The user agent, unless a record cuts it.
+    #[must_use]
+    pub fn whole_ua(&self) -> Option<&str> {
+        self.ua.as_deref().filter(|agent| crate::encode::keeps_agent(agent))
+    }
 }
 
 /// One key operation.

@@ -5,11 +5,14 @@
 //! values only, so that a context survives a journey through the log unchanged.
 
 mod catalogue;
+mod implied;
 mod wanted;
 
 use std::cmp::Ordering;
 
 pub use self::catalogue::{CATALOGUE, KeyInfo, KeyKind};
+pub use self::implied::Implied;
+pub(crate) use self::implied::event_s;
 pub(crate) use self::wanted::Wanted;
 
 /// A key name, resolved once.
@@ -158,16 +161,19 @@ impl Context {
 
     /// All keys with their values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
-        let present = CATALOGUE
-            .iter()
-            .enumerate()
-            .filter(|(position, _)| self.present >> position & 1 == 1)
-            .map(|(_, info)| info.name);
-        let known = present.zip(self.known.iter().map(Vec::as_slice));
+        self.sorted(u128::MAX).into_iter()
+    }
+
+    /// The same, of the catalogue only the rows whose bits are set.
+    fn sorted(&self, rows: u128) -> Vec<(&str, &[String])> {
+        let present =
+            CATALOGUE.iter().enumerate().filter(|(position, _)| self.present >> position & 1 == 1);
+        let known = present.zip(&self.known).filter(|((position, _), _)| rows >> position & 1 == 1);
+        let known = known.map(|((_, info), values)| (info.name, values.as_slice()));
         let others = self.others.iter().map(|other| (&*other.name, other.values.as_slice()));
         let mut all: Vec<_> = known.chain(others).collect();
         all.sort_unstable_by_key(|(name, _)| *name);
-        all.into_iter()
+        all
     }
 
     pub(crate) fn slot(&self, key: &Key) -> Slot<'_> {

@@ -298,6 +298,7 @@ fn record(number: usize, set: &PolicySet, request: &policy_lab::Request) -> Reco
         by: Vec::new(),
         digest: hex::encode(set.digest()),
         ctx: context.collect::<BTreeMap<_, _>>(),
+        implied: false,
         us: 1,
     });
     record

@@ -9,6 +9,7 @@ use crate::iam::tests::{iam_on, store_in};
 use crate::iam::{Entity, Status};
 use crate::kms::Local;
 use crate::kms::tests::audited::{log_in, recorder_on, scope_on};
+use crate::s3::request::{principal_context, transport_context};
 use crate::scope::Actor;
 
 const REQUESTS: usize = 10_000;
@@ -39,7 +40,8 @@ const BUCKET: &str = r#"{"Version":"2012-10-17","Statement":[
 const GUARDRAIL: &str = "package s3.authz\nimport rego.v1\n\
     deny contains {\"id\": \"frozen\"} if startswith(input.resource.key, \"frozen/\")\n";
 
-fn check(dice: &mut Dice, principal: &Principal) -> Check {
+/// Every other request has the keys that the server fills, the others a few of them only.
+fn check(dice: &mut Dice, scope: &Scope, principal: &Principal) -> Check {
     let bucket = dice.pick(&["ledger", "public", "other"]).to_owned();
     let (action, is_object) = [
         ("s3:GetObject", true),
@@ -56,6 +58,12 @@ fn check(dice: &mut Dice, principal: &Principal) -> Check {
     );
     let mut context = Context::new();
     context.set("aws:username", principal.name.clone());
+    if dice.roll(2) == 0 {
+        transport_context(&mut context, scope);
+        principal_context(&mut context, scope, "000000000042");
+        context.set("s3:authType", "REST-HEADER");
+        context.set("s3:signatureversion", "AWS4-HMAC-SHA256");
+    }
     for (name, values) in [
         ("aws:SourceIp", &["10.1.2.3", "192.0.2.7", "::1"][..]),
         ("aws:SecureTransport", &["true", "false"]),
@@ -77,8 +85,8 @@ fn check(dice: &mut Dice, principal: &Principal) -> Check {
     }
 }
 
-/// Records decisions of the live gate, as many as there shall be.
-async fn recorded(dir: &Path) -> Arc<audit::Log> {
+/// Records decisions of the live gate, as many as there shall be; also gives the condition keys of each.
+async fn recorded(dir: &Path) -> (Arc<audit::Log>, Vec<Context>) {
     let log = log_in(&dir.join("audit"));
     let store = store_in(dir);
     let iam = iam_on(&store).await;
@@ -99,6 +107,7 @@ async fn recorded(dir: &Path) -> Arc<audit::Log> {
     gate.set_bucket_policy("public", Some(Attached { name: "public".into(), policy }));
 
     let mut dice = Dice(20_261_125);
+    let mut asked = Vec::new();
     for _ in 0..REQUESTS / AT_ONCE {
         let name = dice.pick(&["alice", "bob", "carol", "operator", "anonymous"]);
         let principal = match iam.snapshot().credential(name) {
@@ -113,12 +122,13 @@ async fn recorded(dir: &Path) -> Arc<audit::Log> {
             scheme: if is_anonymous { "none" } else { "v4" },
             signature_sha256: None,
         });
-        let checks = (0..AT_ONCE).map(|_| check(&mut dice, &principal)).collect();
+        let checks: Vec<_> = (0..AT_ONCE).map(|_| check(&mut dice, &scope, &principal)).collect();
+        asked.extend(checks.iter().map(|check| check.context.clone()));
         // Most are denied; what counts is what is in the log.
         let _ = gate.decide::<()>(&scope, Effect::Write, checks).await;
     }
     store.close();
-    log
+    (log, asked)
 }
 
 fn replayed(dir: &Path, changes: &[Change]) -> Outcome {
@@ -142,8 +152,17 @@ fn replayed(dir: &Path, changes: &[Change]) -> Outcome {
 #[tokio::test]
 async fn the_lab_decides_ten_thousand_requests_as_the_server_did() {
     let dir = tempfile::tempdir().unwrap();
-    let log = recorded(dir.path()).await;
+    let (log, asked) = recorded(dir.path()).await;
     log.close().unwrap();
+    let leaves = audit::records(&dir.path().join("audit")).map(|record| record.unwrap());
+    let decisions: Vec<_> = leaves
+        .filter_map(|(seq, leaf)| Some((audit_line(seq, &leaf).unwrap()?.recorded, leaf)))
+        .collect();
+    let named = decisions.iter().map(|(decision, _)| &decision.request.context);
+    assert!(named.eq(&asked));
+    let implied = |leaf: &[u8]| String::from_utf8_lossy(leaf).contains(r#","implied":true,"#);
+    let implied = decisions.iter().filter(|(_, leaf)| implied(leaf)).count();
+    assert!((4_000..6_000).contains(&implied), "{implied} records say it with other members");
     let outcome = replayed(dir.path(), &[]);
     assert_eq!(outcome.totals.events, REQUESTS as u64);
     assert_eq!(outcome.self_check.compared, REQUESTS as u64);

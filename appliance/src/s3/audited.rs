@@ -207,7 +207,7 @@ fn actor_of(identities: &Snapshot, authenticated: &Authenticated) -> Option<Acto
                     Scheme::Header => "v4",
                     Scheme::Presigned => "presigned",
                 },
-                signature_sha256: Some(signed.sig_sha256.clone()),
+                signature_sha256: Some(signed.sig_sha256.as_str().into()),
             })
         }
     }

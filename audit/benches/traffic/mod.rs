@@ -17,13 +17,14 @@ pub(crate) fn record(i: u64) -> Record {
     let event = EventId::new(1_767_225_600_000 + i / 100, random);
     let mut record = Record::new(Class::Data, "s3:GetObject", event);
     record.request = Some(format!("{:016X}", 0x17CD_C1F4_D7E6_0000 + i));
+    record.sig_sha256 =
+        Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into());
     record.principal = Some(Arc::new(Principal {
         kind: "IAMUser".into(),
         arn: Some(format!("arn:aws:iam::123456789012:user/u{}", i % 2000)),
         account: Some("123456789012".into()),
         access_key: Some("AKIAIOSFODNN7EXAMPLE".into()),
         sig: "v4".into(),
-        sig_sha256: Some("0f343b0931126a20f133d67c2b018a3b0f343b0931126a20f133d67c2b018a3b".into()),
         ..Default::default()
     }));
     record.auth = Some(Auth {
@@ -31,7 +32,8 @@ pub(crate) fn record(i: u64) -> Record {
         reason: "identity-allow".into(),
         by: vec![Matched { id: "readonly".into(), sid: Some("AllowRead".into()), ver: None }],
         digest: DIGEST.clone(),
-        ctx: [("aws:SourceIp".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        ctx: [("s3:prefix".to_owned(), vec!["10.1.2.3".to_owned()])].into(),
+        implied: true,
         us: 41,
     });
     record.net = Some(Arc::new(Net {

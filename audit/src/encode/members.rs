@@ -26,6 +26,7 @@ const GROUPS_MAX: usize = 32;
 const KEY_MAX: usize = 6 * 1024;
 const MASKED_MAX: usize = 16;
 const PARAMS_BYTES_MAX: usize = 4096;
+pub(super) const UA_MAX: usize = 256;
 
 /// One shortened value.
 #[derive(Debug)]
@@ -124,6 +125,9 @@ impl Members {
         self.ctx(&auth.ctx, without_ctx);
         self.json.name("decision").text(auth.decision.as_str());
         self.string("auth.digest", "digest", &auth.digest, 128);
+        if auth.implied {
+            self.json.name("implied").boolean(true);
+        }
         self.string("auth.reason", "reason", &auth.reason, 64);
         self.json.name("us").integer(auth.us);
         self.json.close();
@@ -205,7 +209,7 @@ impl Members {
         self.optional("net.tls", "tls", net.tls.as_deref(), 64);
         match net.ua.as_deref() {
             Some(ua) if without_ua => self.cut("net.ua", ua.as_bytes()),
-            ua => self.optional("net.ua", "ua", ua, 256),
+            ua => self.optional("net.ua", "ua", ua, UA_MAX),
         }
         self.json.close();
     }
@@ -222,7 +226,7 @@ impl Members {
         self.pairs("params", "params", params, params.len());
     }
 
-    pub(super) fn principal(&mut self, principal: Option<&Principal>) {
+    pub(super) fn principal(&mut self, principal: Option<&Principal>, sig_sha256: Option<&str>) {
         let Some(p) = principal else { return };
         self.json.name("principal").open();
         self.optional("principal.access_key", "access_key", p.access_key.as_deref(), 128);
@@ -238,7 +242,7 @@ impl Members {
         self.optional("principal.parent", "parent", p.parent.as_deref(), ARN_MAX);
         self.optional("principal.session", "session", p.session.as_deref(), 256);
         self.string("principal.sig", "sig", &p.sig, 32);
-        self.optional("principal.sig_sha256", "sig_sha256", p.sig_sha256.as_deref(), 64);
+        self.optional("principal.sig_sha256", "sig_sha256", sig_sha256, 64);
         let source = p.source_identity.as_deref();
         self.optional("principal.source_identity", "source_identity", source, 256);
         self.string("principal.type", "type", &p.kind, 32);
@@ -335,7 +339,7 @@ impl Members {
 }
 
 /// The longest prefix that takes at most `max` bytes when written.
-fn bounded(value: &str, max: usize) -> &str {
+pub(super) fn bounded(value: &str, max: usize) -> &str {
     // No byte takes more than six, and most take one.
     if value.len() * 6 <= max || value.len() <= max && is_plain(value.as_bytes()) {
         return value;

@@ -31,7 +31,7 @@ prop_compose! {
         ctx in collection::btree_map(hostile(), collection::vec(hostile(), 0..4), 0..5),
     ) -> Auth {
         let by = by.into_iter().map(|(id, sid)| Matched { id, sid, ver: None }).collect();
-        Auth { decision: Verdict::Deny, reason, by, digest, ctx, us }
+        Auth { decision: Verdict::Deny, reason, by, digest, ctx, implied: us % 2 == 0, us }
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) const FIELDS: &[&str] = &[
     "auth.by.ver",
     "auth.decision",
     "auth.digest",
+    "auth.implied",
     "auth.reason",
     "auth.us",
     "class",
@@ -90,6 +91,25 @@ const GROUPS: &[&str] = &[
 /// Maps with keys that are not ours.
 const OPEN: &[&str] = &["auth.ctx.", "kms.ec.", "params."];
 
+/// Condition keys that records leave to other members, see `auth.implied` in `FORMAT.md`, and these members. To look for
+/// such a key under its own name would find records by chance.
+const IMPLIED: &[(&str, &str)] = &[
+    ("aws:CurrentTime", "time"),
+    ("aws:EpochTime", "time"),
+    ("aws:PrincipalAccount", "principal.account"),
+    ("aws:PrincipalArn", "principal.arn"),
+    ("aws:PrincipalType", "principal.type"),
+    ("aws:SecureTransport", "net.tls"),
+    ("aws:SourceIp", "net.src"),
+    ("aws:UserAgent", "net.ua"),
+    ("aws:userid", "principal.name"),
+    ("aws:username", "principal.name"),
+    ("s3:authType", "principal.sig"),
+    ("s3:ResourceAccount", "principal.account"),
+    ("s3:signatureversion", "principal.sig"),
+    ("s3:TlsVersion", "net.tls"),
+];
+
 /// Other names for the same things.
 const ALIASES: &[(&str, &str)] = &[
     ("access_key", "principal.access_key"),
@@ -161,6 +181,9 @@ pub(super) fn resolve(name: &str) -> Option<String> {
         return Some((*field).to_owned());
     }
     let open = OPEN.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
+    if implied_by(name).is_some() {
+        return None;
+    }
     if open || GROUPS.contains(&name) {
         return Some(name.to_owned());
     }
@@ -170,6 +193,13 @@ pub(super) fn resolve(name: &str) -> Option<String> {
     }
     let resource = name.strip_prefix("resource.")?;
     resolve(&format!("resources.{resource}"))
+}
+
+/// The member that says what this condition key would.
+pub(super) fn implied_by(name: &str) -> Option<&'static str> {
+    let key = name.strip_prefix("auth.ctx.")?;
+    let found = IMPLIED.iter().find(|(implied, _)| implied.eq_ignore_ascii_case(key));
+    found.map(|(_, member)| *member)
 }
 
 /// The nearest known name, for a hint.
@@ -208,7 +238,8 @@ mod tests {
         assert!(ALIASES.iter().all(|(_, field)| FIELDS.contains(field)));
         assert_eq!(resolve("eventName").as_deref(), Some("action"));
         assert_eq!(resolve("resource.key").as_deref(), Some("resources.key"));
-        assert_eq!(resolve("auth.ctx.aws:SourceIp").as_deref(), Some("auth.ctx.aws:SourceIp"));
+        assert_eq!(resolve("auth.ctx.aws:Referer").as_deref(), Some("auth.ctx.aws:Referer"));
+        assert!(IMPLIED.iter().all(|(_, member)| FIELDS.contains(member)));
         assert_eq!(resolve("nothing"), None);
         assert_eq!(nearest("desicion"), Some("decision"));
         assert_eq!((distance("", "ab"), distance("kitten", "sitting")), (2, 3));

@@ -339,8 +339,11 @@ fn bare(word: &str) -> Filter {
 
 fn resolve(name: &str, at: usize) -> Result<String, QueryError> {
     field::resolve(name).ok_or_else(|| {
-        let hint =
-            field::nearest(name).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        let hint = match (field::implied_by(name), field::nearest(name)) {
+            (Some(member), _) => format!("; records say it as `{member}`"),
+            (None, Some(near)) => format!("; did you mean `{near}`?"),
+            (None, None) => String::new(),
+        };
         QueryError::new(at, format!("`{name}` is not a field{hint}"))
     })
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const NOW_US: u64 = 1_767_225_600_000_000;
-const LEAF: &str = r#"{"action":"s3:GetObject","auth":{"by":[{"id":"pol-7f","sid":"AllowRead"}],"ctx":[{"k":"aws:SourceIp","v":["10.1.2.3"]}],"decision":"allow","reason":"identity-allow","us":41},"class":"data","event":"01JGG3ZQ0M8T5T3X6Z1Y2W3V4U","net":{"src":"10.1.2.3","tls":"1.3/TLS_AES_128_GCM_SHA256","ua":"aws-cli/2.17.1"},"node":"n1","params":[{"k":"target","v":"alice"}],"phase":"single","principal":{"account":"123456789012","arn":"arn:aws:iam::123456789012:user/alice","mfa":false,"name":"alice","type":"IAMUser"},"request":"17CDC1F4D7E69123","resources":[{"bucket":"reports","key":"q1/été.pdf"},{"bucket":"other"}],"result":{"bytes_in":0,"bytes_out":40960,"code":200,"us":3120},"seq":4711,"time":"2025-12-31T20:00:00.123456Z","v":1}"#;
+const LEAF: &str = r#"{"action":"s3:GetObject","auth":{"by":[{"id":"pol-7f","sid":"AllowRead"}],"ctx":[{"k":"aws:Referer","v":["10.1.2.3"]}],"decision":"allow","reason":"identity-allow","us":41},"class":"data","event":"01JGG3ZQ0M8T5T3X6Z1Y2W3V4U","net":{"src":"10.1.2.3","tls":"1.3/TLS_AES_128_GCM_SHA256","ua":"aws-cli/2.17.1"},"node":"n1","params":[{"k":"target","v":"alice"}],"phase":"single","principal":{"account":"123456789012","arn":"arn:aws:iam::123456789012:user/alice","mfa":false,"name":"alice","type":"IAMUser"},"request":"17CDC1F4D7E69123","resources":[{"bucket":"reports","key":"q1/été.pdf"},{"bucket":"other"}],"result":{"bytes_in":0,"bytes_out":40960,"code":200,"us":3120},"seq":4711,"time":"2025-12-31T20:00:00.123456Z","v":1}"#;
 
 fn matches(text: &str) -> bool {
     Query::parse(text, NOW_US).unwrap_or_else(|e| panic!("{text}: {e}")).matches(LEAF.as_bytes())
@@ -28,7 +28,7 @@ fn predicates() {
         "result.code<300 and bytes_out>=40KB and bytes_out<1MiB",
         "result.us>1ms",
         "principal exists and auth.by exists and auth.ctx exists and not kms.ec exists",
-        "auth.ctx.aws:SourceIp=10.1.2.3",
+        "auth.ctx.aws:Referer=10.1.2.3",
         "principal.name=request.target",
         "principal.account != resource.key",
         "net.ua has CLI",
@@ -83,6 +83,7 @@ fn errors_say_where_and_what() {
     let mut wrong = Vec::new();
     for (text, offset, part) in [
         ("desicion=deny", 0, "did you mean `decision`?"),
+        ("auth.ctx.aws:sourceip=1", 0, "records say it as `net.src`"),
         ("action=", 7, "a value is missing"),
         ("action=a)", 8, "missing before this"),
         ("(action=a", 9, "`)` is missing"),

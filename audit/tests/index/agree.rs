@@ -31,7 +31,8 @@ fn record(i: u64) -> Record {
             .map(|n| Matched { id: format!("pol-{}", (i + n * n) % 3), ..Default::default() })
             .collect(),
         digest: String::new(),
-        ctx: [("aws:SourceIp".to_owned(), vec![format!("10.0.0.{}", i % 7)])].into(),
+        ctx: [("aws:Referer".to_owned(), vec![format!("10.0.0.{}", i % 7)])].into(),
+        implied: true,
         us: i,
     });
     record.net =
@@ -66,7 +67,7 @@ fn predicate() -> impl Strategy<Value = String> {
         (0..4u32).prop_map(|n| format!("result.code=20{n}")),
         (0..4u32).prop_map(|n| format!("net.src in 10.0.{n}.0/24")),
         (0..3u32).prop_map(|n| format!("policy in (pol-{n}, pol-9)")),
-        (0..7u32).prop_map(|n| format!("auth.ctx.aws:SourceIp=10.0.0.{n}")),
+        (0..7u32).prop_map(|n| format!("auth.ctx.aws:Referer=10.0.0.{n}")),
         (0..200u32).prop_map(|n| format!("auth.us>{n}")),
         (0..200u32).prop_map(|n| format!("request=request-{n}")),
         Just("action~\"s3:*\"".to_owned()),
@@ -121,7 +122,7 @@ fn field() -> impl Strategy<Value = &'static str> {
             "time",
             "kms.key",
             "auth.digest",
-            "auth.ctx.aws:SourceIp",
+            "auth.ctx.aws:Referer",
         ][..],
     )
 }
@@ -284,7 +285,7 @@ fn the_common_figures_come_from_columns() {
         "sum(bytes_out), min(time), max(time) by principal.arn, hour(time)",
         "distinct reason",
     ];
-    let records = ["count by key", "auth.ctx.aws:SourceIp=10.0.0.1 | count", "quoted | count"];
+    let records = ["count by key", "auth.ctx.aws:Referer=10.0.0.1 | count", "quoted | count"];
     for text in columns {
         assert_eq!(
             ask(dir.path(), text, None, Method::Auto).coverage.source,

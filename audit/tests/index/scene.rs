@@ -78,6 +78,7 @@ impl Fact {
             by: by.map(|id| Matched { id: id.into(), ..Default::default() }).into_iter().collect(),
             digest: String::new(),
             ctx: Default::default(),
+            implied: false,
             us,
         });
         self

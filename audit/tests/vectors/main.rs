@@ -133,6 +133,7 @@ fn sample_record_as_we_write_it() {
         }],
         digest: "sha256:8f3b2c1d9e0a4b5c".into(),
         ctx: Default::default(),
+        implied: false,
         us: 41,
     });
     record.net = Some(Arc::new(Net {

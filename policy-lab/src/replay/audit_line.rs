@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::line::{Caller, Text, fault, principal_of, time_us};
 use super::{Complete, Event, LineError, Recorded, RecordedDecision};
+use crate::context::{Implied, event_s};
 use crate::{Action, Context, Request, Resource};
 
 /// What a replay needs of a record; the rest is skipped.
@@ -18,6 +19,8 @@ struct Record<'a> {
     auth: Option<Auth<'a>>,
     #[serde(borrow)]
     event: Option<Text<'a>>,
+    #[serde(borrow)]
+    net: Option<Net<'a>>,
     #[serde(borrow)]
     phase: Option<Text<'a>>,
     #[serde(borrow)]
@@ -38,8 +41,20 @@ struct Auth<'a> {
     decision: Option<Text<'a>>,
     #[serde(borrow)]
     digest: Option<Text<'a>>,
+    #[serde(default)]
+    implied: bool,
     #[serde(borrow)]
     reason: Option<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Net<'a> {
+    #[serde(borrow)]
+    src: Option<Text<'a>>,
+    #[serde(borrow)]
+    tls: Option<Text<'a>>,
+    #[serde(borrow)]
+    ua: Option<Text<'a>>,
 }
 
 /// `{"k":key,"v":[value,…]}`
@@ -68,7 +83,8 @@ struct Cut<'a> {
 
 /// Reads one record; `None` if it is not a decision of the policies (outcomes, key uses, marks of the log itself).
 ///
-/// The recorder writes every condition key that the server filled, so a key that is not there was absent.
+/// The recorder writes every condition key that the server filled and other members do not imply, so a key that is not
+/// there was absent.
 ///
 /// # Errors
 /// When a record that says it is a decision lacks what a decision needs, or had values cut that decided.
@@ -86,7 +102,6 @@ fn decision(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
     if record.phase.as_deref() == Some("outcome") {
         return Ok(None);
     }
-    refuse_cut_values(record.trunc.as_deref().unwrap_or_default())?;
     let action = Action::parse(record.action.as_deref().unwrap_or_default()).map_err(|error| {
         LineError::new(error.to_string()).hint("actions are written s3:GetObject").of("action")
     })?;
@@ -94,10 +109,18 @@ fn decision(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
     for pair in auth.ctx {
         context.set_many(&pair.k, pair.v);
     }
+    // A text that is cut and implies something is named whole as well, if the record had room for it.
+    let needs_net = auth.implied && context.get("aws:UserAgent").is_none();
+    refuse_cut_values(record.trunc.as_deref().unwrap_or_default(), needs_net)?;
+    let caller = record.principal.unwrap_or_default();
+    if auth.implied {
+        let net = record.net.unwrap_or_default();
+        implied(record.event.as_deref(), &caller, &net).complete(&mut context, |_| true, Vec::new);
+    }
     let request = Request {
         action,
         resource: resource(record.resources.as_deref().and_then(<[_]>::first)),
-        principal: principal_of(record.principal.unwrap_or_default())?,
+        principal: principal_of(caller)?,
         context,
     };
     let decision = RecordedDecision {
@@ -116,6 +139,21 @@ fn decision(seq: u64, line: &[u8]) -> Result<Option<Event>, LineError> {
     Ok(Some(Event { time_us: time_us(record.time.as_deref())?, recorded }))
 }
 
+fn implied<'a>(event: Option<&str>, caller: &'a Caller<'_>, net: &'a Net<'_>) -> Implied<'a> {
+    Implied {
+        event_s: event.and_then(event_s),
+        account: caller.account.as_deref(),
+        arn: caller.arn.as_deref(),
+        name: caller.name.as_deref(),
+        parent: caller.parent.as_deref(),
+        kind: caller.kind.as_deref(),
+        sig: caller.sig.as_deref(),
+        src: net.src.as_deref(),
+        tls: net.tls.as_deref(),
+        ua: net.ua.as_deref(),
+    }
+}
+
 fn resource(touched: Option<&Touched<'_>>) -> Resource {
     let Some(touched) = touched else { return Resource::Any };
     match (touched.bucket.as_deref().filter(|bucket| !bucket.is_empty()), &touched.key) {
@@ -127,10 +165,11 @@ fn resource(touched: Option<&Touched<'_>>) -> Resource {
     }
 }
 
-/// A value that was too long for the log cannot be decided about again.
-fn refuse_cut_values(cuts: &[Cut<'_>]) -> Result<(), LineError> {
+/// A value that was too long for the log cannot be decided about again, nor can what it implies.
+fn refuse_cut_values(cuts: &[Cut<'_>], needs_net: bool) -> Result<(), LineError> {
     for path in cuts.iter().filter_map(|cut| cut.path.as_deref()) {
-        if ["auth.ctx", "principal", "resources", "action"].iter().any(|p| path.starts_with(p)) {
+        let decides = ["auth.ctx", "principal", "resources", "action"];
+        if decides.iter().any(|p| path.starts_with(p)) || needs_net && path.starts_with("net") {
             let error = LineError::new(format!("the record's `{path}` was cut"));
             return Err(error
                 .hint("ask about it with a line of requests that has it whole")

@@ -15,6 +15,7 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 
 use self::shape::{Kind, Shape};
+use crate::context::{Implied, event_s};
 
 /// Shapes remembered; the log of a server has about ten.
 const SHAPES_MAX: usize = 32;
@@ -143,7 +144,29 @@ impl<'a> Canonical<'a> {
         }
     }
 
-    /// The condition keys, in order.
+    /// Calls with what implies condition keys, if the record says that anything does.
+    pub(super) fn imply(&self, with: impl FnOnce(&Implied<'_>)) {
+        if !self.shape.implied {
+            return;
+        }
+        let [account, arn, name, parent, kind] = self.caller();
+        let [src, tls, ua] = self.shape.net.map(|slot| self.text(slot));
+        let sig = self.text(self.shape.sig);
+        with(&Implied {
+            event_s: self.event().and_then(|event| event_s(&event)),
+            account: account.as_deref(),
+            arn: arn.as_deref(),
+            name: name.as_deref(),
+            parent: parent.as_deref(),
+            kind: kind.as_deref(),
+            sig: sig.as_deref(),
+            src: src.as_deref(),
+            tls: tls.as_deref(),
+            ua: ua.as_deref(),
+        });
+    }
+
+    /// The condition keys that it names, in order.
     pub(super) fn pairs(&self) -> impl Iterator<Item = Pair<'a>> {
         let Self { text, shape, slots } = *self;
         shape.pairs.iter().map(move |pair| Pair {

@@ -163,6 +163,9 @@ pub(super) struct Caller<'a> {
     pub(super) name: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) parent: Option<Text<'a>>,
+    /// How the caller signed, which only the log says.
+    #[serde(borrow)]
+    pub(super) sig: Option<Text<'a>>,
     #[serde(borrow, rename = "type")]
     pub(super) kind: Option<Text<'a>>,
 }
@@ -192,6 +195,7 @@ pub(super) fn principal(value: &Value) -> Result<Principal, LineError> {
         },
         name: member("name")?,
         parent: member("parent")?,
+        sig: None,
         kind: member("type")?,
     })
 }

@@ -126,20 +126,25 @@ impl Reader {
     where
         W: Iterator<Item = &'a Wanted>,
     {
-        let context = &mut self.event.request.context;
-        self.spare.extend(context.drain());
-        for pair in self.shapes.last(text).iter().flat_map(Canonical::pairs) {
+        let (context, spare) = (&mut self.event.request.context, &mut self.spare);
+        spare.extend(context.drain());
+        let Some(record) = self.shapes.last(text) else { return };
+        for pair in record.pairs() {
             let key = match pair.row {
                 Some(row) => Key::Known(row),
                 None if wanted().any(Wanted::has_others) => Key::new(pair.name),
                 None => continue,
             };
             if wanted().any(|wanted| wanted.has(&key)) {
-                let mut values = self.spare.pop().unwrap_or_default();
+                let mut values = spare.pop().unwrap_or_default();
                 refill(&mut values, pair.values());
                 context.put(key, pair.name, values);
             }
         }
+        record.imply(|implied| {
+            let wants = |row| wanted().any(|wanted| wanted.has_known(row));
+            implied.complete(context, wants, || spare.pop().unwrap_or_default());
+        });
     }
 }
 
@@ -238,7 +243,8 @@ impl Callers {
         let text = |text: Cow<'_, str>| Text(Cow::Owned(text.into_owned()));
         let [account, arn, name, parent, kind] = record.caller().map(|member| member.map(text));
         let groups = record.groups().map(|groups| groups.map(Cow::into_owned).collect());
-        let principal = principal_of(Caller { account, arn, groups, name, parent, kind });
+        let principal =
+            principal_of(Caller { account, arn, groups, name, parent, sig: None, kind });
         let principal = principal.ok()?;
         if self.principals.len() >= KNOWN_MAX {
             self.positions.clear();

@@ -276,6 +276,37 @@ fn records_of_the_log() {
     assert!(audit_line(12, cut.as_bytes()).is_err());
 }
 
+#[test]
+fn what_other_members_of_a_record_imply_holds() {
+    let line = r#"{"action":"s3:PutObject","auth":{"ctx":[{"k":"aws:SecureTransport","v":["true"]}],"decision":"allow","digest":"ab","implied":true,"reason":"identity-allow","us":3},"class":"data","event":"01M8CK10XGBXFFV38TSPZZS6QT","net":{"port":443,"src":"10.0.0.1","ua":"boto3"},"phase":"decision","principal":{"account":"000000000000","arn":"arn:aws:iam::000000000000:user/alice","name":"alice","sig":"v4","type":"IAMUser"},"resources":[{"bucket":"b","key":"k"}],"seq":12,"time":"2026-11-26T18:49:03.000001Z","trunc":[],"v":1}"#;
+    let context = |line: &str| {
+        let event = audit_line(12, line.as_bytes()).expect("a record").expect("a decision");
+        event.recorded.request.context
+    };
+    let read = context(line);
+    for (key, value) in [
+        ("aws:CurrentTime", Some("2026-11-26T18:48:59Z")),
+        ("aws:SourceIp", Some("10.0.0.1")),
+        ("aws:UserAgent", Some("boto3")),
+        ("aws:username", Some("alice")),
+        ("s3:authType", Some("REST-HEADER")),
+        ("s3:TlsVersion", None),
+        // Named, so that what is implied does not hold.
+        ("aws:SecureTransport", Some("true")),
+    ] {
+        assert_eq!(read.get(key).map(|values| values.join("|")), value.map(str::to_owned), "{key}");
+    }
+    let named_only = context(&line.replace(",\"implied\":true", ""));
+    assert_eq!(named_only.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["aws:SecureTransport"]);
+    let cut = line.replace("\"trunc\":[]", "\"trunc\":[{\"len\":900,\"path\":\"net.ua\"}]");
+    let whole =
+        cut.replace("\"ctx\":[", "\"ctx\":[{\"k\":\"aws:UserAgent\",\"v\":[\"boto3 and more\"]},");
+    let agent = ["boto3 and more".to_owned()];
+    assert_eq!(context(&whole).get("aws:UserAgent"), Some(agent.as_slice()));
+    let error = audit_line(12, cut.as_bytes()).expect_err("what is implied was cut");
+    assert_eq!(error.message, "the record's `net.ua` was cut");
+}
+
 proptest! {
     #[test]
     fn hostile_lines(line in r#"[\[\]{}",:a-c0-9 \\]{0,40}"#) {

@@ -121,6 +121,8 @@ async fn the_record_is_on_disk_before_the_call() {
     assert_eq!(generate["request"], scope.request_id.as_str());
     assert_eq!(decrypt["kms"]["op"], "Decrypt");
     assert_eq!(decrypt["kms"]["ver"], 3);
+    // How they called stands in the request's own record.
+    assert_eq!(decrypt["net"], serde_json::json!({"src": "127.0.0.1"}));
     let context = decrypt["kms"]["ec"].to_string();
     assert!(context.contains("ledger") && context.contains("2026/q3"), "{context}");
     assert_eq!(records_of(dir.path(), "kms").len(), 2, "a success needs no second record");

@@ -52,6 +52,12 @@ pub(super) struct Shape {
     /// Account, ARN, name, parent, type.
     pub(super) caller: [Option<usize>; 5],
     pub(super) groups: Option<Range<usize>>,
+    /// How the caller signed.
+    pub(super) sig: Option<usize>,
+    /// Source, TLS, user agent.
+    pub(super) net: [Option<usize>; 3],
+    /// Other members imply condition keys.
+    pub(super) implied: bool,
     pub(super) pairs: Vec<PairShape>,
 }
 
@@ -77,7 +83,8 @@ struct Cursor<'a, 's> {
 
 impl<'a> Cursor<'a, '_> {
     fn record(&mut self, shape: &mut Shape) -> Option<()> {
-        let (mut has_auth, mut has_principal, mut has_resources) = (false, false, false);
+        let (mut has_auth, mut has_net) = (false, false);
+        let (mut has_principal, mut has_resources) = (false, false);
         self.object(|cursor, name| match name {
             "action" => once(&mut shape.action, cursor.string(Kind::Text)?),
             "auth" => {
@@ -85,6 +92,10 @@ impl<'a> Cursor<'a, '_> {
                 cursor.auth(shape)
             }
             "event" => once(&mut shape.event, cursor.string(Kind::Text)?),
+            "net" => {
+                first(&mut has_net)?;
+                cursor.net(shape)
+            }
             "phase" => once(&mut shape.phase, cursor.string(Kind::Text)?),
             "principal" => {
                 first(&mut has_principal)?;
@@ -113,6 +124,11 @@ impl<'a> Cursor<'a, '_> {
             }
             "decision" => once(&mut shape.decision, cursor.string(Kind::Text)?),
             "digest" => once(&mut shape.digest, cursor.string(Kind::Text)?),
+            // It is written where it is true.
+            "implied" => {
+                first(&mut shape.implied)?;
+                cursor.literal("true")
+            }
             "reason" => once(&mut shape.reason, cursor.string(Kind::Text)?),
             _ => cursor.skip(1),
         })
@@ -128,14 +144,29 @@ impl<'a> Cursor<'a, '_> {
         Some(PairShape { name: name.into(), row: context::position(name), values })
     }
 
+    fn net(&mut self, shape: &mut Shape) -> Option<()> {
+        let [src, tls, ua] = &mut shape.net;
+        self.object(|cursor, name| {
+            let member = match name {
+                "src" => &mut *src,
+                "tls" => &mut *tls,
+                "ua" => &mut *ua,
+                _ => return cursor.skip(1),
+            };
+            once(member, cursor.string(Kind::Text)?)
+        })
+    }
+
     fn principal(&mut self, shape: &mut Shape) -> Option<()> {
         let [account, arn, own_name, parent, kind] = &mut shape.caller;
+        let sig = &mut shape.sig;
         self.object(|cursor, name| {
             let member = match name {
                 "account" => &mut *account,
                 "arn" => &mut *arn,
                 "name" => &mut *own_name,
                 "parent" => &mut *parent,
+                "sig" => &mut *sig,
                 "type" => &mut *kind,
                 "groups" => return once(&mut shape.groups, cursor.strings()?),
                 _ => return cursor.skip(1),

@@ -28,7 +28,7 @@ fn whole<'a>(line: &'a str, shapes: &'a mut Shapes) -> Option<Canonical<'a>> {
     shapes.read(line, 0).and_then(|(record, end)| (end == line.len()).then_some(record))
 }
 
-const LINE: &str = r#"{"action":"s3:GetObject","auth":{"by":[],"ctx":[{"k":"aws:TagKeys","v":["a","b\"c"]},{"k":"s3:prefix","v":[]}],"decision":"allow","digest":"ab","reason":"x","us":10},"net":{"tls":true,"x":[0,{}]},"principal":{"arn":"a:b","groups":["g","h"],"type":"IAMUser"},"resources":[{"bucket":"b","key":"k\\"},{"bucket":"c"}]}"#;
+const LINE: &str = r#"{"action":"s3:GetObject","auth":{"by":[],"ctx":[{"k":"aws:TagKeys","v":["a","b\"c"]},{"k":"s3:prefix","v":[]}],"decision":"allow","digest":"ab","reason":"x","us":10},"own":{"tls":true,"x":[0,{}]},"principal":{"arn":"a:b","groups":["g","h"],"type":"IAMUser"},"resources":[{"bucket":"b","key":"k\\"},{"bucket":"c"}]}"#;
 
 /// By its members the first time, by its shape the second.
 #[test]

@@ -114,7 +114,7 @@ fn draws() -> impl Strategy<Value = Vec<Draw>> {
     let draw = (
         (0..18_usize, 0..6_usize, 0..8_usize, 0..6_usize),
         prop::collection::vec((0..KEYS.len(), 0..6_usize), 0..8),
-        (0..60_usize, 0..4_usize, 0..60_u8),
+        (0..64_usize, 0..4_usize, 0..60_u8),
     );
     let draw = draw.prop_map(|((set, action, user, bucket), keys, (odd, decision, minute))| Draw {
         set,
@@ -196,8 +196,14 @@ fn line(seq: usize, draw: &Draw, sets: &[PolicySet]) -> String {
         ("allow", "resource-allow"),
     ][draw.decision];
     let minute = draw.minute;
+    let (implied, ua) = [
+        ("", ""),
+        ("", r#","ua":"boto""#),
+        (r#","implied":true"#, r#","ua":"curl""#),
+        (r#","implied":true"#, ""),
+    ][usize::from(minute) % 4];
     let whole = format!(
-        r#"{{"action":"{action}","auth":{{"by":[{{"id":"identity:team#0"}}],"ctx":[{}],"decision":"{decision}","digest":"{digest}","reason":"{reason}","us":3}},"class":"data","event":"01J{seq}","net":{{"port":443,"src":"10.0.0.1","tls":"1.3"}},"phase":"decision","principal":{principal},"resources":{resources},"seq":{seq},"time":"2026-11-23T10:{minute:02}:59.000001Z","v":1}}"#,
+        r#"{{"action":"{action}","auth":{{"by":[{{"id":"identity:team#0"}}],"ctx":[{}],"decision":"{decision}","digest":"{digest}"{implied},"reason":"{reason}","us":3}},"class":"data","event":"01KBN4WBA0{seq:016}","net":{{"port":443,"src":"10.0.0.1","tls":"1.3/TLS13_AES_256_GCM_SHA384"{ua}}},"phase":"decision","principal":{principal},"resources":{resources},"seq":{seq},"time":"2026-11-23T10:{minute:02}:59.000001Z","v":1}}"#,
         context(draw),
     );
     odd(whole, draw.odd)
@@ -223,15 +229,19 @@ fn odd(line: String, how: usize) -> String {
         13 => replaced("\"ctx\":[", "\"ctx\":[{\"k\":\"aws\\u003aReferer\",\"v\":[\"x\"]},"),
         14 => replaced("\"action\":\"s3:", "\"action\":\"s3 "),
         15 => replaced("\"class\":\"data\"", "\"class\":\"\\ud800\""),
-        16 => replaced("\"event\":\"01J", "\"event\":\"\\ud800"),
+        16 => replaced("\"event\":\"01K", "\"event\":\"\\ud800"),
         17 => replaced("\"class\":\"data\"", "\"class\":-1.5e3"),
         18 => replaced("\"event\":", "\"evont\":"),
         19 => replaced("\"time\":", "\"tome\":"),
         20 => replaced("\"reason\":", "\"raison\":"),
         21 => replaced("\"auth\":{", "\"uath\":{"),
         22 => replaced("\"principal\":", "\"principal_of\":"),
-        23 => line.chars().rev().collect(),
-        24 => String::new(),
+        23 => replaced("\"implied\":true", "\"implied\":false"),
+        24 => replaced("\"implied\":true", "\"implied\":1"),
+        25 => replaced("\"src\":", "\"src\":7,\"source\":"),
+        26 => replaced("\"event\":\"01K", "\"event\":\"81U"),
+        27 => line.chars().rev().collect(),
+        28 => String::new(),
         _ => line,
     }
 }
