@@ -332,10 +332,11 @@ struct Named {
 
 /// What a decision record has to name of the keys of its request.
 fn named(record: &Record, context: &Context) -> Named {
-    let implied = implied_by(record).rest(context);
-    let keys = implied.clone().unwrap_or_else(|| context.iter().collect());
+    let rest = implied_by(record).rest(context);
+    let implied = rest.is_some();
+    let keys = rest.unwrap_or_else(|| context.iter().collect());
     let owned = |(key, values): (&str, &[String])| (key.to_owned(), values.to_vec());
-    Named { ctx: keys.into_iter().map(owned).collect(), implied: implied.is_some() }
+    Named { ctx: keys.into_iter().map(owned).collect(), implied }
 }
 
 fn implied_by(record: &Record) -> Implied<'_> {
