@@ -50,7 +50,8 @@ fn main() -> anyhow::Result<()> {
     let program = std::env::var_os("APPLIANCE_UNRECORDED").context(
         "`APPLIANCE_UNRECORDED` names the server without a log: `./test bench` makes it",
     )?;
-    let unrecorded_server = Server::start(program, &scratch.path().join("unrecorded"))?;
+    let unrecorded_scratch = tempfile::tempdir()?;
+    let unrecorded_server = Server::start(program, unrecorded_scratch.path())?;
     let unrecorded = Access::root(&unrecorded_server)?;
     let peer = peer(&scratch.path().join("peer"), &server)?;
     println!(
