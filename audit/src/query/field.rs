@@ -181,10 +181,7 @@ pub(super) fn resolve(name: &str) -> Option<String> {
         return Some((*field).to_owned());
     }
     let open = OPEN.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
-    if implied_by(name).is_some() {
-        return None;
-    }
-    if open || GROUPS.contains(&name) {
+    if open && implied_by(name).is_none() || GROUPS.contains(&name) {
         return Some(name.to_owned());
     }
     // Request parameters and single resources, as people say them.
