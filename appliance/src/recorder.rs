@@ -5,11 +5,14 @@
 //! that says so. While the oldest record has waited for longer than the limit, nobody waits any more: requests are refused
 //! as soon as they would have to.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use audit::{BlobError, Class, Clock, Committed, EventId, Log, LogError, Pending, Record};
+use audit::{
+    BlobError, Class, Clock, Committed, EventId, Log, LogError, Messenger, Pending, Record,
+};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -34,15 +37,22 @@ pub enum Unrecorded {
 /// The log, and how long requests wait for it.
 ///
 /// Ownership: one per server, shared by every request; `refusing` is the state of the alarm and nothing else.
-#[derive(Debug)]
 pub struct Recorder {
     log: Arc<Log>,
+    /// To the runtime that requests are tasks of.
+    messenger: OnceLock<Messenger>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     rules: AuditRules,
     within: Duration,
     entropy: Entropy,
     refusing: AtomicBool,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("log", &self.log).finish_non_exhaustive()
+    }
 }
 
 impl Recorder {
@@ -55,7 +65,7 @@ impl Recorder {
         within: Duration,
     ) -> Self {
         let (entropy, refusing) = (Entropy::new(), AtomicBool::new(false));
-        Self { log, clock, metrics, rules, within, entropy, refusing }
+        Self { log, messenger: OnceLock::new(), clock, metrics, rules, within, entropy, refusing }
     }
 
     /// How far reads may be ahead of their records.
@@ -93,8 +103,9 @@ impl Recorder {
     /// [`Unrecorded::Refused`]; nothing was queued.
     pub async fn append(&self, records: &[Record]) -> Result<Pending, Unrecorded> {
         let deadline = Instant::now() + self.within;
+        let messenger = self.messenger.get_or_init(|| messenger(Handle::current()));
         loop {
-            let full = match self.log.append_all(records) {
+            let full = match self.log.append_for_task(records, messenger) {
                 Ok(pending) => return Ok(pending),
                 Err(full @ LogError::Full { .. }) => full,
                 Err(error) => return Err(self.refused(error)),
@@ -216,4 +227,9 @@ pub enum Unfiled {
 /// A new name of a record that no request makes.
 pub(crate) fn event_id(now_us: u64) -> EventId {
     EventId::new(now_us / 1000, entropy::once())
+}
+
+/// Has a task of the runtime tell those who wait, so that they are woken from within it.
+fn messenger(runtime: Handle) -> Messenger {
+    Arc::new(move |answers| drop(runtime.spawn(async move { answers.give() })))
 }

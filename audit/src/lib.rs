@@ -70,9 +70,9 @@ pub use durable::{Copies, CopyEvent, Damage, Files, Lead, LocalFiles, Mirrored};
 pub use index::{IndexError, Indexer};
 pub use keyring::Keyring;
 pub use log::{
-    BlobError, ChangeError, Clock, Committed, Finished, HandClock, Log, LogError, OpenError,
-    Options, Pending, PruneBounds, PruneError, PrunePlan, Recovery, Sha256Hex, SystemClock, Watch,
-    plan_prune, read_blob,
+    Answers, BlobError, ChangeError, Clock, Committed, Finished, HandClock, Log, LogError,
+    Messenger, OpenError, Options, Pending, PruneBounds, PruneError, PrunePlan, Recovery,
+    Sha256Hex, SystemClock, Watch, plan_prune, read_blob,
 };
 pub use memory::{Acceptance, Conflict, Gap, Mark, Marks, Memory, ToldGap, Unfinished, mark_at};
 pub use note::{Ed25519Signer, Signer, Signers};

@@ -28,6 +28,7 @@ use crate::{
     tree::Hash,
 };
 
+pub use answers::{Answers, Messenger};
 pub use blob::{BLOB_BYTES_MAX, BlobError, Sha256Hex, read_blob};
 pub use clock::{Clock, HandClock, SystemClock};
 pub use keys::ChangeError;
@@ -37,6 +38,7 @@ pub use prune::{PruneBounds, PruneError, PrunePlan, plan_prune};
 pub(crate) use tile_roots::TileRoots;
 pub use watch::Watch;
 
+mod answers;
 pub(crate) mod blob;
 mod clock;
 pub(crate) mod heads;
@@ -245,7 +247,7 @@ impl Log {
     /// [`LogError::Full`], [`LogError::Poisoned`], [`LogError::Closed`], or [`LogError::TooLarge`]. After any of
     /// them nothing was queued.
     pub fn append(&self, record: &Record) -> Result<Pending, LogError> {
-        self.enqueue(vec![encode::encode(record, &self.node)?])
+        self.enqueue(vec![encode::encode(record, &self.node)?], None)
     }
 
     /// Queues several records that get contiguous positions and one commit.
@@ -253,7 +255,20 @@ impl Log {
     /// # Errors
     /// As [`Log::append`]; [`LogError::TooLarge`] also when they do not fit into one batch of 4096 records and 4 MiB.
     pub fn append_all(&self, records: &[Record]) -> Result<Pending, LogError> {
-        self.enqueue(self.encode_all(records)?)
+        self.enqueue(self.encode_all(records)?, None)
+    }
+
+    /// Queues several records as [`Log::append_all`] does, for a task: a messenger takes the answer to its executor,
+    /// together with the others of the same commit.
+    ///
+    /// # Errors
+    /// As [`Log::append_all`].
+    pub fn append_for_task(
+        &self,
+        records: &[Record],
+        messenger: &Messenger,
+    ) -> Result<Pending, LogError> {
+        self.enqueue(self.encode_all(records)?, Some(Arc::clone(messenger)))
     }
 
     /// Queues several records as [`Log::append_all`] does, for a caller who does not wait for them: they are committed
@@ -276,8 +291,12 @@ impl Log {
         Ok(encoded)
     }
 
-    fn enqueue(&self, records: Vec<Encoded>) -> Result<Pending, LogError> {
-        let (job, pending) = Job::new(records);
+    fn enqueue(
+        &self,
+        records: Vec<Encoded>,
+        messenger: Option<Messenger>,
+    ) -> Result<Pending, LogError> {
+        let (job, pending) = Job::new(records, messenger);
         self.shared.queue.push(job)?;
         Ok(pending)
     }

@@ -8,17 +8,17 @@ use std::{
 
 use futures::channel::oneshot;
 
-use super::{Committed, LogError};
+use super::{Committed, LogError, answers::Answer};
 
 /// Completes once the records are durable. Dropping it does not take the records back.
 #[derive(Debug)]
 #[must_use = "a record is only durable once its promise completed"]
 pub struct Pending {
-    answer: oneshot::Receiver<Result<Committed, LogError>>,
+    answer: oneshot::Receiver<Answer>,
 }
 
 impl Pending {
-    pub(super) fn new() -> (oneshot::Sender<Result<Committed, LogError>>, Self) {
+    pub(super) fn new() -> (oneshot::Sender<Answer>, Self) {
         let (sender, answer) = oneshot::channel();
         (sender, Self { answer })
     }
@@ -33,7 +33,7 @@ impl Pending {
 }
 
 impl Future for Pending {
-    type Output = Result<Committed, LogError>;
+    type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.answer)

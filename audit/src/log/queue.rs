@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,7 +14,11 @@ use crate::{
     segment::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX},
 };
 
-use super::{Committed, LogError, Pending, lock};
+use super::{
+    LogError, Pending,
+    answers::{Answer, Messenger},
+    lock,
+};
 
 /// How long records that nobody waits for stay in the queue; those that somebody waits for take them along.
 const LINGER: Duration = Duration::from_millis(5);
@@ -28,36 +33,47 @@ const GATHER_COMMITS: u32 = 4;
 const GATHER_MAX: Duration = Duration::from_millis(1);
 
 /// Records of one call, and whom to tell.
-#[derive(Debug)]
 pub(super) struct Job {
     pub(super) records: Vec<Encoded>,
     bytes: usize,
     since: Instant,
-    answer: Option<oneshot::Sender<Result<Committed, LogError>>>,
+    caller: Option<oneshot::Sender<Answer>>,
+    /// Who takes the answer there; the writer's own thread if nobody does.
+    messenger: Option<Messenger>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("records", &self.records.len()).finish_non_exhaustive()
+    }
 }
 
 impl Job {
-    pub(super) fn new(records: Vec<Encoded>) -> (Self, Pending) {
-        let bytes = records.iter().map(Encoded::len_max).sum();
-        let (answer, pending) = Pending::new();
-        (Self { records, bytes, since: Instant::now(), answer: Some(answer) }, pending)
+    pub(super) fn new(records: Vec<Encoded>, messenger: Option<Messenger>) -> (Self, Pending) {
+        let (caller, pending) = Pending::new();
+        (Self { caller: Some(caller), messenger, ..Self::unhurried(records) }, pending)
     }
 
     /// Records that nobody waits for.
     pub(super) fn unhurried(records: Vec<Encoded>) -> Self {
         let bytes = records.iter().map(Encoded::len_max).sum();
-        Self { records, bytes, since: Instant::now(), answer: None }
+        Self { records, bytes, since: Instant::now(), caller: None, messenger: None }
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        self.answer.is_some()
+        self.caller.is_some()
     }
 
-    /// Completes the caller's promise, who may be gone.
-    pub(super) fn answer(self, answer: Result<Committed, LogError>) {
-        if let Some(caller) = self.answer {
+    /// Completes the caller's promise, who may be gone, on this thread.
+    pub(super) fn answer(self, answer: Answer) {
+        if let Some(caller) = self.caller {
             drop(caller.send(answer));
         }
+    }
+
+    /// Who waits, and who goes there.
+    pub(super) fn into_caller(self) -> (Option<oneshot::Sender<Answer>>, Option<Messenger>) {
+        (self.caller, self.messenger)
     }
 }
 
@@ -431,7 +447,7 @@ mod tests {
         assert_eq!(taken(queue.take(LONG, Pace::default())), 2);
         assert!(began.elapsed() >= LINGER);
         queue.push(Job::unhurried(records())).unwrap();
-        let (job, _pending) = Job::new(records());
+        let (job, _pending) = Job::new(records(), None);
         queue.push(job).unwrap();
         assert_eq!(queue.awaited(), 1);
         assert_eq!(taken(queue.take(LONG, Pace::default())), 2);
@@ -447,7 +463,7 @@ mod tests {
     fn a_full_disk_answers_who_waits_and_keeps_the_rest() {
         let queue = Queue::new(1 << 20);
         queue.push(Job::unhurried(records())).unwrap();
-        let (job, pending) = Job::new(records());
+        let (job, pending) = Job::new(records(), None);
         queue.push(job).unwrap();
         queue.refuse(7);
         assert_eq!(pending.wait(), Err(LogError::NoSpace { free_bytes: 7 }));
@@ -466,7 +482,7 @@ mod tests {
     fn callers_who_were_answered_are_given_time_to_come_back() {
         let queue = Queue::new(1 << 20);
         let push = |count: usize| -> Vec<Pending> {
-            let jobs = (0..count).map(|_| Job::new(records()));
+            let jobs = (0..count).map(|_| Job::new(records(), None));
             jobs.map(|(job, pending)| queue.push(job).map(|()| pending).unwrap()).collect()
         };
         // As long as it takes: the deadline does not come, the callers do.

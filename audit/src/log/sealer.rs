@@ -439,7 +439,7 @@ impl Sealer {
             records.iter().map(|record| encode::encode(record, &self.node)).collect();
         let encoded = encoded.map_err(|error| Stop::Failed(error.to_string()))?;
         loop {
-            let (job, pending) = Job::new(encoded.clone());
+            let (job, pending) = Job::new(encoded.clone(), None);
             let appended = self.shared.queue.push(job).and_then(|()| pending.wait());
             match appended {
                 Ok(_) => return Ok(()),

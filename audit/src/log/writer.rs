@@ -16,7 +16,9 @@ use crate::{
 };
 
 use super::{
-    Clock, Committed, LogError, Options, Shared, own,
+    Clock, Committed, LogError, Options, Shared,
+    answers::Answers,
+    own,
     queue::{Job, Next, Pace},
 };
 
@@ -215,15 +217,17 @@ impl Writer {
         // Read before anybody is answered, so that nobody who comes back is counted twice.
         let answered = jobs.iter().filter(|job| job.is_awaited()).count();
         let callers = answered + self.shared.queue.awaited();
+        let mut answers = Answers::default();
         for job in jobs {
             let committed = Committed { first, end: first + job.records.len() as u64 };
             first = committed.end;
-            let reason = written.as_ref().err();
-            job.answer(match reason {
+            let answer = match written.as_ref().err() {
                 None => Ok(committed),
                 Some(reason) => Err(LogError::Poisoned { reason: reason.as_str().into() }),
-            });
+            };
+            answers.add(job, answer);
         }
+        answers.send();
         self.pace = Pace::after(callers, began);
         written
     }
