@@ -33,9 +33,9 @@ mod days;
 mod figures;
 mod gathered;
 mod partition;
-mod paths;
 mod read;
 mod schema;
+mod shapes;
 mod translate;
 mod writer;
 

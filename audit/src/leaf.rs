@@ -30,6 +30,11 @@ impl Scalar<'_> {
     }
 }
 
+/// Path of a resource's ARN.
+pub(crate) const ARN: &str = "resources.arn";
+/// Path of the account that it names.
+pub(crate) const ACCOUNT: &str = "resources.account";
+
 /// The schema has six levels; anything deeper is not a record.
 const DEPTH_MAX: usize = 8;
 
@@ -53,6 +58,17 @@ pub(crate) fn values(leaf: &[u8], field: &str) -> Vec<String> {
     found
 }
 
+/// The account that an ARN names.
+pub(crate) fn account(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4).filter(|account| !account.is_empty())
+}
+
+/// Bytes of the number that a text begins with.
+pub(crate) fn digits(text: &str) -> usize {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
+    text.bytes().take_while(is_digit).count()
+}
+
 struct Walk<'a, 'v> {
     rest: &'a str,
     path: String,
@@ -70,11 +86,10 @@ impl<'a> Walk<'a, '_> {
             _ => {
                 let scalar = self.scalar()?;
                 (self.visit)(&self.path, &scalar);
-                if self.path == "resources.arn"
-                    && let Some(account) = scalar.as_text().split(':').nth(4)
-                    && !account.is_empty()
+                if self.path == ARN
+                    && let Some(account) = account(scalar.as_text())
                 {
-                    (self.visit)("resources.account", &Scalar::Text(account.into()));
+                    (self.visit)(ACCOUNT, &Scalar::Text(account.into()));
                 }
                 Some(())
             }
@@ -132,9 +147,7 @@ impl<'a> Walk<'a, '_> {
         if self.eat("false").is_some() {
             return Some(Scalar::Flag(false));
         }
-        let is_digit = |c: char| c.is_ascii_digit() || c == '-';
-        let end = self.rest.find(|c| !is_digit(c)).unwrap_or(self.rest.len());
-        let (digits, rest) = self.rest.split_at_checked(end)?;
+        let (digits, rest) = self.rest.split_at_checked(digits(self.rest))?;
         self.rest = rest;
         (!digits.is_empty()).then_some(Scalar::Number(digits))
     }

@@ -24,12 +24,12 @@ use tantivy::{
     store::StoreWriter,
 };
 
-use crate::{leaf, leaf::Scalar, search::Located, stamp};
+use crate::{leaf::Scalar, search::Located, stamp};
 
 use super::{
     IndexError,
-    paths::Paths,
     schema::{Fields, IP, Member, NumberAt, mapped},
+    shapes::Shapes,
 };
 
 /// What a value costs in memory, roughly.
@@ -39,7 +39,14 @@ const VALUE_BYTES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Gathered {
     fields: Fields,
-    paths: Paths,
+    shapes: Shapes,
+    values: Values,
+}
+
+/// Values of all records, by member.
+#[derive(Debug)]
+struct Values {
+    /// How many records.
     docs: DocId,
     words: Vec<Words>,
     numbers: Vec<Vec<(DocId, u64)>>,
@@ -62,13 +69,13 @@ impl Gathered {
     pub(super) fn new(fields: Fields) -> Self {
         let words = fields.words.iter().map(|_| Words::default()).collect();
         let numbers = fields.numbers.iter().map(|_| Vec::new()).collect();
-        let paths = Paths::default();
-        Self { fields, paths, docs: 0, words, numbers, addresses: Vec::new(), bytes: 0 }
+        let values = Values { docs: 0, words, numbers, addresses: Vec::new(), bytes: 0 };
+        Self { fields, shapes: Shapes::default(), values }
     }
 
     /// Memory that is held, roughly.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.values.bytes
     }
 
     /// Adds a record, whose position is above those of all before. `sum` is its CRC-32C, for whoever reads it back.
@@ -76,79 +83,58 @@ impl Gathered {
     /// INVARIANT: unless the document is marked as odd, every column holds exactly the values that its member has in
     /// the record, in their order. Figures are made of columns alone because of it.
     pub(super) fn add(&mut self, located: &Located, sum: u32) {
+        let Self { fields, shapes, values } = self;
         let seq = located.row.seq;
-        self.number(NumberAt::SEQ, seq);
-        self.number(NumberAt::OFFSET, located.offset);
-        self.number(NumberAt::SUM, sum.into());
+        values.number(NumberAt::SEQ, seq);
+        values.number(NumberAt::OFFSET, located.offset);
+        values.number(NumberAt::SUM, sum.into());
         let mut odd = false;
         let (mut times, mut seqs) = (0, 0);
-        self.paths.begin();
         // Bytes that are no record have no members; they still have their place.
-        let visited = leaf::visit(&located.row.leaf, &mut |path, value| {
-            let Self { fields, paths, .. } = self;
-            match (paths.next(path, |path| fields.member(path)), value) {
-                (Member::Word(at), Scalar::Text(text)) => self.word(at, text),
+        let visited =
+            shapes.read(&located.row.leaf, fields, &mut |member, value| match (member, value) {
+                (Member::Word(at), Scalar::Text(text)) => values.word(at, text),
                 (Member::Source(at), Scalar::Text(text)) => {
                     if let Ok(ip) = text.parse::<IpAddr>() {
-                        self.addresses.push((self.docs, mapped(ip)));
+                        values.addresses.push((values.docs, mapped(ip)));
                     }
-                    self.word(at, text);
+                    values.word(at, text);
                 }
                 (Member::Number(at), Scalar::Number(digits)) => match number(digits) {
-                    Some(number) => self.number(at, number),
+                    Some(number) => values.number(at, number),
                     None => odd = true,
                 },
                 (Member::Time, Scalar::Text(text)) => {
                     let at = stamp::parse(text.as_bytes());
-                    self.number(NumberAt::TIME_US, at.unwrap_or(0));
+                    values.number(NumberAt::TIME_US, at.unwrap_or(0));
                     times += if at.is_some() { 1 } else { 2 };
                 }
                 (Member::Seq, Scalar::Number(digits)) => {
                     seqs += if number(digits) == Some(seq) { 1 } else { 2 };
                 }
-                (Member::Nothing, _) => {}
                 _ => odd = true,
-            }
-        });
+            });
         if visited.is_none() {
             tracing::warn!(seq, "a record could not be read for the index");
         }
         if odd || visited.is_none() || (times, seqs) != (1, 1) {
-            self.number(NumberAt::ODD, 1);
+            values.number(NumberAt::ODD, 1);
         }
-        self.docs += 1;
-    }
-
-    fn number(&mut self, at: usize, number: u64) {
-        if let Some(numbers) = self.numbers.get_mut(at) {
-            numbers.push((self.docs, number));
-            self.bytes += VALUE_BYTES;
-        }
-    }
-
-    fn word(&mut self, at: usize, text: &str) {
-        if let Some(words) = self.words.get_mut(at) {
-            self.bytes += words.add(self.docs, text) + VALUE_BYTES;
-        }
+        values.docs += 1;
     }
 
     /// Writes what was gathered as a segment, and begins again; `None` where there is nothing.
     pub(super) fn write(&mut self, segment: Segment) -> Result<Option<SegmentMeta>, IndexError> {
-        if self.docs == 0 {
+        if self.values.docs == 0 {
             return Ok(None);
         }
         self.write_terms(&segment)?;
         self.write_columns(&segment).map_err(failed)?;
         self.write_nothing(&segment)?;
-        let meta = segment.with_max_doc(self.docs).meta().clone();
+        let meta = segment.with_max_doc(self.values.docs).meta().clone();
         // There is none: documents need not be sorted.
         meta.untrack_temp_docstore();
-        for words in &mut self.words {
-            words.clear();
-        }
-        self.numbers.iter_mut().for_each(Vec::clear);
-        self.addresses.clear();
-        (self.docs, self.bytes) = (0, 0);
+        self.values.clear();
         Ok(Some(meta))
     }
 
@@ -160,7 +146,7 @@ impl Gathered {
         let mut serializer = InvertedIndexSerializer::open(segment)?;
         self.write_addresses(&mut serializer).map_err(failed)?;
         self.write_status(&mut serializer).map_err(failed)?;
-        for (words, word) in self.words.iter().zip(&self.fields.words) {
+        for (words, word) in self.values.words.iter().zip(&self.fields.words) {
             if word.indexed && !words.values.is_empty() {
                 let mut terms: Vec<(&[u8], u32)> =
                     words.numbers.iter().map(|(text, number)| (text.as_bytes(), *number)).collect();
@@ -174,11 +160,11 @@ impl Gathered {
 
     fn write_addresses(&self, serializer: &mut InvertedIndexSerializer) -> io::Result<()> {
         let term = |ip| Term::from_field_ip_addr(self.fields.ip, ip);
-        self.write_values(serializer, self.fields.ip, &self.addresses, term)
+        self.write_values(serializer, self.fields.ip, &self.values.addresses, term)
     }
 
     fn write_status(&self, serializer: &mut InvertedIndexSerializer) -> io::Result<()> {
-        let codes = self.numbers.get(NumberAt::STATUS).map_or(&[][..], Vec::as_slice);
+        let codes = self.values.numbers.get(NumberAt::STATUS).map_or(&[][..], Vec::as_slice);
         let term = |code| Term::from_field_u64(self.fields.status, code);
         self.write_values(serializer, self.fields.status, codes, term)
     }
@@ -214,7 +200,7 @@ impl Gathered {
         terms: &[(&[u8], u32)],
         values: &[(DocId, u32)],
     ) -> io::Result<()> {
-        let lists = Lists::new(terms.len(), values, self.docs);
+        let lists = Lists::new(terms.len(), values, self.values.docs);
         let mut serializer = serializer.new_field(field, values.len() as u64, None)?;
         for (term, number) in terms {
             write_term(&mut serializer, term, lists.of(*number))?;
@@ -224,18 +210,20 @@ impl Gathered {
 
     fn write_columns(&self, segment: &Segment) -> io::Result<()> {
         let mut columns = ColumnarWriter::default();
-        let newest = self.docs - 1;
+        let newest = self.values.docs - 1;
         columns.record_column_type(IP, ColumnType::IpAddr, false);
-        for (doc, ip) in self.addresses.chunk_by(of_one_document).rev().flatten() {
+        for (doc, ip) in self.values.addresses.chunk_by(of_one_document).rev().flatten() {
             columns.record_ip_addr(newest - doc, IP, *ip);
         }
-        for (numbers, number) in self.numbers.iter().zip(&self.fields.numbers) {
+        for (numbers, number) in self.values.numbers.iter().zip(&self.fields.numbers) {
             columns.record_column_type(number.name, ColumnType::U64, false);
             for (doc, value) in numbers.chunk_by(of_one_document).rev().flatten() {
                 columns.record_numerical(newest - doc, number.name, *value);
             }
         }
-        for (words, word) in self.words.iter().zip(&self.fields.words).filter(|(_, w)| w.column) {
+        for (words, word) in
+            self.values.words.iter().zip(&self.fields.words).filter(|(_, w)| w.column)
+        {
             columns.record_column_type(word.name, ColumnType::Str, false);
             let mut texts: Vec<&str> = vec![""; words.numbers.len()];
             for (text, number) in &words.numbers {
@@ -250,7 +238,7 @@ impl Gathered {
         }
         let mut file =
             segment.open_write(SegmentComponent::FastFields).map_err(io::Error::other)?;
-        columns.serialize(self.docs, None, &mut file)?;
+        columns.serialize(self.values.docs, None, &mut file)?;
         file.terminate()
     }
 
@@ -261,8 +249,30 @@ impl Gathered {
         let (compression, block) = (settings.docstore_compression, settings.docstore_blocksize);
         let mut store = StoreWriter::new(file, compression, block, false).map_err(failed)?;
         let (nothing, schema) = (TantivyDocument::default(), segment.schema());
-        (0..self.docs).try_for_each(|_| store.store(&nothing, &schema)).map_err(failed)?;
+        (0..self.values.docs).try_for_each(|_| store.store(&nothing, &schema)).map_err(failed)?;
         store.close().map_err(failed)
+    }
+}
+
+impl Values {
+    fn number(&mut self, at: usize, number: u64) {
+        if let Some(numbers) = self.numbers.get_mut(at) {
+            numbers.push((self.docs, number));
+            self.bytes += VALUE_BYTES;
+        }
+    }
+
+    fn word(&mut self, at: usize, text: &str) {
+        if let Some(words) = self.words.get_mut(at) {
+            self.bytes += words.add(self.docs, text) + VALUE_BYTES;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.words.iter_mut().for_each(Words::clear);
+        self.numbers.iter_mut().for_each(Vec::clear);
+        self.addresses.clear();
+        (self.docs, self.bytes) = (0, 0);
     }
 }
 

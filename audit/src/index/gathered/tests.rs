@@ -8,7 +8,7 @@ use tantivy::{
 };
 
 use super::*;
-use crate::{index::schema, search::Row, segment::check};
+use crate::{index::schema, leaf, search::Row, segment::check};
 
 /// The model: one document for each record.
 fn document(fields: &Fields, index: &Index, located: &Located) -> TantivyDocument {
