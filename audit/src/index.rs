@@ -41,14 +41,16 @@ mod writer;
 
 use writer::Writer;
 
-/// A commit costs tens of milliseconds whatever it holds, and lag costs a scan of what is not indexed.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// A commit costs tens of milliseconds whatever it holds, and lag costs a scan of what is not indexed: one that holds
+/// enough comes after the shorter time, any other after the longer one.
+const COMMIT_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// Documents that are enough.
+const COMMIT_DOCS_MIN: u64 = 20_000;
 /// Documents after which a commit comes early, as many as are gathered within the memory of a partition.
 const COMMIT_DOCS: u64 = 60_000;
-/// Fewer new records than this are worth a pause, so that the next look finds more of them at once.
-const GATHER_ROWS: usize = 1000;
-/// That pause. Searches read what is not indexed from the log itself, so it delays nobody.
-const GATHER_INTERVAL: Duration = Duration::from_millis(50);
+/// A pause of whoever has caught up, so that the next look finds many records at once. Searches read what is not indexed
+/// from the log itself, so it delays nobody.
+const GATHER_INTERVAL: Duration = Duration::from_millis(100);
 /// Requests go first where the processors are busy: indexing a record costs several times what writing it does.
 const NICENESS: i32 = 10;
 
@@ -208,7 +210,7 @@ impl Indexing {
             match brought {
                 Some(brought) => {
                     self.writer.add(&brought)?;
-                    if brought.rows.len() < GATHER_ROWS && !stopping {
+                    if brought.size == durable && !stopping {
                         self.watch.wait_past_unless(u64::MAX, GATHER_INTERVAL, &self.stop);
                     }
                 }
@@ -220,13 +222,14 @@ impl Indexing {
                     if !self.writer.is_dirty() {
                         self.upkeep.goes_well();
                     }
-                    let timeout = COMMIT_INTERVAL.saturating_sub(self.committed_at.elapsed());
+                    let timeout =
+                        self.commit_interval().saturating_sub(self.committed_at.elapsed());
                     let timeout =
                         if self.writer.is_dirty() { timeout } else { Duration::from_secs(60) };
                     self.watch.wait_past_unless(durable, timeout, &self.stop);
                 }
             }
-            let due = self.committed_at.elapsed() >= COMMIT_INTERVAL;
+            let due = self.committed_at.elapsed() >= self.commit_interval();
             if self.writer.uncommitted() >= COMMIT_DOCS || due && self.writer.is_dirty() {
                 self.commit()?;
             }
@@ -260,6 +263,12 @@ impl Indexing {
         (self.writer, self.tail) = self.writer.open_again()?;
         self.position.store(self.writer.committed(), Ordering::Release);
         Ok(())
+    }
+
+    /// Time from one commit to the next, as things are.
+    fn commit_interval(&self) -> Duration {
+        let [enough, any] = COMMIT_INTERVALS;
+        if self.writer.uncommitted() >= COMMIT_DOCS_MIN { enough } else { any }
     }
 
     fn commit(&mut self) -> Result<(), IndexError> {
