@@ -17,6 +17,7 @@
 //! A group waits for all drives that are in use, not only for a majority: a reader may ask any replica in sync right after
 //! the acknowledgement. A drive that hangs therefore hangs writers; the operating system's timeout ends that.
 
+mod answers;
 mod group;
 mod replica;
 
@@ -24,12 +25,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use futures::channel::oneshot;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::drive::array::Array;
 use crate::metadata::version::{PROCESS_STEP, Version};
 use crate::metadata::{Batch, CommitError};
 use crate::quorum;
+use answers::{Answer, Answers};
 use group::Group;
 use replica::Replicas;
 
@@ -44,7 +47,7 @@ const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 struct Request {
     batch: Batch,
-    done: oneshot::Sender<Result<(), CommitError>>,
+    done: oneshot::Sender<Answer>,
 }
 
 /// The way to the commit thread.
@@ -65,9 +68,10 @@ impl Committer {
         let next = Version { sequence, lineage };
         let replicas = Replicas::start(&array)?;
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
+        let runtime = Handle::try_current().ok();
         let thread = std::thread::Builder::new()
             .name("storage-commit".to_owned())
-            .spawn(move || Thread { array, replicas, next, requests }.run())?;
+            .spawn(move || Thread { array, replicas, next, requests, runtime }.run())?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -105,12 +109,16 @@ struct Thread {
     replicas: Replicas,
     next: Version,
     requests: mpsc::Receiver<Request>,
+    /// Where those who wait are tasks, if they are.
+    runtime: Option<Handle>,
 }
 
 impl Thread {
     fn run(mut self) {
-        go_first();
         while let Some(first) = self.requests.blocking_recv() {
+            // While the processors are busy with requests, those that are ready to queue theirs do so before a group begins
+            // that they would have to wait for. Where nothing else wants to run, this takes no time.
+            std::thread::yield_now();
             let mut requests = vec![first];
             let mut bytes = 0;
             while requests.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
@@ -125,10 +133,11 @@ impl Thread {
     fn commit(&mut self, requests: Vec<Request>) {
         let mut group = Group::new(self.array.lanes().len());
         let mut waiting = Vec::new();
+        let mut answers = Answers::default();
         for Request { batch, done } in requests {
             match self.admit(&mut group, batch) {
                 Ok(shards) => waiting.push((done, shards)),
-                Err(error) => answer(done, Err(error)),
+                Err(error) => answers.add(done, Err(error)),
             }
         }
         if waiting.is_empty() {
@@ -143,8 +152,9 @@ impl Thread {
         let rows = quorum_of_rows(&self.array, rows);
         for (done, shards) in waiting {
             let shards = shards.iter().map(|shards| shards.quorum(|slot| durable.contains(&slot)));
-            answer(done, shards.fold(rows.clone(), and).result());
+            answers.add(done, shards.fold(rows.clone(), and).result());
         }
+        answers.send(self.runtime.as_ref());
     }
 
     /// Takes a batch into the group if enough drives are in use and its checks hold.
@@ -200,16 +210,4 @@ fn quorum_of_rows(array: &Array, good: impl Fn(usize) -> bool) -> Quorum {
         available: (0..replicas).filter(|slot| good(*slot)).count(),
         needed: quorum::majority(replicas),
     }
-}
-
-/// Gives the calling thread precedence over those that serve requests, which wait for it. Without the right to it, it stays
-/// as it is.
-fn go_first() {
-    const NICENESS: i32 = -10;
-    let _ = rustix::process::setpriority_process(None, NICENESS);
-}
-
-fn answer(done: oneshot::Sender<Result<(), CommitError>>, result: Result<(), CommitError>) {
-    // Nobody waits any more when the request was dropped.
-    let _ = done.send(result);
 }

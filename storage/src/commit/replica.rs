@@ -64,7 +64,7 @@ impl Replicas {
 }
 
 fn serve(slot: usize, lane: &Lane, queue: &Receiver<Work>) {
-    super::go_first();
+    go_first();
     for Work { rows, shards, version, durable } in queue {
         let mut writes = shards;
         if !rows.is_empty() {
@@ -80,6 +80,13 @@ fn serve(slot: usize, lane: &Lane, queue: &Receiver<Work>) {
         // The commit thread waits for every answer.
         let _ = durable.send((slot, applied.is_ok()));
     }
+}
+
+/// Gives the calling thread precedence over those that serve requests, which wait for its sync. Without the right to it, it
+/// stays as it is.
+fn go_first() {
+    const NICENESS: i32 = -10;
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 impl Drop for Replicas {
