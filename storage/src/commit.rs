@@ -24,15 +24,13 @@ mod replica;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use futures::channel::oneshot;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::drive::array::Array;
 use crate::metadata::version::{PROCESS_STEP, Version};
 use crate::metadata::{Batch, CommitError};
 use crate::quorum;
-use answers::{Answer, Answers};
+use answers::{Answers, Caller};
 use group::Group;
 use replica::Replicas;
 
@@ -47,7 +45,7 @@ const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 struct Request {
     batch: Batch,
-    done: oneshot::Sender<Answer>,
+    caller: Caller,
 }
 
 /// The way to the commit thread.
@@ -68,10 +66,9 @@ impl Committer {
         let next = Version { sequence, lineage };
         let replicas = Replicas::start(&array)?;
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let runtime = Handle::try_current().ok();
         let thread = std::thread::Builder::new()
             .name("storage-commit".to_owned())
-            .spawn(move || Thread { array, replicas, next, requests, runtime }.run())?;
+            .spawn(move || Thread { array, replicas, next, requests }.run())?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -82,8 +79,8 @@ impl Committer {
         batch.check_sizes()?;
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = queue.ok_or(CommitError::Closed)?;
-        let (done, outcome) = oneshot::channel();
-        queue.send(Request { batch, done }).await.map_err(|_| CommitError::Closed)?;
+        let (caller, outcome) = Caller::new();
+        queue.send(Request { batch, caller }).await.map_err(|_| CommitError::Closed)?;
         outcome.await.map_err(|_| CommitError::Closed)?
     }
 
@@ -109,8 +106,6 @@ struct Thread {
     replicas: Replicas,
     next: Version,
     requests: mpsc::Receiver<Request>,
-    /// Where those who wait are tasks, if they are.
-    runtime: Option<Handle>,
 }
 
 impl Thread {
@@ -134,10 +129,10 @@ impl Thread {
         let mut group = Group::new(self.array.lanes().len());
         let mut waiting = Vec::new();
         let mut answers = Answers::default();
-        for Request { batch, done } in requests {
+        for Request { batch, caller } in requests {
             match self.admit(&mut group, batch) {
-                Ok(shards) => waiting.push((done, shards)),
-                Err(error) => answers.add(done, Err(error)),
+                Ok(shards) => waiting.push((caller, shards)),
+                Err(error) => answers.add(caller, Err(error)),
             }
         }
         if waiting.is_empty() {
@@ -150,11 +145,11 @@ impl Thread {
         self.next.sequence += step;
         let rows = |slot| durable.contains(&slot) && self.in_sync(slot);
         let rows = quorum_of_rows(&self.array, rows);
-        for (done, shards) in waiting {
+        for (caller, shards) in waiting {
             let shards = shards.iter().map(|shards| shards.quorum(|slot| durable.contains(&slot)));
-            answers.add(done, shards.fold(rows.clone(), and).result());
+            answers.add(caller, shards.fold(rows.clone(), and).result());
         }
-        answers.send(self.runtime.as_ref());
+        answers.send();
     }
 
     /// Takes a batch into the group if enough drives are in use and its checks hold.
