@@ -13,7 +13,7 @@ use std::time::Duration;
 use audit::{
     BlobError, Class, Clock, Committed, EventId, Log, LogError, Messenger, Pending, Record,
 };
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::AuditRules;
@@ -103,9 +103,13 @@ impl Recorder {
     /// [`Unrecorded::Refused`]; nothing was queued.
     pub async fn append(&self, records: &[Record]) -> Result<Pending, Unrecorded> {
         let deadline = Instant::now() + self.within;
-        let messenger = self.messenger.get_or_init(|| messenger(Handle::current()));
+        let messenger = self.messenger();
         loop {
-            let full = match self.log.append_for_task(records, messenger) {
+            let appended = match messenger {
+                Some(messenger) => self.log.append_for_task(records, messenger),
+                None => self.log.append_all(records),
+            };
+            let full = match appended {
                 Ok(pending) => return Ok(pending),
                 Err(full @ LogError::Full { .. }) => full,
                 Err(error) => return Err(self.refused(error)),
@@ -114,6 +118,14 @@ impl Recorder {
                 return Err(self.refused(full));
             }
         }
+    }
+
+    /// The way to the tasks of the server's runtime. Whoever has a runtime of one thread may hold it up, and is told by the
+    /// log itself.
+    fn messenger(&self) -> Option<&Messenger> {
+        let runtime = Handle::current();
+        let is_shared = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        is_shared.then(|| self.messenger.get_or_init(|| messenger(runtime)))
     }
 
     /// Queues a record that nobody will wait for. A full queue makes a task of its own wait, for as long as it takes: the

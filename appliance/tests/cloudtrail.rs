@@ -90,7 +90,7 @@ impl Scene {
     /// Stores what `from` holds, metadata and all, as `to`.
     fn copy(&self, server: &Server, from: &str, to: &str) -> anyhow::Result<()> {
         let (from, to) = (format!("s3://{BUCKET}/{from}"), format!("s3://{BUCKET}/{to}"));
-        let output = self.aws(server, &["s3", "cp", "--quiet", &from, &to])?;
+        let output = self.aws(server, &["s3", "cp", "--only-show-errors", &from, &to])?;
         ensure!(output.status.success(), "{}", clients::text(&output));
         Ok(())
     }
@@ -140,7 +140,7 @@ fn validate_logs_accepts_the_chain_and_refuses_a_changed_one() -> anyhow::Result
     let other = scene.scratch.path().join("other.gz");
     compressed(b"{\"Records\":[]}", &other)?;
     let to = format!("s3://{BUCKET}/{log}");
-    let output = scene.aws(&server, &["s3", "cp", "--quiet", &text(&other), &to])?;
+    let output = scene.aws(&server, &["s3", "cp", "--only-show-errors", &text(&other), &to])?;
     ensure!(output.status.success(), "{}", clients::text(&output));
     refused("another log file", log, "INVALID: hash value doesn't match")?;
 

@@ -13,7 +13,8 @@ use super::{Committed, LogError, queue::Job};
 /// What a caller hears.
 pub(super) type Answer = Result<Committed, LogError>;
 
-/// Takes the answers of a commit to the executor whose tasks wait for them, where [`Answers::give`] is called.
+/// Takes the answers of a commit to the executor whose tasks wait for them, where [`Answers::give`] is called. That must
+/// be one that goes on while a caller holds up a thread: the answers are those of other callers, too.
 pub type Messenger = Arc<dyn Fn(Answers) + Send + Sync>;
 
 /// Answers that were not given yet. Dropping them gives them: an executor that ends leaves nobody waiting.

@@ -1,7 +1,7 @@
 //! The answers of one group on their way to those who wait for them.
 
 use futures::channel::oneshot::{Receiver, Sender, channel};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::metadata::CommitError;
 
@@ -11,14 +11,16 @@ type Answer = Result<(), CommitError>;
 /// Who waits for a batch.
 pub(super) struct Caller {
     answer: Sender<Answer>,
-    /// Where it is a task; a thread outside of any runtime is told by the commit thread.
+    /// Where it is a task. Who has no runtime, or one of a single thread, which may be held up, is told by the commit thread.
     runtime: Option<Handle>,
 }
 
 impl Caller {
     pub(super) fn new() -> (Self, Receiver<Answer>) {
         let (answer, outcome) = channel();
-        (Self { answer, runtime: Handle::try_current().ok() }, outcome)
+        let runtime = Handle::try_current().ok();
+        let is_shared = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        (Self { answer, runtime: runtime.filter(is_shared) }, outcome)
     }
 }
 
@@ -64,36 +66,50 @@ fn tell(caller: Sender<Answer>, answer: Answer) {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
+    use tokio::runtime::{Builder, Runtime};
 
     use super::*;
 
-    #[test]
-    fn tasks_are_told_by_their_runtime_and_by_one_that_ended() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let callers = |answers: &mut Answers| {
-            let _inside = runtime.enter();
-            let one = |_| {
-                let (caller, outcome) = Caller::new();
-                answers.add(caller, Ok(()));
-                outcome
-            };
-            (0..3).map(one).collect::<Vec<_>>()
+    fn add(runtime: &Runtime, answers: &mut Answers) -> Vec<Receiver<Answer>> {
+        let _inside = runtime.enter();
+        let one = |_| {
+            let (caller, outcome) = Caller::new();
+            answers.add(caller, Ok(()));
+            outcome
         };
+        (0..3).map(one).collect()
+    }
+
+    fn is_told(mut outcome: Receiver<Answer>) -> bool {
+        matches!(outcome.try_recv(), Ok(Some(Ok(()))))
+    }
+
+    #[test]
+    fn tasks_are_told_by_their_runtime_or_by_its_end() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let mut answers = Answers::default();
-        let mut waiting = callers(&mut answers);
-        let (thread, outcome) = Caller::new();
-        answers.add(thread, Ok(()));
-        assert!(outcome.now_or_never().is_some(), "a thread is told at once");
+        let waiting = add(&runtime, &mut answers);
+        assert!(waiting.into_iter().all(|outcome| !is_told(outcome)));
+
+        let waiting = add(&runtime, &mut answers);
         answers.send();
-        assert!(waiting.iter_mut().all(|outcome| outcome.now_or_never().is_none()));
-        runtime.block_on(futures::future::join_all(waiting));
+        let told = runtime.block_on(futures::future::join_all(waiting));
+        assert!(told.iter().all(|told| matches!(told, Ok(Ok(())))));
 
         let mut answers = Answers::default();
-        let waiting = callers(&mut answers);
+        let waiting = add(&runtime, &mut answers);
         drop(runtime);
         answers.send();
-        let told = waiting.into_iter().map(|outcome| outcome.now_or_never());
-        assert!(told.into_iter().all(|told| matches!(told, Some(Ok(Ok(()))))));
+        assert!(waiting.into_iter().all(is_told));
+    }
+
+    #[test]
+    fn who_may_hold_up_a_runtime_is_told_at_once() {
+        let mut answers = Answers::default();
+        let runtime = Builder::new_current_thread().build().unwrap();
+        assert!(add(&runtime, &mut answers).into_iter().all(is_told));
+        let (thread, outcome) = Caller::new();
+        answers.add(thread, Ok(()));
+        assert!(is_told(outcome));
     }
 }
