@@ -245,3 +245,32 @@ pub(crate) fn event_id(now_us: u64) -> EventId {
 fn messenger(runtime: Handle) -> Messenger {
     Arc::new(move |answers| drop(runtime.spawn(async move { answers.give() })))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::kms::tests::audited::{log_in, recorder_on};
+
+    #[test]
+    fn nobody_waits_for_a_runtime_that_is_held_up() {
+        let scratch = tempfile::tempdir().unwrap();
+        let log = log_in(scratch.path());
+        let recorder = recorder_on(&log);
+        let append = async || {
+            let record = recorder.record(Class::Audit, "audit:test");
+            let pending = recorder.append(&[record]).await.unwrap();
+            recorder.durable(pending).await.unwrap()
+        };
+        // A courier has a runtime of its own, and does other things in its thread afterwards.
+        let held_up = Builder::new_current_thread().enable_time().build().unwrap();
+        held_up.block_on(append());
+        let server = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        for _ in 0..10 {
+            server.block_on(join_all((0..20).map(|_| append())));
+        }
+        drop(held_up);
+    }
+}
