@@ -35,7 +35,7 @@ struct Shape {
 }
 
 /// The place of a value.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Slot {
     /// What stands before it.
     before: Range<usize>,
@@ -61,17 +61,17 @@ impl Shapes {
             known.get_mut(..=place)?.rotate_right(1);
             return known.first()?.visit(text, values, visit);
         }
-        let mut shape = Some(Shape { text: text.into(), slots: Vec::new(), end: 0 });
+        let new = || Shape { text: text.into(), slots: Vec::new(), end: 0 };
+        let mut shape = (text.len() <= BYTES_MAX).then(new);
+        let account = fields.member(leaf::ACCOUNT);
         leaf::visit(leaf, &mut |path, value| {
             let member = fields.member(path);
-            if shape.as_mut().is_some_and(|shape| shape.add(text, path, value, fields).is_none()) {
-                shape = None;
-            }
+            shape = shape.take().and_then(|shape| shape.with(text, path, value, member, account));
             if member != Member::Nothing {
                 visit(member, value);
             }
         })?;
-        if let Some(shape) = shape.filter(|shape| shape.text.len() <= BYTES_MAX) {
+        if let Some(shape) = shape {
             known.truncate(KNOWN_MAX - 1);
             known.insert(0, shape);
         }
@@ -80,27 +80,32 @@ impl Shapes {
 }
 
 impl Shape {
-    /// Adds the place of a value of `text`; `None` if that cannot be told.
-    fn add(&mut self, text: &str, path: &str, value: &Scalar<'_>, fields: &Fields) -> Option<()> {
-        let member = fields.member(path);
+    /// The same with the place of a value of `text`; `None` if that cannot be told.
+    fn with(
+        mut self,
+        text: &str,
+        path: &str,
+        value: &Scalar<'_>,
+        member: Member,
+        account: Member,
+    ) -> Option<Self> {
         let (part, is_text) = match value {
             Scalar::Text(Cow::Borrowed(part)) => (*part, true),
             Scalar::Number(digits) => (*digits, false),
             // Part of what stands between values.
-            Scalar::Flag(_) => return (member == Member::Nothing).then_some(()),
+            Scalar::Flag(_) => return (member == Member::Nothing).then_some(self),
             // It has been unescaped.
             Scalar::Text(Cow::Owned(_)) => return None,
         };
         let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
         if start < self.end {
             // The account, a part of the ARN before it.
-            return (path == leaf::ACCOUNT).then_some(());
+            return (path == leaf::ACCOUNT).then_some(self);
         }
-        let is_arn = path == leaf::ARN;
-        let account = if is_arn { fields.member(leaf::ACCOUNT) } else { Member::Nothing };
+        let account = if path == leaf::ARN { account } else { Member::Nothing };
         self.slots.push(Slot { before: self.end..start, is_text, member, account });
         self.end = start + part.len();
-        Some(())
+        Some(self)
     }
 
     /// Whether a record has this shape; `values` says where its values are then.
@@ -188,8 +193,8 @@ mod tests {
     fn leaves() -> impl Strategy<Value = Vec<String>> {
         let word = r#"[a-c]{0,3}|é|\\n|\\"|\\u00e9|:|:::12:x|"#;
         let number = "0|[1-9][0-9]{0,3}|-?[0-9]|1-2|true|false|null||\"7\"";
-        let leaf = (0_u8..5, word, word, number, "", 0_usize..400).prop_map(
-            |(shape, a, b, n, _, cut)| {
+        let leaf = (0_u8..5, word, word, number, 0_usize..400).prop_map(
+            |(shape, a, b, n, cut)| {
                 let leaf = match shape {
                     0 => format!(r#"{{"action":"{a}","seq":{n},"time":"{b}"}}"#),
                     1 => format!(r#"{{"action":"{a}","class":"{b}","result":{{"code":{n}}}}}"#),
