@@ -11,8 +11,12 @@
 //! - `log %` and `index %` are the parts of our processor time that the log's own threads take: writing, signing, sealing
 //!   and packing it; and indexing it, which runs at a lower priority.
 //!
-//! Small objects are measured in rounds, one server after the other, and the medians said: a virtual machine's speed
-//! changes by a tenth within a minute.
+//! A virtual machine's speed changes by half within seconds. So small objects are measured in many short rounds, one
+//! server after the other; medians of the rates are said, and `ratio` and `audit %` are means of each round's own ratio,
+//! the latter with its standard error. Ours and the one without a log do nothing while another is measured: what a server
+//! leaves to do for later, it does in its own next round.
+//!
+//! `./test bench "4 KiB PUT" "16 MiB"` measures the rows that begin so.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,10 +33,10 @@ const MIB: usize = 1 << 20;
 /// Size of an object, and how many of them the load walks through.
 const OBJECTS: [(usize, usize); 2] = [(4 * KIB, 1000), (16 * MIB, 16)];
 const CONNECTIONS: [u32; 3] = [1, 16, 64];
-const CELL_SMALL: Duration = Duration::from_secs(5);
+const CELL_SMALL: Duration = Duration::from_secs(1);
 /// 64 uploads of 16 MiB share the bandwidth: none ends before a gigabyte has been sent.
 const CELL_LARGE: Duration = Duration::from_secs(20);
-const ROUNDS_SMALL: usize = 5;
+const ROUNDS_SMALL: usize = 40;
 
 /// One measured cell of the table.
 #[derive(Clone, Copy, Debug)]
@@ -43,17 +47,40 @@ struct Rate {
     failed: u64,
 }
 
+/// Who is measured.
+struct Target<'a> {
+    access: Access,
+    /// One of ours, which waits while another is measured.
+    server: Option<&'a Server>,
+    directory: PathBuf,
+}
+
+const OURS: usize = 0;
+const PEER: usize = 1;
+const UNRECORDED: usize = 2;
+
 fn main() -> anyhow::Result<()> {
+    // `cargo bench` adds an option of its own.
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let scratch = tempfile::tempdir()?;
     let server = Server::start(env!("CARGO_BIN_EXE_appliance"), scratch.path())?;
-    let ours = Access::root(&server)?;
     let program = std::env::var_os("APPLIANCE_UNRECORDED").context(
         "`APPLIANCE_UNRECORDED` names the server without a log: `./test bench` makes it",
     )?;
     let unrecorded_scratch = tempfile::tempdir()?;
     let unrecorded_server = Server::start(program, unrecorded_scratch.path())?;
-    let unrecorded = Access::root(&unrecorded_server)?;
     let peer = peer(&scratch.path().join("peer"), &server)?;
+    let target = |access: &Access, server, directory| Target {
+        access: access.clone(),
+        server,
+        directory: scratch.path().join(directory),
+    };
+    let targets = [
+        target(&Access::root(&server)?, Some(&server), "ours"),
+        target(&peer.access, None, "theirs"),
+        target(&Access::root(&unrecorded_server)?, Some(&unrecorded_server), "without"),
+    ];
     println!(
         "| operation | connections | ours /s | ours MB/s | p50 ms | p99 ms | SeaweedFS /s | MB/s | p50 ms | p99 ms | ratio | log % | index % | without a log /s | audit % |"
     );
@@ -61,29 +88,87 @@ fn main() -> anyhow::Result<()> {
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     );
     for (size, count) in OBJECTS {
-        let our_paths = prepare(&ours, &scratch.path().join("ours"), size, count)?;
-        let unrecorded_paths = prepare(&unrecorded, &scratch.path().join("without"), size, count)?;
-        let peer_paths = prepare(&peer.access, &scratch.path().join("theirs"), size, count)?;
-        for method in ["GET", "PUT"] {
-            for connections in CONNECTIONS {
-                let mut spent = Spent::default();
-                let mut rates = [Vec::new(), Vec::new(), Vec::new()];
-                for _ in 0..if size < MIB { ROUNDS_SMALL } else { 1 } {
-                    let before = Spent::by(server.pid())?;
-                    rates[0].push(load(&ours, &our_paths, method, size, connections)?);
-                    spent = spent.and(Spent::by(server.pid())?.since(before));
-                    rates[1].push(load(&peer.access, &peer_paths, method, size, connections)?);
-                    rates[2].push(load(&unrecorded, &unrecorded_paths, method, size, connections)?);
-                }
-                row(method, size, connections, rates.map(median), spent);
-            }
+        let cells = ["GET", "PUT"].into_iter().flat_map(|method| CONNECTIONS.map(|n| (method, n)));
+        let cells: Vec<_> = cells
+            .filter(|(method, connections)| is_wanted(&wanted, &name(size, method, *connections)))
+            .collect();
+        if cells.is_empty() {
+            continue;
+        }
+        let paths = targets
+            .iter()
+            .map(|target| prepare(&target.access, &target.directory, size, count))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        for (method, connections) in cells {
+            let (rates, spent) = rounds(&targets, &paths, method, size, connections)?;
+            row(method, size, connections, &rates, spent);
         }
     }
     Ok(())
 }
 
+fn name(size: usize, method: &str, connections: u32) -> String {
+    let size =
+        if size < MIB { format!("{} KiB", size / KIB) } else { format!("{} MiB", size / MIB) };
+    format!("{size} {method} {connections}")
+}
+
+/// Whether the row begins with the words of any that is wanted; all are where none is named.
+fn is_wanted(wanted: &[String], name: &str) -> bool {
+    let begins = |wanted: &String| {
+        let mut words = name.split(' ');
+        wanted.split_whitespace().all(|word| words.next() == Some(word))
+    };
+    wanted.is_empty() || wanted.iter().any(begins)
+}
+
+/// Rates of all rounds by target, and the processor time of ours.
+fn rounds(
+    targets: &[Target<'_>; 3],
+    paths: &[PathBuf],
+    method: &str,
+    size: usize,
+    connections: u32,
+) -> anyhow::Result<([Vec<Rate>; 3], Spent)> {
+    let mut spent = Spent::default();
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..if size < MIB { ROUNDS_SMALL } else { 1 } {
+        let mut turns = [OURS, PEER, UNRECORDED];
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for turn in turns {
+            let others = targets.iter().enumerate().filter(|(target, _)| *target != turn);
+            let _held = others
+                .filter_map(|(_, target)| target.server)
+                .map(Server::hold)
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            let by_ours =
+                || targets[OURS].server.map_or(Ok(Spent::default()), |s| Spent::by(s.pid()));
+            let before = by_ours()?;
+            rates[turn].push(load(&targets[turn].access, &paths[turn], method, size, connections)?);
+            spent = spent.and(by_ours()?.since(before));
+        }
+    }
+    Ok((rates, spent))
+}
+
+/// How one server's rate compares with another's: the mean of the rounds' ratios, as factors are averaged, and its
+/// standard error.
+fn compare(one: &[Rate], other: &[Rate]) -> (f64, f64) {
+    let logarithms: Vec<f64> = one
+        .iter()
+        .zip(other)
+        .map(|(one, other)| (one.requests_per_s / other.requests_per_s).ln())
+        .collect();
+    let count = logarithms.len() as f64;
+    let mean = logarithms.iter().sum::<f64>() / count;
+    let squares = logarithms.iter().map(|logarithm| (logarithm - mean).powi(2)).sum::<f64>();
+    (mean.exp(), mean.exp() * (squares / (count - 1.0) / count).sqrt())
+}
+
 /// The median of each figure; of what failed, all.
-fn median(rounds: Vec<Rate>) -> Rate {
+fn median(rounds: &[Rate]) -> Rate {
     let of = |figure: fn(&Rate) -> f64| {
         let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
         figures.sort_by(f64::total_cmp);
@@ -97,14 +182,17 @@ fn median(rounds: Vec<Rate>) -> Rate {
     }
 }
 
-/// Rates are ours, the peer's, and ours without a log.
-fn row(method: &str, size: usize, connections: u32, rates: [Rate; 3], spent: Spent) {
-    let [ours, theirs, unrecorded] = rates;
+fn row(method: &str, size: usize, connections: u32, rates: &[Vec<Rate>; 3], spent: Spent) {
+    let [ours, theirs, unrecorded] = [OURS, PEER, UNRECORDED].map(|target| median(&rates[target]));
     let mb = |rate: Rate| rate.requests_per_s * size as f64 / 1e6;
-    let what =
-        if size < MIB { format!("{} KiB", size / KIB) } else { format!("{} MiB", size / MIB) };
+    let (ratio, _) = compare(&rates[OURS], &rates[PEER]);
+    let (left, error) = compare(&rates[OURS], &rates[UNRECORDED]);
+    // A single round has none.
+    let error = if error.is_nan() { String::new() } else { format!(" ± {:.1}", 100.0 * error) };
+    let name = name(size, method, connections);
+    let (what, connections) = name.rsplit_once(' ').unwrap_or_default();
     println!(
-        "| {what} {method} | {connections} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} | {:.0} | {:.1} |{}",
+        "| {what} | {connections} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {ratio:.2} | {:.1} | {:.1} | {:.0} | {:.1}{error} |{}",
         ours.requests_per_s,
         mb(ours),
         ours.p50_ms,
@@ -113,11 +201,10 @@ fn row(method: &str, size: usize, connections: u32, rates: [Rate; 3], spent: Spe
         mb(theirs),
         theirs.p50_ms,
         theirs.p99_ms,
-        ours.requests_per_s / theirs.requests_per_s,
         spent.percent(spent.log),
         spent.percent(spent.index),
         unrecorded.requests_per_s,
-        100.0 * (1.0 - ours.requests_per_s / unrecorded.requests_per_s),
+        100.0 * (1.0 - left),
         if ours.failed + theirs.failed + unrecorded.failed == 0 {
             String::new()
         } else {
