@@ -42,8 +42,9 @@ mod writer;
 use writer::Writer;
 
 /// A commit costs tens of milliseconds whatever it holds, and lag costs a scan of what is not indexed: one that holds
-/// enough comes after the shorter time, any other after the longer one.
-const COMMIT_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// enough comes after the shorter time, any other after the longer one. With the pause before it and the commit itself,
+/// nothing waits longer than two seconds.
+const COMMIT_INTERVALS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(1500)];
 /// Documents that are enough.
 const COMMIT_DOCS_MIN: u64 = 20_000;
 /// Documents after which a commit comes early, as many as are gathered within the memory of a partition.
