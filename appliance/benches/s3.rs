@@ -90,7 +90,9 @@ fn main() -> anyhow::Result<()> {
     for (size, count) in OBJECTS {
         let cells = ["GET", "PUT"].into_iter().flat_map(|method| CONNECTIONS.map(|n| (method, n)));
         let cells: Vec<_> = cells
-            .filter(|(method, connections)| is_wanted(&wanted, &name(size, method, *connections)))
+            .filter(|(method, connections)| {
+                is_wanted(&wanted, &format!("{} {connections}", operation(size, method)))
+            })
             .collect();
         if cells.is_empty() {
             continue;
@@ -107,16 +109,17 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn name(size: usize, method: &str, connections: u32) -> String {
-    let size =
-        if size < MIB { format!("{} KiB", size / KIB) } else { format!("{} MiB", size / MIB) };
-    format!("{size} {method} {connections}")
+fn operation(size: usize, method: &str) -> String {
+    match size < MIB {
+        true => format!("{} KiB {method}", size / KIB),
+        false => format!("{} MiB {method}", size / MIB),
+    }
 }
 
 /// Whether the row begins with the words of any that is wanted; all are where none is named.
-fn is_wanted(wanted: &[String], name: &str) -> bool {
+fn is_wanted(wanted: &[String], row: &str) -> bool {
     let begins = |wanted: &String| {
-        let mut words = name.split(' ');
+        let mut words = row.split(' ');
         wanted.split_whitespace().all(|word| words.next() == Some(word))
     };
     wanted.is_empty() || wanted.iter().any(begins)
@@ -189,10 +192,9 @@ fn row(method: &str, size: usize, connections: u32, rates: &[Vec<Rate>; 3], spen
     let (left, error) = compare(&rates[OURS], &rates[UNRECORDED]);
     // A single round has none.
     let error = if error.is_nan() { String::new() } else { format!(" ± {:.1}", 100.0 * error) };
-    let name = name(size, method, connections);
-    let (what, connections) = name.rsplit_once(' ').unwrap_or_default();
+    let operation = operation(size, method);
     println!(
-        "| {what} | {connections} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {ratio:.2} | {:.1} | {:.1} | {:.0} | {:.1}{error} |{}",
+        "| {operation} | {connections} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.2} | {ratio:.2} | {:.1} | {:.1} | {:.0} | {:.1}{error} |{}",
         ours.requests_per_s,
         mb(ours),
         ours.p50_ms,
