@@ -81,8 +81,7 @@ pub enum Effect {
     /// A change of encrypted bytes: its first key operation waits.
     ///
     /// INVARIANT: storage asks the key service before it changes anything (see `storage::KeyService`), and
-    /// `kms::Audited` makes the key's record durable before it passes the call on, with it all that the request
-    /// appended before. Decision and key use so share one sync.
+    /// `kms::Audited` makes the key's use durable before it passes the call on, and with it the decision.
     KeyedWrite,
 }
 
@@ -175,10 +174,13 @@ impl Gate {
         let (records, verdicts) = self.weigh(scope, &checks).instrument(span).await?;
         scope.hold(records);
         let is_refused = verdicts.iter().any(Option::is_some);
-        match effect {
-            Effect::Read if !strict && !is_refused => {}
-            Effect::KeyedWrite if !is_refused => scope.hand_over().await?,
-            Effect::Read | Effect::Write | Effect::KeyedWrite => scope.settle().await?,
+        let waits = match effect {
+            Effect::Read => strict,
+            Effect::Write => true,
+            Effect::KeyedWrite => false,
+        };
+        if waits || is_refused {
+            scope.settle().await?;
         }
         match verdicts.into_iter().flatten().next() {
             Some(refusal) => Err(refusal),

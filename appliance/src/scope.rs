@@ -35,9 +35,9 @@ pub struct Actor {
 
 /// The audit scope of one request.
 ///
-/// The decision of a read may be held here for as long as nothing has left the server and no key was used: what is
-/// found meanwhile says how the request will end, and one record can tell both. It goes to the log with the next append,
-/// and never later than with the answer.
+/// A decision may be held here for as long as nothing was changed, nothing has left the server and no key was used: which
+/// key that will be and, of a read, how it will end is known a little later, and one record can tell it all. It goes to
+/// the log with the next append, and never later than with the answer.
 ///
 /// Ownership: one request task owns it; its body stream may hold a second reference until the last byte left.
 #[derive(Debug)]
@@ -162,10 +162,11 @@ impl Scope {
         record
     }
 
-    /// Takes the decisions of the request, which go to the log with the next append. Only a read may go on before.
+    /// Takes the decisions of the request, which go to the log with the next append. The first is a decision; what stands
+    /// beside it follows.
     ///
-    /// ORDER: until then no key is used and nothing leaves. Key use appends its own record before it happens, and an
-    /// answer waits for [`Self::settle`] or, where reads do not wait, for [`Self::hand_over`].
+    /// ORDER: until then no key is used, nothing is changed and nothing leaves. A key operation waits for
+    /// [`Self::use_key`], and an answer for [`Self::settle`] or, where reads do not wait, for [`Self::hand_over`].
     pub(crate) fn hold(&self, records: Vec<Record>) {
         // The first record of a request is its decision.
         if let Some(record) = records.first() {
@@ -183,13 +184,36 @@ impl Scope {
             return;
         }
         let mut held = lock(&self.held);
-        let mut decisions = held.iter_mut().filter(|record| record.phase == Phase::Decision);
-        if let (Some(decision), None) = (decisions.next(), decisions.next()) {
+        let Some(decision) = only_decision(&mut held) else { return };
+        if decision.phase == Phase::Decision {
             decision.phase = Phase::Single;
             decision.params.insert("operation".into(), operation.into());
             let us = self.elapsed_us();
             decision.outcome = Some(Outcome { code, bytes_out, us, ..Outcome::default() });
             let _ = self.promised.set((code, bytes_out));
+        }
+    }
+
+    /// Records a key operation before it is carried out, and waits until that and all before it is durable.
+    ///
+    /// The decision that led to it tells it where that is held and the only one; else it has a record of its own.
+    ///
+    /// # Errors
+    /// As [`Self::settle`]; the key must not be used.
+    pub(crate) async fn use_key(&self, kms: Kms) -> Result<(), Unrecorded> {
+        let own = self.told_by_decision(kms).map(|kms| self.kms_record(kms));
+        self.append(own.into_iter().collect()).await?;
+        self.settle().await
+    }
+
+    /// Gives the key operation back if no decision can tell it.
+    fn told_by_decision(&self, kms: Kms) -> Option<Kms> {
+        match only_decision(&mut lock(&self.held)) {
+            Some(decision) => {
+                decision.kms = Some(kms);
+                None
+            }
+            None => Some(kms),
         }
     }
 
@@ -238,11 +262,11 @@ impl Scope {
         Ok(())
     }
 
-    /// The record of a key operation, before it is carried out. Who it is for and where they are; the rest stands in the
-    /// decision with the same request id.
+    /// A record of a key operation. Who it is for and where they are; the rest stands in the decision with the same
+    /// request id.
     #[must_use]
-    pub fn kms_record(&self, operation: &str, kms: Kms) -> Record {
-        let mut record = self.record(Class::Kms, &format!("kms:{operation}"));
+    pub fn kms_record(&self, kms: Kms) -> Record {
+        let mut record = self.record(Class::Kms, &format!("kms:{}", kms.op));
         record.phase = Phase::Single;
         record.masked.clear();
         record.sig_sha256 = None;
@@ -254,7 +278,7 @@ impl Scope {
             version: named("version"),
             ..Resource::default()
         }];
-        record.kms = Some(kms);
+        record.kms = Some(Kms { parent: Some(self.request_id.clone()), ..kms });
         record
     }
 
@@ -335,6 +359,12 @@ impl Drop for Scope {
             self.recorder.append_last(record);
         }
     }
+}
+
+/// The decision that is held, where there is no other.
+fn only_decision(held: &mut [Record]) -> Option<&mut Record> {
+    let (first, rest) = held.split_first_mut()?;
+    rest.iter().all(|record| record.phase != Phase::Decision).then_some(first)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -191,8 +191,8 @@ fn denials() -> anyhow::Result<Vec<Line>> {
 }
 
 fn key_use_is_recorded(launch: &Launch) -> anyhow::Result<()> {
-    let writes = search(launch, "class=kms kms_op=GenerateDataKey")?;
-    let reads = search(launch, "class=kms kms_op=Decrypt")?;
+    let writes = search(launch, "kms_op=GenerateDataKey")?;
+    let reads = search(launch, "kms_op=Decrypt")?;
     // Seven objects are stored and four are read; each has its own key.
     ensure!(writes.len() == 7, "{} data keys were made", writes.len());
     ensure!(reads.len() == 4, "{} data keys were opened", reads.len());

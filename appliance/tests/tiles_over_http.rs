@@ -21,7 +21,7 @@ fn aics_tlog_reads_the_log_of_a_running_server() -> anyhow::Result<()> {
     // More than 256 records, so that there is a full tile, and levels above it.
     let mut script =
         "for i in $(seq 3); do aws s3 mb s3://bucket-$i; done; mkdir many\n".to_owned();
-    for i in 0..60 {
+    for i in 0..90 {
         writeln!(script, "echo {i} > many/{i}")?;
     }
     script +=

@@ -14,8 +14,9 @@ use crate::scope::Scope;
 
 /// Records each key operation of one request, then passes it on.
 ///
-/// ORDER: the record is durable before the inner service is called. A failure of the call is a second record, durable
-/// before the caller learns of it. If a record cannot be made durable the call does not happen.
+/// ORDER: the record, which may be that of the decision, is durable before the inner service is called. A failure of the
+/// call is a second record, durable before the caller learns of it. If a record cannot be made durable the call does not
+/// happen.
 pub struct Audited {
     inner: Arc<dyn Keys>,
     scope: Arc<Scope>,
@@ -34,37 +35,20 @@ impl Audited {
         Self { inner: keys, scope: Arc::clone(&self.scope) }
     }
 
-    async fn announce(&self, kms: &Kms) -> Result<(), KeyError> {
-        let record = self.scope.kms_record(&kms.op, kms.clone());
-        self.scope.append(vec![record]).await.map_err(unrecorded)?;
-        self.scope.settle().await.map_err(unrecorded)
-    }
-
     /// Passes a success through; a failure gets its record first.
-    async fn conclude<T>(&self, kms: Kms, answer: Result<T, KeyError>) -> Result<T, KeyError> {
+    async fn conclude<T>(
+        &self,
+        kms: impl FnOnce() -> Kms,
+        answer: Result<T, KeyError>,
+    ) -> Result<T, KeyError> {
         let Err(error) = &answer else { return answer };
-        let operation = kms.op.clone();
-        let mut record = self.scope.kms_record(&operation, kms);
+        let mut record = self.scope.kms_record(kms());
         record.phase = Phase::Outcome;
         record.reference = self.scope.decided();
         record.err = Some(ErrorInfo { code: code(error).into(), msg: error.to_string() });
         self.scope.append(vec![record]).await.map_err(unrecorded)?;
         self.scope.settle().await.map_err(unrecorded)?;
         answer
-    }
-
-    fn facts(&self, operation: &str, key: &str, version: Option<u64>, context: &KeyContext) -> Kms {
-        Kms {
-            op: operation.into(),
-            key: key.into(),
-            ver: version,
-            ec: context
-                .as_pairs()
-                .into_iter()
-                .map(|(name, value)| (name.into_owned(), value.to_owned()))
-                .collect(),
-            parent: Some(self.scope.request_id.clone()),
-        }
     }
 }
 
@@ -84,8 +68,8 @@ impl KeyService for Audited {
         let call = async move {
             // Chosen here, so that the record names the key that is used even if the default changes meanwhile.
             let key = key_id.map_or_else(|| self.inner.default_key(), ToOwned::to_owned);
-            let kms = self.facts("GenerateDataKey", &key, None, context);
-            self.announce(&kms).await?;
+            let kms = || facts("GenerateDataKey", &key, None, context);
+            self.scope.use_key(kms()).await.map_err(unrecorded)?;
             let answer = self.inner.generate(Some(&key), context).await;
             self.scope.metrics.kms_request("GenerateDataKey", answer.is_ok());
             self.conclude(kms, answer).await
@@ -100,13 +84,24 @@ impl KeyService for Audited {
     ) -> BoxFuture<'a, Result<DataKey, KeyError>> {
         let span = tracing::info_span!("kms", operation = "Decrypt");
         let call = async move {
-            let kms = self.facts("Decrypt", &sealed.key_id, Some(sealed.version), context);
-            self.announce(&kms).await?;
+            let kms = || facts("Decrypt", &sealed.key_id, Some(sealed.version), context);
+            self.scope.use_key(kms()).await.map_err(unrecorded)?;
             let answer = self.inner.unseal(sealed, context).await;
             self.scope.metrics.kms_request("Decrypt", answer.is_ok());
             self.conclude(kms, answer).await
         };
         Box::pin(call.instrument(span))
+    }
+}
+
+fn facts(operation: &str, key: &str, version: Option<u64>, context: &KeyContext) -> Kms {
+    let pairs = context.as_pairs().into_iter();
+    Kms {
+        op: operation.into(),
+        key: key.into(),
+        ver: version,
+        ec: pairs.map(|(name, value)| (name.into_owned(), value.to_owned())).collect(),
+        parent: None,
     }
 }
 

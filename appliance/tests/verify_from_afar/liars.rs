@@ -30,7 +30,7 @@ fn a_lie_has_a_state_and_silence_an_end() -> anyhow::Result<()> {
     let (data_dir, older, log) = (launch.data_dir(), place.join("older"), place.join("log"));
     store(&server, place, "one", 10)?;
     export(&data_dir, &older)?;
-    store(&server, place, "two", 100)?;
+    store(&server, place, "two", 150)?;
     server.stop()?;
     export(&data_dir, &log)?;
     let vkey = text(&data_dir.join("config/audit.vkey"));

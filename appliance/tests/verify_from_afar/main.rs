@@ -91,7 +91,7 @@ fn a_running_log_is_verified_by_what_it_serves() -> anyhow::Result<()> {
     let launch = Launch::new(env!("CARGO_BIN_EXE_appliance"), place);
     let launch = launch.argument("--config").argument(&config);
     let server = launch.start()?;
-    store(&server, place, "first", 100)?;
+    store(&server, place, "first", 150)?;
     let data_dir = launch.data_dir();
     let vkey = text(&data_dir.join("config/audit.vkey"));
     let earlier = keep(&data_dir, &place.join("earlier"))?;
@@ -135,7 +135,7 @@ fn a_running_log_is_verified_by_what_it_serves() -> anyhow::Result<()> {
     let other = place.join("other");
     copy(&data_dir, &other)?;
     let server = launch.start()?;
-    store(&server, place, "second", 100)?;
+    store(&server, place, "second", 150)?;
     let later = keep(&data_dir, &place.join("later"))?;
     let verdict = ours(&server, &later)?;
     ensure!(verdict.code == 0, "{verdict:?}");

@@ -47,6 +47,13 @@ pub(crate) fn records_of(dir: &Path, class: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The records that tell a key operation and are durable now.
+fn key_uses(dir: &Path) -> Vec<Value> {
+    let records =
+        audit::records(dir).map(|record| serde_json::from_slice(&record.unwrap().1).unwrap());
+    records.filter(|record: &Value| record["kms"].is_object()).collect()
+}
+
 /// Notes at each call what the log on disk says at that moment.
 struct Recording {
     dir: PathBuf,
@@ -60,7 +67,7 @@ impl Recording {
     }
 
     fn note(&self) {
-        self.seen.lock().unwrap().push(records_of(&self.dir, "kms"));
+        self.seen.lock().unwrap().push(key_uses(&self.dir));
     }
 }
 
@@ -125,7 +132,7 @@ async fn the_record_is_on_disk_before_the_call() {
     assert_eq!(decrypt["net"], serde_json::json!({"src": "127.0.0.1"}));
     let context = decrypt["kms"]["ec"].to_string();
     assert!(context.contains("ledger") && context.contains("2026/q3"), "{context}");
-    assert_eq!(records_of(dir.path(), "kms").len(), 2, "a success needs no second record");
+    assert_eq!(key_uses(dir.path()).len(), 2, "a success needs no second record");
     let page = scope.metrics.encode();
     for line in [
         "appliance_kms_requests_total{operation=\"GenerateDataKey\",result=\"success\"} 1",
@@ -138,13 +145,51 @@ async fn the_record_is_on_disk_before_the_call() {
 }
 
 #[tokio::test]
+async fn the_only_decision_tells_the_first_key_use() {
+    let decision = |scope: &Scope| {
+        let mut record = scope.record(audit::Class::Data, "s3:GetObject");
+        record.phase = audit::Phase::Decision;
+        record
+    };
+    // How many decisions the scope holds, and the actions of the records that tell two key operations after them.
+    for (decisions, told) in [
+        (0, ["kms:Decrypt", "kms:Decrypt"]),
+        (1, ["s3:GetObject", "kms:Decrypt"]),
+        (2, ["kms:Decrypt", "kms:Decrypt"]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log_in(dir.path());
+        let scope = scope_on(&log);
+        scope.hold((0..decisions).map(|_| decision(&scope)).collect());
+        scope.promise("GetObject", 200, 5);
+        let inner = Recording::new(dir.path(), false);
+        let keys = Audited::new(inner.clone(), Arc::clone(&scope));
+        let sealed = SealedKey { key_id: "team".into(), version: 3, blob: vec![] };
+        for _ in 0..2 {
+            keys.unseal(&sealed, &context("ledger", "2026/q3")).await.unwrap();
+        }
+        let seen = inner.seen.lock().unwrap();
+        assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2], "{decisions}");
+        let actions: Vec<&Value> = seen[1].iter().map(|record| &record["action"]).collect();
+        assert_eq!(actions, told, "{decisions}");
+        for record in &seen[1] {
+            assert_eq!((&record["kms"]["key"], &record["kms"]["ver"]), (&"team".into(), &3.into()));
+            assert_eq!(record["request"], scope.request_id.as_str());
+        }
+        assert_eq!(seen[1][0]["result"]["code"] == 200, decisions == 1, "the promise stands");
+        assert_eq!(records_of(dir.path(), "data").len(), decisions, "each decision is there");
+        log.close().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_failure_is_a_second_record() {
     let dir = tempfile::tempdir().unwrap();
     let log = log_in(dir.path());
     let keys = Audited::new(Recording::new(dir.path(), true), scope_on(&log));
     let home = context("ledger", "k");
     assert!(matches!(keys.generate(Some("gone"), &home).await, Err(KeyError::NotFound { .. })));
-    let records = records_of(dir.path(), "kms");
+    let records = key_uses(dir.path());
     assert_eq!(records.len(), 2);
     assert_eq!(records[0]["phase"], "single");
     assert_eq!(records[1]["phase"], "outcome");
@@ -171,6 +216,6 @@ async fn a_key_that_nobody_named_is_recorded_by_its_name() {
     let keys = Audited::new(Recording::new(dir.path(), false), scope_on(&log));
     let generated = keys.generate(None, &context("ledger", "k")).await.unwrap();
     assert_eq!(generated.sealed.key_id, "chosen");
-    assert_eq!(records_of(dir.path(), "kms")[0]["kms"]["key"], "chosen");
+    assert_eq!(key_uses(dir.path())[0]["kms"]["key"], "chosen");
     log.close().unwrap();
 }

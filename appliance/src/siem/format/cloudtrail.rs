@@ -38,6 +38,7 @@ pub(super) fn record(about: &About, record: &Record) -> Value {
             "decisionReason": record.some("/auth/reason"),
             "decidingPolicy": record.some("/auth/by/0/id"),
             "decidingStatement": record.some("/auth/by/0/sid"),
+            "keyUse": (class != "kms" && record.some("/kms/op").is_some()).then(|| key_use(record)),
             "policySetDigest": record.some("/auth/digest").filter(|digest| !digest.is_empty()),
         },
         "requestID": record.some("/request"),
@@ -112,12 +113,24 @@ fn parameters(record: &Record) -> Map<String, Value> {
     }
     if record.text("/class") == "kms" {
         members.insert("keyId".into(), json!(record.some("/kms/key")));
-        let context = record.array("/kms/ec").iter();
-        let context = context.filter_map(|pair| Some((pair["k"].as_str()?, pair["v"].clone())));
-        let context: Map<_, _> = context.map(|(name, v)| (name.to_owned(), v)).collect();
-        members.insert("encryptionContext".into(), Value::Object(context));
+        members.insert("encryptionContext".into(), encryption_context(record));
     }
     members
+}
+
+fn encryption_context(record: &Record) -> Value {
+    let pairs = record.array("/kms/ec").iter();
+    let pairs = pairs.filter_map(|pair| Some((pair["k"].as_str()?.to_owned(), pair["v"].clone())));
+    Value::Object(pairs.collect())
+}
+
+/// What a call did with a key; AWS has an event of its service KMS for it, and the members are named as there.
+fn key_use(record: &Record) -> Value {
+    json!({
+        "eventName": record.some("/kms/op"),
+        "keyId": record.some("/kms/key"),
+        "encryptionContext": encryption_context(record),
+    })
 }
 
 fn signature(sig: &str) -> Option<&'static str> {

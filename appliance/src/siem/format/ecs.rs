@@ -60,7 +60,8 @@ pub(super) fn document(about: &About, record: &Record, leaf: &[u8]) -> Value {
         "error": { "code": record.some("/err/code"), "message": record.some("/err/msg") },
         "trace": { "id": record.some("/trace/trace_id") },
         "observer": { "name": record.some("/node"), "product": "appliance", "version": about.version },
-        "labels": { "origin": about.origin, "phase": record.some("/phase") },
+        "labels": { "origin": about.origin, "phase": record.some("/phase"),
+            "kms_key": record.some("/kms/key"), "kms_op": record.some("/kms/op") },
     }))
 }
 
