@@ -5,7 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
 };
 
@@ -22,17 +22,19 @@ pub(super) struct Follower {
     /// The segment that has it, and the place of the next batch there.
     at: Option<(Name, Place)>,
     open: Option<Batches>,
+    /// What the one that was closed last read into.
+    buffer: Vec<u8>,
 }
 
 impl Follower {
     /// A reader of the log in `dir` from record `next` on, or from the first one that was not pruned.
     pub(super) fn new(dir: &Path, next: u64) -> Self {
-        Self { dir: dir.to_owned(), next, at: None, open: None }
+        Self::at(dir, next, None)
     }
 
     /// The same, where the batch that begins with `next` is known to be.
     pub(super) fn at(dir: &Path, next: u64, at: Option<(Name, Place)>) -> Self {
-        Self { dir: dir.to_owned(), next, at, open: None }
+        Self { dir: dir.to_owned(), next, at, open: None, buffer: Vec::new() }
     }
 
     /// The `seq` of the next record.
@@ -42,7 +44,9 @@ impl Follower {
 
     /// Closes what is open. The next batch is looked for by path again, on the copy of the log that is in use then.
     pub(super) fn rest(&mut self) {
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            self.buffer = open.into_buffer();
+        }
     }
 
     /// Gives whole batches of one segment that end at or before `size`, until `take` says stop or there are none yet.
@@ -114,7 +118,7 @@ impl Follower {
         if let Some(open) = self.open.take() {
             return Ok(Some(open));
         }
-        match Batches::open(&self.dir, name, place, self.next) {
+        match Batches::open(&self.dir, name, place, self.next, mem::take(&mut self.buffer)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_pruned(name)? => {
                 self.at = None;
                 Ok(None)

@@ -43,15 +43,22 @@ enum Source {
 }
 
 impl Batches {
-    /// Begins at a place, or, in a packed segment, with the frame of record `seq`.
+    /// Begins at a place, or, in a packed segment, with the frame of record `seq`. The buffer is one that
+    /// [`Batches::into_buffer`] gave, or a new one.
     ///
     /// # Errors
     /// As [`Lines::open`].
-    pub(crate) fn open(dir: &Path, name: &Name, place: Place, seq: u64) -> io::Result<Self> {
+    pub(crate) fn open(
+        dir: &Path,
+        name: &Name,
+        place: Place,
+        seq: u64,
+        buffer: Vec<u8>,
+    ) -> io::Result<Self> {
         let form = match Lines::open(dir, name)? {
             Lines::Written(mut file) => {
                 file.seek(SeekFrom::Start(place.offset))?;
-                Source::Written(Reader::new(file, place.offset))
+                Source::Written(Reader::with_buffer(file, place.offset, buffer))
             }
             Lines::Packed(packed) => {
                 let records = &packed.table().records;
@@ -63,6 +70,14 @@ impl Batches {
             }
         };
         Ok(Self { form })
+    }
+
+    /// The memory that batches were read into.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        match self.form {
+            Source::Written(reader) => reader.into_buffer(),
+            Source::Packed { lines, .. } => lines,
+        }
     }
 
     /// The next batch; `None` where there is no whole one.

@@ -91,14 +91,18 @@ pub(crate) struct Reader<R> {
 impl<R: Source> Reader<R> {
     /// A reader whose source stands at `offset` of the file.
     pub(crate) fn new(source: R, offset: u64) -> Self {
-        Self {
-            source,
-            buffer: Vec::new(),
-            start: 0,
-            offset,
-            handed_out: 0,
-            chunk: FIRST_CHUNK_BYTES,
-        }
+        Self::with_buffer(source, offset, Vec::new())
+    }
+
+    /// The same, with a buffer that another reader is done with: a fresh one costs more than what is read into it.
+    pub(crate) fn with_buffer(source: R, offset: u64, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { source, buffer, start: 0, offset, handed_out: 0, chunk: FIRST_CHUNK_BYTES }
+    }
+
+    /// The buffer, for the next one.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// The next batch, or what is there instead.
