@@ -30,9 +30,9 @@ use fixtures::seaweed::{Seaweed, Tls};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-/// Size of an object, and how many of them the load walks through.
-const OBJECTS: [(usize, usize); 2] = [(4 * KIB, 1000), (16 * MIB, 16)];
-const CONNECTIONS: [u32; 3] = [1, 16, 64];
+/// Size of an object, how many of them the load walks through, and over how many connections.
+const OBJECTS: [(usize, usize, &[u32]); 2] =
+    [(4 * KIB, 1000, &[1, 16, 64, 256]), (16 * MIB, 16, &[1, 16, 64])];
 const CELL_SMALL: Duration = Duration::from_secs(1);
 /// 64 uploads of 16 MiB share the bandwidth: none ends before a gigabyte has been sent.
 const CELL_LARGE: Duration = Duration::from_secs(20);
@@ -87,8 +87,9 @@ fn main() -> anyhow::Result<()> {
     println!(
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     );
-    for (size, count) in OBJECTS {
-        let cells = ["GET", "PUT"].into_iter().flat_map(|method| CONNECTIONS.map(|n| (method, n)));
+    for (size, count, connections) in OBJECTS {
+        let cells = ["GET", "PUT"].into_iter();
+        let cells = cells.flat_map(|method| connections.iter().map(move |count| (method, *count)));
         let cells: Vec<_> = cells
             .filter(|(method, connections)| {
                 is_wanted(&wanted, &format!("{} {connections}", operation(size, method)))
