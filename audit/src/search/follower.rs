@@ -13,6 +13,9 @@ use crate::segment::{Batches, Lines, Name, Place, batches::Batch, resync};
 
 use super::{SearchError, names};
 
+/// Memory that a reader keeps from one look to the next: about what a busy log gives at a time.
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
 /// Reads on from where it stands, as often as it is asked to.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -46,6 +49,8 @@ impl Follower {
     pub(super) fn rest(&mut self) {
         if let Some(open) = self.open.take() {
             self.buffer = open.into_buffer();
+            self.buffer.clear();
+            self.buffer.shrink_to(KEPT_BYTES_MAX);
         }
     }
 
