@@ -201,8 +201,9 @@ impl Scope {
     /// # Errors
     /// As [`Self::settle`]; the key must not be used.
     pub(crate) async fn use_key(&self, kms: Kms) -> Result<(), Unrecorded> {
-        let own = self.told_by_decision(kms).map(|kms| self.kms_record(kms));
-        self.append(own.into_iter().collect()).await?;
+        if let Some(kms) = self.told_by_decision(kms) {
+            self.append(vec![self.kms_record(kms)]).await?;
+        }
         self.settle().await
     }
 

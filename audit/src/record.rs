@@ -263,7 +263,7 @@ pub struct Kms {
     pub ver: Option<u64>,
     /// Encryption context; at most 32 pairs are kept.
     pub ec: BTreeMap<String, String>,
-    /// Event of the call that needed the key.
+    /// Request that needed the key; left out in its decision.
     pub parent: Option<String>,
 }
 

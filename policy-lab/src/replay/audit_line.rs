@@ -81,7 +81,8 @@ struct Cut<'a> {
     path: Option<Text<'a>>,
 }
 
-/// Reads one record; `None` if it is not a decision of the policies (outcomes, keys used beside it, marks of the log itself).
+/// Reads one record; `None` if it is not a decision of the policies (outcomes, keys used beside it, marks of the log
+/// itself).
 ///
 /// The recorder writes every condition key that the server filled and other members do not imply, so a key that is not
 /// there was absent.
