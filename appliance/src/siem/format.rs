@@ -74,17 +74,14 @@ impl Format {
     /// # Errors
     /// The bytes are no record.
     pub fn encode(self, about: &About, leaf: &Bytes) -> Result<Bytes, serde_json::Error> {
-        if self == Self::Native {
-            return Ok(leaf.clone());
-        }
-        let record = Record::parse(leaf)?;
+        let record = || Record::parse(leaf);
         let value = match self {
-            Self::Cef => return Ok(cef::line(about, &record).into()),
-            Self::Native => record.value().clone(),
-            Self::Minio => minio::entry(about, &record),
-            Self::Ocsf => ocsf::event(about, &record, leaf),
-            Self::Ecs => ecs::document(about, &record, leaf),
-            Self::CloudTrail => cloudtrail::record(about, &record),
+            Self::Native => return Ok(leaf.clone()),
+            Self::Cef => return Ok(cef::line(about, &record()?).into()),
+            Self::Minio => minio::entry(about, &record()?),
+            Self::Ocsf => ocsf::event(about, &record()?, leaf),
+            Self::Ecs => ecs::document(about, &record()?, leaf),
+            Self::CloudTrail => cloudtrail::record(about, &record()?),
         };
         Ok(serde_json::to_vec(&value)?.into())
     }
@@ -172,13 +169,21 @@ fn without_nulls(mut value: Value) -> Value {
 
 fn prune(value: &mut Value) {
     match value {
-        Value::Object(members) => {
-            members.values_mut().for_each(prune);
-            members
-                .retain(|_, value| !value.is_null() && *value != json!({}) && *value != json!([]));
-        }
+        Value::Object(members) => members.retain(|_, value| {
+            prune(value);
+            !is_nothing(value)
+        }),
         Value::Array(items) => items.iter_mut().for_each(prune),
         _ => {}
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 

@@ -14,26 +14,30 @@ impl Record {
         Ok(Self { value: serde_json::from_slice(leaf)? })
     }
 
-    pub(super) const fn value(&self) -> &Value {
-        &self.value
+    /// By JSON pointer (RFC 6901) of names that need no escapes; serde_json's own copies each name to look for them.
+    pub(super) fn get(&self, pointer: &str) -> Option<&Value> {
+        pointer.split('/').skip(1).try_fold(&self.value, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            value => value.get(name),
+        })
     }
 
     /// A string by JSON pointer; empty when it is not there.
     pub(super) fn text(&self, pointer: &str) -> &str {
-        self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+        self.some(pointer).unwrap_or_default()
     }
 
     /// A string by JSON pointer.
     pub(super) fn some(&self, pointer: &str) -> Option<&str> {
-        self.value.pointer(pointer).and_then(Value::as_str)
+        self.get(pointer).and_then(Value::as_str)
     }
 
     pub(super) fn number(&self, pointer: &str) -> Option<u64> {
-        self.value.pointer(pointer).and_then(Value::as_u64)
+        self.get(pointer).and_then(Value::as_u64)
     }
 
     pub(super) fn array(&self, pointer: &str) -> &[Value] {
-        self.value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.get(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     /// A request parameter.

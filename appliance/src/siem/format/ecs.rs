@@ -44,7 +44,7 @@ pub(super) fn document(about: &About, record: &Record, leaf: &[u8]) -> Value {
         "user": {
             "id": record.some("/principal/access_key"),
             "name": record.some("/principal/name"),
-            "roles": record.value().pointer("/principal/groups"),
+            "roles": record.get("/principal/groups"),
         },
         "source": { "ip": record.some("/net/src") },
         "user_agent": { "original": record.some("/net/ua") },

@@ -75,7 +75,7 @@ pub(super) fn event(about: &About, record: &Record, leaf: &[u8]) -> Value {
         "log_name": (class.uid == 1008).then_some(&about.origin),
         "action_id": action_id(record),
         "authorizations": authorizations(record),
-        "unmapped": { "kms": record.value().get("kms") },
+        "unmapped": { "kms": record.get("/kms") },
         "raw_data": String::from_utf8_lossy(leaf),
         "raw_data_hash": {
             "algorithm_id": 3,
