@@ -39,7 +39,7 @@ mod value;
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Deepest nesting.
 pub const DEPTH_MAX: usize = 32;
-/// Most predicates and list values.
+/// Most predicates; each value of a list is one.
 pub const TERMS_MAX: usize = 100;
 
 /// A parsed query.

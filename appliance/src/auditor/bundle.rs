@@ -17,9 +17,11 @@
 //! manifest.note            SHA-256 of every file before it, signed
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use audit::note::{self, Vkey};
+use audit::query::TERMS_MAX;
 use audit::{Head, Keyring, Query, Row, SearchOptions, Signer, checkpoint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,7 +31,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ask::{at_leisure, misunderstood, too_large, unanswered, unsigned};
 use super::serve::Found;
-use super::{Context, log};
+use super::{Context, ask, log};
 use crate::admin::AdminError;
 use crate::evidence::CHECK_PY;
 use crate::redact;
@@ -38,8 +40,8 @@ use crate::redact;
 const RECORDS_MAX: usize = 10_000;
 /// Bytes of one bundle, which is made in memory.
 const BYTES_MAX: usize = 64 << 20;
-/// Events by name; a query has 100 terms at most.
-const EVENTS_MAX: usize = 100;
+/// Events by name, as many as a query has terms.
+const EVENTS_MAX: usize = TERMS_MAX;
 
 const VERIFY_MD: &str = include_str!("bundle/VERIFY.md");
 /// The commands for a time-stamp, where there is one.
@@ -77,7 +79,7 @@ impl Wanted {
                 return Err(AdminError::bad_request("InvalidQuery", message));
             }
         };
-        let ids = events.iter().map(|event| super::ask::checked(event));
+        let ids = events.iter().map(|event| ask::checked(event));
         Ok(format!("event in ({})", ids.collect::<Result<Vec<_>, _>>()?.join(", ")))
     }
 }
@@ -94,7 +96,7 @@ pub(super) async fn bundle(
         let message = "A bundle is of records: write a filter, without stages that count.";
         return Err(AdminError::bad_request("InvalidQuery", message));
     }
-    let named = wanted.events.as_ref().map(Vec::len);
+    let named = wanted.events.map(|events| events.into_iter().collect::<BTreeSet<_>>().len());
     let house = context.clone();
     at_leisure(context, move || {
         let (signer, keys) = (house.log.signer(), house.log.keys());
@@ -106,7 +108,7 @@ pub(super) async fn bundle(
         let options = SearchOptions {
             limit: RECORDS_MAX + 1,
             after: Some(head.size),
-            within: Some(super::ask::WITHIN),
+            within: Some(ask::WITHIN),
             ..SearchOptions::default()
         };
         let mut answer = house.searcher.search(&query, options).map_err(unanswered)?;
@@ -244,14 +246,17 @@ mod tests {
             "{}",
             "[]",
             r#"{"events":[]}"#,
+            r#"{"events":[""]}"#,
             r#"{"q":"x","events":["01J"]}"#,
             r#"{"q":"x","limit":1}"#,
             r#"{"events":["01J) or (seq>0"]}"#,
         ] {
             assert!(query(body).is_err(), "{body}");
         }
-        let many = json!({ "events": vec!["01J"; EVENTS_MAX + 1] }).to_string();
-        assert!(query(&many).is_err());
+        let long = "0".repeat(ask::ID_CHARS_MAX);
+        let events = |count: usize| json!({ "events": vec![&long; count] }).to_string();
+        assert!(Query::parse(&query(&events(EVENTS_MAX)).unwrap(), 0).is_ok());
+        assert!(query(&events(EVENTS_MAX + 1)).is_err());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The auditor's calls: deniable and recorded like every other access, and enough for an auditor who has no other right.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use appliance::auditor::{Operation, PREFIX};
 use http::Method;
 use http_body_util::BodyExt;
 use policy_lab::action::CATALOGUE;
+use serde_json::json;
 
 use crate::server::{Answer, Server, User};
 
@@ -100,6 +101,24 @@ async fn an_auditor_sees_the_log_and_nothing_else() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&one.text).unwrap(), first);
     assert_eq!(ask(&server, &auditor, Operation::Event, "01J0").await.status, 404);
 
+    // A bundle of it, named twice, once a head covers it; and of an event that is not there.
+    let bundle = async |events: [&str; 2]| {
+        let body: &str = json!({ "events": events }).to_string().leak();
+        let path = format!("{PREFIX}bundle");
+        server.send(&auditor, Method::POST, &path, "", &[], body.as_bytes()).await
+    };
+    let deadline = Instant::now() + COMES_WITHIN;
+    loop {
+        let answer = bundle([event, event]).await;
+        if answer.status == 200 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", answer.text);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let unknown = bundle([event, "01J0"]).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text);
+
     // What is wrong with a question is said.
     let path = format!("{PREFIX}query");
     for (body, says) in [
@@ -127,7 +146,7 @@ async fn a_question_about_policies_is_answered_from_those_in_force() {
     let path = "/records/key";
     assert_eq!(server.send(&writer, Method::PUT, path, "", &[], b"x").await.status, 200);
     let ask = async |q: &str| {
-        let body: &str = serde_json::json!({ "q": q }).to_string().leak();
+        let body: &str = json!({ "q": q }).to_string().leak();
         let path = format!("{PREFIX}query");
         let answer = server.send(&auditor, Method::POST, &path, "", &[], body.as_bytes()).await;
         assert_eq!(answer.status, 200, "{}", answer.text);

@@ -234,7 +234,8 @@ impl Parser {
         }
         let (mut values, mut any) = (Vec::new(), Vec::new());
         loop {
-            self.count(1)?;
+            // The predicate itself is counted already, and its first value with it.
+            self.count(usize::from(!values.is_empty() || !any.is_empty()))?;
             let (at, text, bare) = self.value()?;
             match text.split_once("..").filter(|_| bare) {
                 Some((low, high)) => {
