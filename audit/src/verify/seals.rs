@@ -137,6 +137,10 @@ impl<'a> Seals<'a> {
         placed.seal.as_ref().ok().map(|seal| (seal, placed.digest))
     }
 
+    fn is_any_before(&self, first: u64) -> bool {
+        self.placed.range(..first).next().is_some()
+    }
+
     fn good(&self, first: u64) -> Option<&Seal> {
         let seal = self.placed.get(&first)?.seal.as_ref().ok()?;
         Some(seal).filter(|seal| seal.first == first)
@@ -246,6 +250,10 @@ impl<'a> Seals<'a> {
                 return Err((State::Missing, what));
             }
             Some((earlier, _)) => Some(hex::encode(earlier.digest)),
+            // The record that names the earlier one may have been pruned; seals never are.
+            None if named.is_some() && earlier.is_none() && !self.is_any_before(first) => {
+                return Err((State::Missing, "the seal before it is not there".to_owned()));
+            }
             None => earlier.map(|(_, recorded)| recorded.digest.clone()),
         };
         if expected.is_some() && named != expected {
